@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The machine around the CPU: tables, interrupts, time, power. What the vmm may call of arch/. */
+#pragma once
+#include "lib/types.h"
+#include "boot/boot_info.h"
+
+/* --- bring-up, in the order hv_main() calls them (arch/x86_64/main.c) --- */
+void serial_init(void);		/* first of all: COM1 at 0x3f8, polled; 115200 8n1 */
+void serial_irq_init(void);	/* later: RX and TX by interrupt */
+void traps_init(void);		/* GDT, TSS with IST stacks, IDT: boot CPU */
+void traps_init_ap(void);
+void paging_init(const struct boot_info *bi); /* our own tables: W^X, NX, SMEP, SMAP, guard pages */
+void paging_check(void);	/* walk the live tables: panics on a page both writable and executable */
+int acpi_init(hpa_t rsdp);	/* RSDP/XSDT, MADT, MCFG, FADT, HPET; -ENOENT: none */
+void apic_init(void);		/* xAPIC or x2APIC, as found */
+void clock_init(void);		/* calibrates the TSC */
+void smp_start(void (*entry)(void)); /* every CPU of the MADT; entry() runs on each and never returns */
+
+/* --- time: host TSC ticks; all pCPUs are assumed in step once smp_start() has checked them --- */
+extern u64 tsc_khz;
+extern bool tsc_deadline_ok; /* APIC timer has TSC-deadline mode */
+u64 tsc_to_ns(u64 ticks);
+u64 ns_to_tsc(u64 ns);
+/* Arm this pCPU's one-shot timer: IRQ at or soon after `tsc` (may come early for far deadlines); ~0: disarm. */
+void host_timer_arm(u64 tsc);
+/* Wall clock at boot, seconds since 1970, from the CMOS RTC. */
+u64 wallclock_at_boot(void);
+
+/* --- interrupts --- */
+enum host_vector {
+	VEC_TIMER = 0xf0,    /* host_timer_arm */
+	VEC_KICK = 0xf1,     /* make the vCPU leave the guest / the idle loop look again */
+	VEC_STOP = 0xf2,     /* panic and power-off stop the others (NMI is used where it must) */
+	VEC_SERIAL = 0xe0,
+	VEC_SPURIOUS = 0xff,
+};
+typedef void (*irq_handler_t)(void);
+/* Handlers run with interrupts off on the pCPU that took the interrupt; EOI is done for them. */
+void irq_set_handler(u8 vector, irq_handler_t fn);
+void ipi_send(u32 pcpu_index, u8 vector);
+
+/* --- the serial port under the console --- */
+/* Queue bytes; returns how many fitted (the ring is 64 KiB). Sends at once what the UART takes. */
+size_t serial_write(const void *buf, size_t n);
+void serial_drain(void);	/* wait until all is sent (bounded): panic, power-off */
+size_t serial_space(void);
+void serial_set_rx(void (*fn)(u8 byte)); /* called from the RX interrupt, boot CPU */
+void serial_poll_rx(void); /* take what waits, where there is no interrupt */
+
+/* --- log sink and end of the machine --- */
+/* The console (vmm/console.c) takes over the log from the bare serial port. NULL: back to bare. */
+void log_set_sink(void (*fn)(int level, const char *line));
+void power_off(void) __noreturn;   /* ACPI S5, then the emulators' ports, then halt */
+void power_reset(void) __noreturn; /* FADT reset register, 0xcf9, 0x64, triple fault */
+void machine_stop_others(void);	   /* other pCPUs: backend off, halted; bounded wait */

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Host mappings. The direct map holds our pool only. Anything else - guests' frames, loaded files,
+ * ACPI tables - is reached through short-lived per-pCPU windows; device registers through io_map().
+ */
+#pragma once
+#include "lib/types.h"
+
+/*
+ * Map the 4 KiB page that holds pa in a window of this pCPU and return a pointer to pa itself; valid
+ * to the end of the page until window_close(). Windows nest like a stack, at most WINDOW_MAX deep;
+ * they are per-pCPU, so never kept over sched_check() or with interrupts on.
+ */
+#define WINDOW_MAX 8
+void *window_open(hpa_t pa);
+void window_close(void *va);
+/* The same for one whole 2 MiB block (2 MiB aligned); one at a time per pCPU. */
+void *window_open_block(hpa_t block);
+void window_close_block(void *va);
+
+/* Copy to/from any physical memory through windows. Any length. */
+void phys_read(void *dst, hpa_t src, size_t n);
+void phys_write(hpa_t dst, const void *src, size_t n);
+void phys_copy(hpa_t dst, hpa_t src, size_t n);
+void phys_zero(hpa_t dst, size_t n);
+
+/* Map device registers, uncached, for ever. NULL: address space or memory used up. */
+volatile void *io_map(hpa_t pa, size_t size);
+/* Framebuffers: write-combining (PAT entry of our own). */
+void *io_map_wc(hpa_t pa, size_t size);

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The one way to guest memory. Every function checks the whole range first: RAM of this VM or
+ * nothing happens. Copy-on-write is resolved and dirty pages are marked here.
+ */
+#pragma once
+#include "lib/types.h"
+
+struct vm;
+
+/* Copy. 0; -EFAULT: part of the range is not RAM (nothing was copied). Any length. */
+int gmem_read(struct vm *vm, gpa_t gpa, void *buf, size_t n);
+int gmem_write(struct vm *vm, gpa_t gpa, const void *buf, size_t n);
+int gmem_zero(struct vm *vm, gpa_t gpa, u64 n);
+/* Copy from host-physical memory (a loaded file). */
+int gmem_copy_from_phys(struct vm *vm, gpa_t gpa, hpa_t src, u64 n);
+/* A short-lived pointer to n bytes inside one 4 KiB page; NULL as -EFAULT. Unmap in reverse order. */
+void *gmem_map(struct vm *vm, gpa_t gpa, size_t n, bool write);
+void gmem_unmap(struct vm *vm, void *p);
+/* Is all of the range RAM? */
+bool gmem_is_ram(struct vm *vm, gpa_t gpa, u64 n);

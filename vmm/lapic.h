@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The local APIC of a vCPU (platform/lapic.c): xAPIC and x2APIC, timer with one-shot, periodic and
+ * TSC-deadline mode. SDM vol. 3, chapter 11. State is plain data, embedded in struct vcpu. Only the
+ * pCPU that runs the vCPU calls these.
+ */
+#pragma once
+#include "lib/types.h"
+
+struct vm;
+struct vcpu;
+
+enum { LAPIC_LVT_TIMER, LAPIC_LVT_THERMAL, LAPIC_LVT_PMC, LAPIC_LVT_LINT0, LAPIC_LVT_LINT1, LAPIC_LVT_ERROR, LAPIC_NR_LVT };
+
+struct lapic {
+	u64 base_msr;	/* IA32_APIC_BASE */
+	u32 id;		/* x2APIC id; xAPIC id is its low 8 bits << 24 */
+	u32 tpr, svr, ldr, dfr, esr, esr_pending;
+	u64 icr;
+	u32 lvt[LAPIC_NR_LVT];
+	u32 tmict, tdcr;
+	u64 tsc_deadline;	/* 0: disarmed */
+	u64 timer_start_ns, timer_deadline_ns; /* of one-shot and periodic; deadline 0: disarmed */
+	u32 irr[8], isr[8], tmr[8];
+	s32 highest_isr;	/* cache: highest vector in service, -1 none */
+	u32 irr_any;		/* cache: some bit of irr is set */
+};
+
+#define LAPIC_DEFAULT_BASE 0xfee00000ull
+
+/* Power-on reset; bsp sets the BSP bit and LINT0 stays masked (Linux finds virtual-wire set up by the loader through lapic_virtual_wire()). */
+void lapic_reset(struct lapic *l, u32 id, bool bsp);
+/* What a BIOS leaves on the boot CPU: software-enabled, LINT0 = ExtINT, LINT1 = NMI. */
+void lapic_virtual_wire(struct lapic *l);
+
+/* xAPIC page accesses (off 0..0xfff, size 1..8; only aligned 32-bit ones reach registers). */
+u64 lapic_mmio_read(struct vcpu *v, u64 off, unsigned size);
+void lapic_mmio_write(struct vcpu *v, u64 off, unsigned size, u64 val);
+/* MSRs 0x1b, 0x800..0x83f, 0x6e0. false: #GP. */
+bool lapic_msr_read(struct vcpu *v, u32 msr, u64 *val);
+bool lapic_msr_write(struct vcpu *v, u32 msr, u64 val);
+
+/* Latch a fixed or lowest-priority interrupt. */
+void lapic_set_irr(struct vcpu *v, u8 vector, bool level_trig);
+/* Highest vector that may be delivered now (class above PPR), or -1. */
+int lapic_pending(const struct lapic *l);
+/* Highest requested vector whatever the priority, or -1 (for the TPR threshold). */
+int lapic_highest_irr(const struct lapic *l);
+/* The CPU takes vector: IRR -> ISR. */
+void lapic_ack(struct lapic *l, u8 vector);
+/* Does LINT0 let the PIC's INTR through (ExtINT unmasked, or APIC globally disabled)? */
+bool lapic_accepts_extint(const struct lapic *l);
+/* Does msg address this APIC (flat, cluster, physical, x2APIC, broadcast)? */
+struct apic_msg;
+bool lapic_match(const struct lapic *l, const struct apic_msg *m);
+/* The vCPU's timer came due. */
+void lapic_timer_fire(struct vcpu *v);
+/* Arm the vCPU's timer again from the state (after restore or migration to another pCPU). */
+void lapic_timer_rearm(struct vcpu *v);
+
+/* Given by the core (vmm/vcpu.c). */
+struct lapic *vcpu_lapic(struct vcpu *v);
+struct vm *vcpu_vm(struct vcpu *v);
+u64 vcpu_tsc(struct vcpu *v);		    /* what RDTSC gives the guest now */
+u64 vcpu_tsc_to_ns(struct vcpu *v, u64 tsc); /* the vm_time_ns() at which the guest's TSC reaches tsc; a past one: now */
+void vcpu_timer_set(struct vcpu *v, u64 deadline_ns); /* calls lapic_timer_fire(v) */
+void vcpu_timer_stop(struct vcpu *v);
+void vcpu_kick(struct vcpu *v);		    /* something to deliver has changed */
+void vcpu_nmi(struct vcpu *v);
+void vcpu_init_signal(struct vcpu *v);
+void vcpu_sipi(struct vcpu *v, u8 vector);
