@@ -80,9 +80,3 @@ static inline void irq_restore(u64 f)
 }
 /* Sleep until the next interrupt; the shadow of STI keeps one from slipping in between. */
 static inline void irq_enable_halt(void) { __asm__ volatile("sti; hlt; cli" ::: "memory"); }
-/* Store n 64-bit words: eight bytes a counted instruction, and no vector register that a guest owns. */
-static inline void fill64(void *dst, u64 v, size_t n)
-{
-	__asm__ volatile("rep stosq" : "+D"(dst), "+c"(n) : "a"(v) : "memory");
-}
-static inline void load_gs_base(u64 v) { wrmsr(0xc0000101, v); }
