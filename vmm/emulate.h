@@ -10,10 +10,9 @@
 #include "arch/x86_64/hv.h"
 
 enum emul_result {
-	EMUL_OK,    /* done: gpr, rip and rflags are the new ones */
-	EMUL_FAULT, /* deliver `fault`; state is as the architecture says for it (rip unchanged) */
-	EMUL_RETRY, /* a callback asked to stop (-EAGAIN): enter the guest again at rip; for a REP
-		       string what was done is kept */
+	EMUL_OK,	/* done: gpr, rip and rflags are the new ones */
+	EMUL_FAULT,	/* deliver `fault`; state is as the architecture says for it (rip unchanged) */
+	EMUL_RETRY,	/* a callback asked to stop (-EAGAIN): enter the guest again at rip; for a REP string what was done is kept */
 	EMUL_UNHANDLED, /* a legal instruction that we do not emulate: bytes in insn */
 };
 
@@ -39,12 +38,12 @@ struct emul_ops {
 struct emul {
 	const struct emul_ops *ops;
 	void *arg;
-	u64 *gpr; /* 16, encoding order; changed in place */
+	u64 *gpr;	/* 16, encoding order; changed in place */
 	u64 rip, rflags;
 	enum insn_mode mode; /* 16, 32, 64: from CS and EFER.LMA */
 	bool protected_mode; /* CR0.PE and not V86: segment limits and rights are checked */
 	u8 cpl, iopl;
-	u32 rep_budget; /* at most so many iterations of a REP string a call (then EMUL_RETRY) */
+	u32 rep_budget;	/* at most so many iterations of a REP string a call (then EMUL_RETRY) */
 	struct emul_fault fault;
 };
 
@@ -52,5 +51,4 @@ struct emul {
 enum emul_result emulate(struct emul *e, const struct insn *i);
 /* Linear address of i's memory operand (segment base added, address size applied, canonical and
  * limit checks of `size` bytes; write says which right). 0 or -EFAULT. */
-int emul_operand_address(struct emul *e, const struct insn *i, unsigned size, bool write,
-			 u64 *linear);
+int emul_operand_address(struct emul *e, const struct insn *i, unsigned size, bool write, u64 *linear);

@@ -14,27 +14,26 @@ struct vdev;
 #define VM_NR_GSI 24
 
 /* Drive a line (global system interrupt). GSI 0..15 reach the PIC (GSI 0..15 = IRQ 0..15) and the
- * I/O APIC (pin = GSI, but IRQ 0 is pin 2, as the MADT's override says); 16..23 the I/O APIC only.
- */
+ * I/O APIC (pin = GSI, but IRQ 0 is pin 2, as the MADT's override says); 16..23 the I/O APIC only. */
 void vm_irq_set(struct vm *vm, unsigned gsi, bool level);
 /* A message-signalled interrupt (address/data as in SDM vol. 3, 11.11). */
 void vm_msi(struct vm *vm, u64 addr, u32 data);
 
 /* platform/pic.c */
 void pic_set(struct vm *vm, unsigned irq, bool level);
-bool pic_pending(struct vm *vm); /* INTR output of the master */
-int pic_ack(struct vm *vm);      /* INTA cycle: the vector (spurious included) */
+bool pic_pending(struct vm *vm);     /* INTR output of the master */
+int pic_ack(struct vm *vm);	     /* INTA cycle: the vector (spurious included) */
 
 /* platform/ioapic.c */
 void ioapic_set(struct vm *vm, unsigned pin, bool level);
 void ioapic_eoi(struct vm *vm, u8 vector); /* broadcast EOI of a level interrupt */
 
-/* vmm/irq.c: the bus between APICs. Deliver to every vCPU that (dest, logical) names. delivery mode
- * and vector as in an ICR (SDM vol. 3, 11.6.1). */
+/* vmm/irq.c: the bus between APICs. Deliver to every vCPU that (dest, logical) names. delivery mode and vector as in an
+ * ICR (SDM vol. 3, 11.6.1). */
 struct apic_msg {
-	u32 dest; /* 8 or 32 bits */
+	u32 dest;	/* 8 or 32 bits */
 	u8 vector;
-	u8 mode; /* 0 fixed, 1 lowest, 2 SMI, 4 NMI, 5 INIT, 6 SIPI, 7 ExtINT */
+	u8 mode;	/* 0 fixed, 1 lowest, 2 SMI, 4 NMI, 5 INIT, 6 SIPI, 7 ExtINT */
 	u8 logical, level_trig, assert, shorthand /* 0 none, 1 self, 2 all, 3 others */;
 	u8 x2apic_dest; /* dest is 32 bits wide */
 };

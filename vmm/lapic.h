@@ -10,34 +10,25 @@
 struct vm;
 struct vcpu;
 
-enum {
-	LAPIC_LVT_TIMER,
-	LAPIC_LVT_THERMAL,
-	LAPIC_LVT_PMC,
-	LAPIC_LVT_LINT0,
-	LAPIC_LVT_LINT1,
-	LAPIC_LVT_ERROR,
-	LAPIC_NR_LVT
-};
+enum { LAPIC_LVT_TIMER, LAPIC_LVT_THERMAL, LAPIC_LVT_PMC, LAPIC_LVT_LINT0, LAPIC_LVT_LINT1, LAPIC_LVT_ERROR, LAPIC_NR_LVT };
 
 struct lapic {
-	u64 base_msr; /* IA32_APIC_BASE */
-	u32 id;       /* x2APIC id; xAPIC id is its low 8 bits << 24 */
+	u64 base_msr;	/* IA32_APIC_BASE */
+	u32 id;		/* x2APIC id; xAPIC id is its low 8 bits << 24 */
 	u32 tpr, svr, ldr, dfr, esr, esr_pending;
 	u64 icr;
 	u32 lvt[LAPIC_NR_LVT];
 	u32 tmict, tdcr;
-	u64 tsc_deadline;                      /* 0: disarmed */
+	u64 tsc_deadline;	/* 0: disarmed */
 	u64 timer_start_ns, timer_deadline_ns; /* of one-shot and periodic; deadline 0: disarmed */
 	u32 irr[8], isr[8], tmr[8];
-	s32 highest_isr; /* cache: highest vector in service, -1 none */
-	u32 irr_any;     /* cache: some bit of irr is set */
+	s32 highest_isr;	/* cache: highest vector in service, -1 none */
+	u32 irr_any;		/* cache: some bit of irr is set */
 };
 
 #define LAPIC_DEFAULT_BASE 0xfee00000ull
 
-/* Power-on reset; bsp sets the BSP bit and LINT0 stays masked (Linux finds virtual-wire set up by
- * the loader through lapic_virtual_wire()). */
+/* Power-on reset; bsp sets the BSP bit and LINT0 stays masked (Linux finds virtual-wire set up by the loader through lapic_virtual_wire()). */
 void lapic_reset(struct lapic *l, u32 id, bool bsp);
 /* What a BIOS leaves on the boot CPU: software-enabled, LINT0 = ExtINT, LINT1 = NMI. */
 void lapic_virtual_wire(struct lapic *l);
@@ -70,13 +61,11 @@ void lapic_timer_rearm(struct vcpu *v);
 /* Given by the core (vmm/vcpu.c). */
 struct lapic *vcpu_lapic(struct vcpu *v);
 struct vm *vcpu_vm(struct vcpu *v);
-u64 vcpu_tsc(struct vcpu *v); /* what RDTSC gives the guest now */
-u64 vcpu_tsc_to_ns(
-	struct vcpu *v,
-	u64 tsc); /* the vm_time_ns() at which the guest's TSC reaches tsc; a past one: now */
+u64 vcpu_tsc(struct vcpu *v);		    /* what RDTSC gives the guest now */
+u64 vcpu_tsc_to_ns(struct vcpu *v, u64 tsc); /* the vm_time_ns() at which the guest's TSC reaches tsc; a past one: now */
 void vcpu_timer_set(struct vcpu *v, u64 deadline_ns); /* calls lapic_timer_fire(v) */
 void vcpu_timer_stop(struct vcpu *v);
-void vcpu_kick(struct vcpu *v); /* something to deliver has changed */
+void vcpu_kick(struct vcpu *v);		    /* something to deliver has changed */
 void vcpu_nmi(struct vcpu *v);
 void vcpu_init_signal(struct vcpu *v);
 void vcpu_sipi(struct vcpu *v, u8 vector);

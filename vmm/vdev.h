@@ -16,8 +16,8 @@ struct vdev;
 
 #define VDEV_MAX_TIMERS 4
 
-/* Accesses come with size 1, 2 or 4, possibly unaligned but wholly inside the region. Reads return
- * the value in the low bytes. A device returns all ones for what it does not decode. */
+/* Accesses come with size 1, 2 or 4, possibly unaligned but wholly inside the region. Reads return the
+ * value in the low bytes. A device returns all ones for what it does not decode. */
 struct vdev_pio {
 	u16 first, count;
 	u32 (*read)(struct vdev *d, u16 port, unsigned size);
@@ -33,11 +33,11 @@ struct vdev_mmio {
 
 struct vdev_type {
 	const char *name;
-	u16 version; /* of the state's layout */
+	u16 version;	/* of the state's layout */
 	u16 nr_timers;
 	u32 state_size;
 	u8 nr_pio, nr_mmio;
-	const struct vdev_pio *pio; /* fixed regions; more by vdev_add_pio() from init() */
+	const struct vdev_pio *pio;   /* fixed regions; more by vdev_add_pio() from init() */
 	const struct vdev_mmio *mmio;
 	/* Optional: is the device part of this VM (debug exit port...)? NULL: always. */
 	bool (*wanted)(struct vm *vm);
@@ -57,27 +57,24 @@ struct vdev {
 	void *state;
 };
 
-#define VDEV_REGISTER(t) \
+#define VDEV_REGISTER(t)                                                                           \
 	static const struct vdev_type *const t##_entry __used __section(".vdevs") = &(t)
 
-/* Regions known only at init (PCI BARs, a configured base). -EEXIST: overlaps, -ENOSPC: table full.
- */
+/* Regions known only at init (PCI BARs, a configured base). -EEXIST: overlaps, -ENOSPC: table full. */
 int vdev_add_pio(struct vdev *d, const struct vdev_pio *r);
 int vdev_add_mmio(struct vdev *d, const struct vdev_mmio *r);
 /* Fire type->timer(d, idx) when vm_time_ns() reaches deadline_ns; replaces an earlier deadline. */
 void vdev_timer_set(struct vdev *d, unsigned idx, u64 deadline_ns);
 void vdev_timer_stop(struct vdev *d, unsigned idx);
 
-/* The guest's clock: nanoseconds since the VM was created; monotonic, stands still while it is
- * paused. */
+/* The guest's clock: nanoseconds since the VM was created; monotonic, stands still while it is paused. */
 u64 vm_time_ns(struct vm *vm);
 /* Wall clock in nanoseconds since 1970, for the RTC. */
 u64 vm_wallclock_ns(struct vm *vm);
 
 /* What a device may do to its machine. */
 enum vm_end { VM_END_POWEROFF, VM_END_REBOOT, VM_END_DEBUG_EXIT, VM_END_KILLED };
-/* End the guest's run at the next chance: on_poweroff / on_reboot decide what follows. value: of
- * the debug exit. */
+/* End the guest's run at the next chance: on_poweroff / on_reboot decide what follows. value: of the debug exit. */
 void vm_request_end(struct vm *vm, enum vm_end how, u32 value);
 /* End this VM alone: reason and registers go to the log. */
 void vm_kill(struct vm *vm, const char *fmt, ...) __format(2, 3);
@@ -85,7 +82,6 @@ const char *vm_name(const struct vm *vm);
 
 /* Console of the VM (COM1): bytes out; bytes in arrive through the uart's vm_console_input(). */
 void vm_console_write(struct vm *vm, const void *buf, size_t n);
-/* In uart.c: bytes typed; returns how many were taken (RX FIFO). Pull model: the core calls it
- * again when vm_console_want_input() was called. */
+/* In uart.c: bytes typed; returns how many were taken (RX FIFO). Pull model: the core calls it again when vm_console_want_input() was called. */
 size_t uart_input(struct vm *vm, const u8 *buf, size_t n);
 void vm_console_want_input(struct vm *vm); /* uart.c calls it when its FIFO has room again */
