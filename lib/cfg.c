@@ -177,6 +177,8 @@ static bool at_assignment(const struct parser *ps)
  * that begins like an assignment (the ']' itself may be what was forgotten). */
 static void resync(struct parser *ps, bool in_list)
 {
+	if (in_list && at_assignment(ps))
+		return;
 	for (int c; (c = peek(ps)) >= 0;) {
 		if (c == '"' || c == '\'') {
 			skip_quoted(ps);
@@ -278,9 +280,9 @@ static bool parse_string(struct parser *ps, struct cfg_item *it)
 			if (c < 0)
 				continue;
 		} else {
-			if (c == 0 || (c < 0x20 && c != '\t' && c != '\r'))
-				error_here(ps, "byte 0x%02x in a string; is this a text file?",
-					   (unsigned)c);
+			if (c < 0x20 && c != '\t' && c != '\r')
+				error_here(ps, "byte 0x%02x in a string; write \\x%02x",
+					   (unsigned)c, (unsigned)c);
 			step(ps);
 		}
 		/* Counted beyond the room, stored within it. */
@@ -477,6 +479,20 @@ static bool parse_statement(struct parser *ps, struct cfg_assign *a, bool *in_li
 	return false;
 }
 
+/* A kernel or a disk image named by mistake gets one message, not fifty. */
+static bool is_text(const struct parser *ps)
+{
+	struct parser scan = *ps;
+
+	for (; peek(&scan) >= 0; step(&scan)) {
+		if (!peek(&scan)) {
+			error_here(&scan, "byte 0x00: this is not a text file");
+			return false;
+		}
+	}
+	return true;
+}
+
 int cfg_parse(const char *file, const char *text, size_t n, struct cfg_space *sp,
 	      bool (*fn)(void *arg, const struct cfg_assign *a), void *arg,
 	      const struct cfg_diag *diag)
@@ -492,6 +508,8 @@ int cfg_parse(const char *file, const char *text, size_t n, struct cfg_space *sp
 	/* Some editors begin a UTF-8 file with a byte order mark. */
 	if (n >= 3 && !memcmp(text, "\xef\xbb\xbf", 3))
 		ps.p += 3;
+	if (!is_text(&ps))
+		return -EINVAL;
 	while (ps.errors < CFG_MAX_ERRORS) {
 		struct cfg_assign a;
 		bool in_list;
