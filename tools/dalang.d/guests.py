@@ -15,7 +15,7 @@ mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev 2>/dev/null
 hostname guest
 echo
-echo "Linux $(uname -r), $(nproc) CPU(s), $(awk '/MemTotal/ {{print $2}}' /proc/meminfo) KiB, on Dalang."
+echo "Linux $(uname -r), $(nproc) CPU(s), $(awk '/MemTotal/ {{print $2}}' /proc/meminfo) KiB of memory."
 echo "A busybox shell; 'poweroff -f' ends it."
 export PS1='{PROMPT}' HOME=/ TERM=vt100 PATH=/bin:/sbin:/usr/bin:/usr/sbin
 while :; do setsid cttyhack sh </dev/ttyS0 >/dev/ttyS0 2>&1; done
