@@ -53,13 +53,13 @@ static void finish_guest_line(void)
 /* The log's sink: one whole line, time and level already in it. */
 static void log_sink(int level, const char *line)
 {
-	u64 flags = spin_lock_irqsave(&con.lock);
+	u64 flags = spin_lock_irq(&con.lock);
 
 	(void)level;
 	finish_guest_line();
 	put_str(line);
 	put_str("\r\n");
-	spin_unlock_irqrestore(&con.lock, flags);
+	spin_unlock_irq(&con.lock, flags);
 }
 
 void console_event(const char *fmt, ...)
@@ -74,11 +74,11 @@ void console_event(const char *fmt, ...)
 	for (char *p = text; *p; p++) /* a reason may quote what a guest or a file said */
 		if ((u8)*p < 0x20 || (u8)*p >= 0x7f)
 			*p = '?';
-	flags = spin_lock_irqsave(&con.lock);
+	flags = spin_lock_irq(&con.lock);
 	put_str("\x1b_d!");
 	put_str(text);
 	put_str("\x1b\\");
-	spin_unlock_irqrestore(&con.lock, flags);
+	spin_unlock_irq(&con.lock, flags);
 }
 
 static void guest_bytes(const u8 *b, size_t n)
@@ -99,13 +99,13 @@ static void guest_bytes(const u8 *b, size_t n)
 
 void vm_console_write(struct vm *vm, const void *buf, size_t n)
 {
-	u64 flags = spin_lock_irqsave(&con.lock);
+	u64 flags = spin_lock_irq(&con.lock);
 
 	select_channel(vm->console.channel);
 	guest_bytes(buf, n);
 	if (n)
 		con.unfinished = ((const u8 *)buf)[n - 1] != '\n';
-	spin_unlock_irqrestore(&con.lock, flags);
+	spin_unlock_irq(&con.lock, flags);
 	/* The port is slower than the guest: let it wait rather than lose bytes. */
 	if (serial_space() < SPACE_LOW && vm->vcpus[0]->state == VCPU_RUNNING)
 		vcpu_park(vm->vcpus[0], PARK_NS);

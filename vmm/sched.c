@@ -25,6 +25,7 @@ void sched_init_cpu(void)
 
 	if (!sc)
 		panic("no memory for the run queue of CPU %u", this_cpu()->index);
+	sc->lock = (struct spinlock)SPINLOCK(LOCK_SCHED);
 	list_init(&sc->vcpus);
 	list_init(&sc->inbox);
 	timer_init(&sc->slice, slice_due);

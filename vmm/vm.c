@@ -11,7 +11,7 @@
 #include "vmm/sched.h"
 
 struct list vm_list = {&vm_list, &vm_list};
-struct spinlock vm_list_lock;
+struct spinlock vm_list_lock = SPINLOCK(LOCK_VM);
 u32 nr_live_vms;
 static u16 next_id = 1;
 
