@@ -63,13 +63,28 @@ static inline bool spin_trylock(struct spinlock *l)
 	return true;
 }
 
+#if __STDC_HOSTED__ /* a program has no interrupts to keep off */
+static inline u64 spin_cli(void) { return 0; }
+static inline void spin_sti(u64 flags) { (void)flags; }
+#else
+static inline u64 spin_cli(void)
+{
+	u64 flags;
+
+	__asm__ volatile("pushfq; popq %0; cli" : "=r"(flags)::"memory");
+	return flags;
+}
+static inline void spin_sti(u64 flags)
+{
+	if (flags & 0x200)
+		__asm__ volatile("sti" ::: "memory");
+}
+#endif
+
 static inline u64 spin_lock_irq(struct spinlock *l)
 {
-	u64 flags = 0;
+	u64 flags = spin_cli();
 
-#if !__STDC_HOSTED__
-	__asm__ volatile("pushfq; popq %0; cli" : "=r"(flags)::"memory");
-#endif
 	spin_lock(l);
 	return flags;
 }
@@ -77,8 +92,5 @@ static inline u64 spin_lock_irq(struct spinlock *l)
 static inline void spin_unlock_irq(struct spinlock *l, u64 flags)
 {
 	spin_unlock(l);
-#if !__STDC_HOSTED__
-	if (flags & 0x200)
-		__asm__ volatile("sti" ::: "memory");
-#endif
+	spin_sti(flags);
 }

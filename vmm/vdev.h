@@ -79,9 +79,18 @@ void vm_request_end(struct vm *vm, enum vm_end how, u32 value);
 /* End this VM alone: reason and registers go to the log. */
 void vm_kill(struct vm *vm, const char *fmt, ...) __format(2, 3);
 const char *vm_name(const struct vm *vm);
+/* The VM's RAM in bytes, for the CMOS. */
+u64 vm_memory_bytes(const struct vm *vm);
+/* debug_exit = 1 in the VM file. */
+bool vm_debug_exit_wanted(const struct vm *vm);
+/* This VM's instance of a device; NULL: the VM has none. Valid from the first init() on. */
+struct vdev *vm_vdev(struct vm *vm, const struct vdev_type *type);
 
 /* Console of the VM (COM1): bytes out; bytes in arrive through the uart's vm_console_input(). */
 void vm_console_write(struct vm *vm, const void *buf, size_t n);
 /* In uart.c: bytes typed; returns how many were taken (RX FIFO). Pull model: the core calls it again when vm_console_want_input() was called. */
 size_t uart_input(struct vm *vm, const u8 *buf, size_t n);
 void vm_console_want_input(struct vm *vm); /* uart.c calls it when its FIFO has room again */
+
+/* In acpi_pm.c: somebody pressed the power button (the guest's ACPI driver shuts down). */
+void acpi_power_button(struct vm *vm);
