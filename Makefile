@@ -92,17 +92,20 @@ $(B)/BOOTX64.EFI: $(O)/BOOTX64.so $(B)/.cc-$(notdir $(CC))
 HOST_CFLAGS := -std=gnu17 -O2 -g -I. $(WARN)
 ifneq ($(wildcard tools/dalang-cfg.c),)
 all: $(B)/dalang-cfg
-DALANG_CFG_SRC := tools/dalang-cfg.c lib/cfg.c lib/string.c vmm/config.c
+DALANG_CFG_SRC := tools/dalang-cfg.c lib/cfg.c lib/string.c $(wildcard vmm/config*.c)
 $(B)/dalang-cfg: $(DALANG_CFG_SRC) $(wildcard lib/*.h vmm/*.h) Makefile
 	@mkdir -p $(B)
 	$(HOSTCC) $(HOST_CFLAGS) $(DALANG_CFG_SRC) -o $@
 endif
 
 # --- unit tests and fuzz targets ----------------------------------------------------------------
-# The sources a test links with stand in its own first lines: /* unit: lib/cfg.c ... */
+# The sources a test links with stand in its own first lines, and libraries behind "libs:":
+# /* unit: lib/insn.c libs: -lZydis */
 SAN := -fsanitize=address,undefined -fno-sanitize-recover=all
 TEST_CFLAGS := -std=gnu17 -O1 -g -fno-omit-frame-pointer -I. $(WARN) $(SAN)
-unit-of = $(shell sed -n '1,2s,.*/\* unit:\(.*\)\*/.*,\1,p' $(1))
+unit-line = $(shell sed -n '1,2s,.*/\* unit:\(.*\)\*/.*,\1,p' $(1))
+unit-of = $(filter %.c,$(call unit-line,$(1)))
+unit-libs = $(filter -l%,$(call unit-line,$(1)))
 UNIT_TESTS := $(sort $(patsubst tests/unit/test_%.c,%,$(wildcard tests/unit/test_*.c)))
 FUZZERS := $(sort $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c)))
 
@@ -116,7 +119,8 @@ define unit-rule
 $(B)/unit/$(1): tests/unit/test_$(1).c $(call unit-of,tests/unit/test_$(1).c) Makefile
 	@mkdir -p $(B)/unit
 	$(HOSTCC) $(TEST_CFLAGS) -MMD -MP -MF $$@.d -MT $$@ -c -o $$@.o $$< && \
-	$(HOSTCC) $(TEST_CFLAGS) $$@.o $$(filter-out $$<,$$(filter %.c,$$^)) -lcmocka -o $$@
+	$(HOSTCC) $(TEST_CFLAGS) $$@.o $$(filter-out $$<,$$(filter %.c,$$^)) -lcmocka \
+		$(call unit-libs,tests/unit/test_$(1).c) -o $$@
 -include $(B)/unit/$(1).d
 $(B)/unit/$(1): $(wildcard lib/*.h boot/*.h vmm/*.h arch/x86_64/*.h vmm/platform/*.h)
 endef

@@ -91,3 +91,6 @@ void vm_console_write(struct vm *vm, const void *buf, size_t n);
 /* In uart.c: bytes typed; returns how many were taken (RX FIFO). Pull model: the core calls it again when vm_console_want_input() was called. */
 size_t uart_input(struct vm *vm, const u8 *buf, size_t n);
 void vm_console_want_input(struct vm *vm); /* uart.c calls it when its FIFO has room again */
+
+/* In acpi_pm.c: somebody pressed the power button (the guest's ACPI driver shuts down). */
+void acpi_power_button(struct vm *vm);
