@@ -58,7 +58,7 @@ static void debug_exception(struct hv_vcpu *v, struct vm_exit *e)
 	v->dr6 = vmx_of(v)->dr6 = dr6;
 	vmwrite(VMCS_GUEST_DR7, vmread(VMCS_GUEST_DR7) & ~DR7_GD);
 	vmwrite(VMCS_GUEST_DEBUGCTL, vmread(VMCS_GUEST_DEBUGCTL) & ~DEBUGCTL_LBR);
-	e->exc.payload = e->hw_info1;
+	e->exc.payload = e->hw_info1 & ~inverse;
 }
 
 static void conv_exception(struct hv_vcpu *v, struct vm_exit *e)
