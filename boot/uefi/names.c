@@ -19,41 +19,58 @@ static void pass_on(const struct search *s, const char *name, size_t len)
 		s->fn(s->arg, copy);
 }
 
+static void pass_trimmed(const struct search *s, const char *name, size_t len)
+{
+	while (len && (name[len - 1] == ' ' || name[len - 1] == '\t'))
+		len--;
+	pass_on(s, name, len);
+}
+
+static bool has_equals(const char *param, size_t len)
+{
+	for (size_t i = 0; i < len; i++) {
+		if (param[i] == '=')
+			return true;
+	}
+	return false;
+}
+
+/* Parameters that stand without a value and take no position. */
+static bool is_flag(const char *param, size_t len)
+{
+	static const char *const flags[] = { "cdrom", "direct-io-safe", "discard", "no-discard",
+					     "trusted", "untrusted" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(flags); i++) {
+		if (strlen(flags[i]) == len && !memcmp(flags[i], param, len))
+			return true;
+	}
+	return false;
+}
+
 /*
- * The target of a disk (xl-disk-configuration(5)): the first parameter without '=', or target=, which
+ * The target of a disk (xl-disk-configuration(5)): the first parameter by position, or target=, which
  * takes the rest of the string, commas and all.
  */
 static void disk_target(const struct search *s, const char *spec)
 {
-	for (;;) {
+	u32 position = 0;
+
+	while (*spec) {
+		const char *comma;
 		size_t len;
 
-		spec += *spec == ' ' || *spec == '\t';
-		if (*spec == ' ' || *spec == '\t')
-			continue;
+		while (*spec == ' ' || *spec == '\t')
+			spec++;
 		if (!strncmp(spec, "target=", 7)) {
-			spec += 7;
-			len = strlen(spec);
-		} else {
-			for (len = 0; spec[len] && spec[len] != ',';)
-				len++;
-			for (size_t i = 0; i < len; i++) {
-				if (spec[i] != '=')
-					continue;
-				/* Another KEY=VALUE; the target may follow. */
-				if (!spec[len])
-					return;
-				spec += len + 1;
-				len = 0;
-				break;
-			}
-			if (!len && *spec && *spec != ',')
-				continue;
+			pass_trimmed(s, spec + 7, strlen(spec + 7));
+			return;
 		}
-		while (len && (spec[len - 1] == ' ' || spec[len - 1] == '\t'))
-			len--;
-		pass_on(s, spec, len);
-		return;
+		comma = strchr(spec, ',');
+		len = comma ? (size_t)(comma - spec) : strlen(spec);
+		if (!has_equals(spec, len) && !is_flag(spec, len) && position++ == 0)
+			pass_trimmed(s, spec, len);
+		spec += len + (comma != NULL);
 	}
 }
 

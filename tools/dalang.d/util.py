@@ -28,9 +28,13 @@ class Voice:
 
     @classmethod
     def say(cls, text):
+        cls.line("dalang: " + text)
+
+    @classmethod
+    def line(cls, text):
         end = "\r\n" if cls.raw else "\n"
         try:
-            sys.stderr.buffer.write(("dalang: " + text + end).encode("utf-8", "replace"))
+            sys.stderr.buffer.write((text + end).encode("utf-8", "replace"))
             sys.stderr.buffer.flush()
         except OSError:
             pass

@@ -4,7 +4,7 @@ import os
 import re
 import subprocess
 
-from util import TOOL, Fail, built, say
+from util import TOOL, Fail, Voice, built, say
 
 # Enough of xl.cfg's lexis to find the strings of a file that the real parser has accepted.
 TOKEN = re.compile(r"""\#[^\n]* | "(?:\\.|[^"\\])*" | '(?:\\.|[^'\\])*' | [A-Za-z_][A-Za-z0-9_]*
@@ -80,7 +80,7 @@ def parse(path):
     r = subprocess.run([built("dalang-cfg"), "vm", path], stdin=subprocess.DEVNULL,
                        stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     for line in r.stderr.decode("utf-8", "replace").splitlines():
-        say(line)
+        Voice.line(line)  # FILE:LINE:COLUMN first, for editors
     if r.returncode == 64:
         raise Refused
     if r.returncode:
@@ -164,7 +164,7 @@ class Pack:
 
     @staticmethod
     def _no(vm_file, key, what, mend):
-        say(f"{vm_file}: error: {key}: {what}; {mend}")
+        Voice.line(f"{vm_file}: error: {key}: {what}; {mend}")
         raise Refused
 
     def add_source(self, path):
@@ -188,13 +188,13 @@ class Pack:
             with open(path, encoding="utf-8", errors="surrogateescape", newline="") as f:
                 text = f.read()
         except OSError as e:
-            say(f"{path}: error: cannot read this VM file: {e.strerror}; mend the path or its rights")
+            Voice.line(f"{path}: error: cannot read this VM file: {e.strerror}; mend the path or its rights")
             raise Refused from e
         pairs = parse(path)
         vm.name = dict(pairs).get("name") or vm.name
         twin = next((v for v in self.vms if v is not vm and not v.refused and v.name == vm.name), None)
         if twin:
-            say(f"{path}: error: name = {quote(vm.name)} is taken by {twin.source}; two VMs must "
+            Voice.line(f"{path}: error: name = {quote(vm.name)} is taken by {twin.source}; two VMs must "
                 f"have two names")
             raise Refused
         memory = dict(pairs).get("memory", "")
