@@ -30,10 +30,9 @@ void svm_events_reset(struct svm_vcpu *s)
 	c->int_shadow = 0;
 	set_vintr(s, false);
 	svm_intercept(s, VMEXIT_IRET, false);
-	s->wanted = 0;
+	s->irq_wanted = false;
 	s->nmi_blocked = s->iret_pending = false;
-	s->step = STEP_NONE;
-	s->todo &= ~(u32)TODO_STEP;
+	s->todo &= ~(u32)(TODO_STEP | TODO_NMI);
 }
 
 static void block_nmi(struct svm_vcpu *s, bool on)
@@ -107,28 +106,55 @@ u32 svm_windows(struct hv_vcpu *v)
 	return w;
 }
 
+/* Both requests stand until they are withdrawn: VINTR exits again, svm_seek_nmi() runs again. */
 void svm_request_windows(struct hv_vcpu *v, u32 windows)
 {
 	struct svm_vcpu *s = svm_of(v);
 
-	s->wanted = windows;
-	set_vintr(s, windows & HV_WIN_IRQ);
-	if (unlikely(s->step) && !(s->step == STEP_SHADOW && (windows & HV_WIN_IRQ))) {
-		s->step = STEP_NONE;
-		s->todo &= ~(u32)TODO_STEP;
-	}
-	if (likely(!(windows & HV_WIN_NMI)))
-		return;
-	if (!nmi_is_blocked(v, s)) {
+	s->irq_wanted = windows & HV_WIN_IRQ;
+	set_vintr(s, s->irq_wanted);
+	if (windows & HV_WIN_NMI)
+		s->todo |= TODO_NMI;
+	else
+		s->todo &= ~(u32)TODO_NMI;
+}
+
+/* Right before VMRUN: run one instruction and come back. */
+static void step_begin(struct hv_vcpu *v, enum svm_step step)
+{
+	struct svm_vcpu *s = svm_of(v);
+	struct vmcb *vmcb = s->vmcb;
+
+	if (vmcb->c.event_inj & EVENT_VALID)
+		return; /* TF would be pushed with the event, and its handler runs first anyway */
+	s->step = step;
+	s->step_dr6 = v->dr6;
+	s->step_guest_tf = v->rflags & RFLAGS_TF;
+	vmcb->s.rflags |= RFLAGS_TF;
+	vmcb->c.intercept_exc = ~(u32)BIT(EXC_NMI);
+	set_vintr(s, false);
+	svm_dirty(s, CLEAN_I);
+}
+
+void svm_step_shadow(struct hv_vcpu *v)
+{
+	step_begin(v, STEP_SHADOW);
+}
+
+/* Right before VMRUN, while the vmm waits to inject an NMI. */
+void svm_seek_nmi(struct hv_vcpu *v)
+{
+	struct svm_vcpu *s = svm_of(v);
+
+	if (!nmi_is_blocked(v, s))
 		/*
 		 * Only a shadow or another event is in the way. An interrupt to ourselves, pending at
 		 * VMRUN, makes the guest leave as soon as that has passed.
 		 */
 		ipi_send(this_cpu()->index, VEC_KICK);
-	} else if (s->iret_pending) {
-		s->step = STEP_IRET;
-		s->todo |= TODO_STEP;
-	}
+	else if (s->iret_pending)
+		step_begin(v, STEP_IRET);
+	/* else the IRET will exit */
 }
 
 void svm_advance(struct hv_vcpu *v, unsigned len)
@@ -178,25 +204,6 @@ void svm_interrupted(struct svm_vcpu *s, struct hv_event *ev)
 	ev->error = ev->has_error ? s->vmcb->c.exit_int_error : 0;
 }
 
-/* Right before VMRUN: run one instruction. */
-void svm_step_begin(struct hv_vcpu *v)
-{
-	struct svm_vcpu *s = svm_of(v);
-	struct vmcb *vmcb = s->vmcb;
-
-	if (vmcb->c.event_inj & EVENT_VALID) {
-		s->step = STEP_NONE; /* TF would be pushed with the event */
-		return;
-	}
-	s->stepping = true;
-	s->step_dr6 = v->dr6;
-	s->step_guest_tf = v->rflags & RFLAGS_TF;
-	vmcb->s.rflags |= RFLAGS_TF;
-	vmcb->c.intercept_exc = ~(u32)BIT(EXC_NMI);
-	set_vintr(s, false);
-	svm_dirty(s, CLEAN_I);
-}
-
 bool svm_step_end(struct hv_vcpu *v, struct vm_exit *exit)
 {
 	struct svm_vcpu *s = svm_of(v);
@@ -205,23 +212,16 @@ bool svm_step_end(struct hv_vcpu *v, struct vm_exit *exit)
 	enum svm_step step = s->step;
 	u64 hits = v->dr6 & ~s->step_dr6 & DR6_B0_B3;
 
-	s->stepping = false;
 	s->step = STEP_NONE;
 	vmcb->c.intercept_exc = SVM_EXC_INTERCEPTS;
-	set_vintr(s, s->wanted & HV_WIN_IRQ);
+	set_vintr(s, s->irq_wanted);
 	svm_dirty(s, CLEAN_I);
 	/* A completed IRET took TF from the stack; otherwise it is ours or the guest's own. */
 	if (!(trap && step == STEP_IRET) && !s->step_guest_tf)
 		v->rflags &= ~RFLAGS_TF;
 	if (!trap) {
-		if (v->rip != s->entry_rip)
-			return false;
-		if (step == STEP_SHADOW)
-			vmcb->c.int_shadow |= INT_SHADOW;
-		else if (s->iret_pending) {
-			s->step = STEP_IRET;
-			s->todo |= TODO_STEP;
-		}
+		if (step == STEP_SHADOW && v->rip == s->entry_rip)
+			vmcb->c.int_shadow |= INT_SHADOW; /* not yet past it: as keep_shadow() */
 		return false;
 	}
 	if (step == STEP_IRET)
@@ -231,14 +231,7 @@ bool svm_step_end(struct hv_vcpu *v, struct vm_exit *exit)
 	v->dr6 = s->step_dr6 | hits;
 	if (hits)
 		return false; /* and this is its breakpoint */
-	if (step == STEP_IRET) {
-		exit->code = HV_EXIT_NMI_WINDOW;
-		s->wanted &= ~(u32)HV_WIN_NMI;
-	} else {
-		exit->code = HV_EXIT_IRQ_WINDOW;
-		s->wanted &= ~(u32)HV_WIN_IRQ;
-		set_vintr(s, false);
-	}
+	exit->code = step == STEP_IRET ? HV_EXIT_NMI_WINDOW : HV_EXIT_IRQ_WINDOW;
 	return true;
 }
 
@@ -266,15 +259,11 @@ void svm_exit_vintr(struct hv_vcpu *v, struct vm_exit *exit)
 {
 	struct svm_vcpu *s = svm_of(v);
 
-	if (keep_shadow(v, s)) {
-		/* It would exit at once again: step over the shadowed instruction. */
-		s->step = STEP_SHADOW;
-		s->todo |= TODO_STEP;
-		exit->code = HV_EXIT_NONE;
+	if (!keep_shadow(v, s))
 		return;
-	}
-	s->wanted &= ~(u32)HV_WIN_IRQ;
-	set_vintr(s, false);
+	/* It would exit at once again: step over the shadowed instruction. */
+	s->todo |= TODO_STEP;
+	exit->code = HV_EXIT_NONE;
 }
 
 void svm_exit_iret(struct hv_vcpu *v, struct vm_exit *exit)
@@ -285,8 +274,4 @@ void svm_exit_iret(struct hv_vcpu *v, struct vm_exit *exit)
 	svm_intercept(s, VMEXIT_IRET, false);
 	s->iret_pending = true;
 	s->iret_rip = v->rip;
-	if (s->wanted & HV_WIN_NMI) {
-		s->step = STEP_IRET;
-		s->todo |= TODO_STEP;
-	}
 }

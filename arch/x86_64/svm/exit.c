@@ -200,7 +200,7 @@ void svm_convert_exit(struct hv_vcpu *v, struct vm_exit *exit)
 	if (unlikely(c->exit_int_info & EVENT_VALID))
 		svm_interrupted(s, &exit->interrupted);
 	c->event_inj = 0; /* #VMEXIT does so, but for VMEXIT_INVALID it is not said */
-	if (unlikely(s->stepping) && svm_step_end(v, exit))
+	if (unlikely(s->step) && svm_step_end(v, exit))
 		return;
 	exit->code = conv->code;
 	if (conv->insn && (svm_caps & SVM_CAP_NRIPS))

@@ -21,7 +21,8 @@ struct svm_cpu {
 enum svm_todo {
 	TODO_FLUSH = 1 << 0, /* of this vCPU's translations, guest and nested */
 	TODO_ASID = 1 << 1,  /* the one it holds is not of this pCPU and generation */
-	TODO_STEP = 1 << 2,  /* run one instruction: events.c */
+	TODO_STEP = 1 << 2,  /* run the shadowed instruction alone: events.c */
+	TODO_NMI = 1 << 3,   /* stands as long as the vmm waits to inject an NMI */
 };
 
 /* Why a vCPU is single-stepped. */
@@ -47,14 +48,13 @@ struct svm_vcpu {
 	u64 tsc_aux; /* while not loaded */
 
 	/* Events: events.c */
-	u32 wanted; /* windows asked for: HV_WIN_* */
+	bool irq_wanted;   /* the window was asked for */
 	bool nmi_blocked;  /* an NMI was injected and its IRET has not completed */
 	bool iret_pending; /* ... but was seen, at iret_rip */
 	u64 iret_rip;
-	bool stepping;	   /* the VMRUN just made is a single step */
 	bool step_guest_tf; /* TF was the guest's own already */
 	u64 step_dr6;	   /* DR6 before the step */
-	u8 step;	   /* enum svm_step */
+	u8 step;	   /* enum svm_step: what the VMRUN just made was */
 };
 
 extern u32 svm_caps;	   /* SVM_CAP_* that every pCPU in use has */
@@ -99,7 +99,8 @@ u32 svm_windows(struct hv_vcpu *v);
 void svm_request_windows(struct hv_vcpu *v, u32 windows);
 void svm_advance(struct hv_vcpu *v, unsigned len);
 void svm_interrupted(struct svm_vcpu *s, struct hv_event *ev);
-void svm_step_begin(struct hv_vcpu *v);
+void svm_step_shadow(struct hv_vcpu *v);
+void svm_seek_nmi(struct hv_vcpu *v);
 /* True if the exit was the end of the step and nothing is left to convert. */
 bool svm_step_end(struct hv_vcpu *v, struct vm_exit *exit);
 void svm_exit_async(struct hv_vcpu *v, struct vm_exit *exit);

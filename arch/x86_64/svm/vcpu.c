@@ -169,13 +169,15 @@ static void prepare(struct hv_vcpu *v, struct svm_vcpu *s)
 {
 	u32 todo = s->todo;
 
-	s->todo = 0;
+	s->todo = todo & TODO_NMI;
 	if ((todo & TODO_ASID) || ((todo & TODO_FLUSH) && !(svm_caps & SVM_CAP_FLUSH_ASID)))
 		assign_asid(s, v->cpu);
 	else if (todo & TODO_FLUSH)
 		s->vmcb->c.tlb_control = TLB_FLUSH_ASID;
 	if (todo & TODO_STEP)
-		svm_step_begin(v);
+		svm_step_shadow(v);
+	else if (todo & TODO_NMI)
+		svm_seek_nmi(v);
 }
 
 /* CR8 lives in V_TPR without exits, unless the vmm waits for it to fall. */
