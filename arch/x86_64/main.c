@@ -62,7 +62,6 @@ static void bring_up(const struct boot_info *bi)
 	serial_irq_init();
 	ASSERT(fpu_cpu_init() == 0);
 	frame_reserve_refill();
-	smp_start(vmm_ap_start);
 	paging_check();
 	vmm_start(bi);
 }
