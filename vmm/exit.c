@@ -23,6 +23,14 @@ static void exit_nothing(struct vcpu *v, const struct vm_exit *e)
 	(void)e;
 }
 
+/* It is asked for anew before the next entry if it is still wanted. */
+static void exit_window(struct vcpu *v, const struct vm_exit *e)
+{
+	(void)e;
+	v->windows = 0;
+	hv->request_windows(&v->hv, 0);
+}
+
 static void exit_intr(struct vcpu *v, const struct vm_exit *e)
 {
 	(void)v;
@@ -141,8 +149,8 @@ const exit_fn exit_table[HV_NR_EXITS] = {
 	[HV_EXIT_NONE] = exit_nothing,
 	[HV_EXIT_INTR] = exit_intr,
 	[HV_EXIT_NMI] = exit_nothing,
-	[HV_EXIT_IRQ_WINDOW] = exit_nothing,
-	[HV_EXIT_NMI_WINDOW] = exit_nothing,
+	[HV_EXIT_IRQ_WINDOW] = exit_window,
+	[HV_EXIT_NMI_WINDOW] = exit_window,
 	[HV_EXIT_TPR] = exit_nothing,
 	[HV_EXIT_CPUID] = exit_cpuid,
 	[HV_EXIT_HLT] = exit_hlt,

@@ -52,7 +52,8 @@ int vcpu_create(struct vm *vm, u32 id)
 		return -ENOMEM;
 	}
 	fpu_area_init(v->hv.xsave);
-	v->hv.xcr0 = 1;
+	v->hv.xcr0 = XCR0_X87;
+	v->hv.dr6 = DR6_FIXED;
 	r = hv->vcpu_create(&v->hv);
 	if (r) {
 		kfree(v->hv.xsave);
@@ -80,7 +81,12 @@ void vcpu_reset(struct vcpu *v)
 	vcpu_timer_stop(v);
 	v->reinject.valid = v->exception.valid = 0;
 	v->nmi_pending = false;
+	fpu_area_init(v->hv.xsave);
+	v->hv.xcr0 = XCR0_X87;
+	memset(v->hv.dr, 0, sizeof(v->hv.dr));
+	v->hv.dr6 = DR6_FIXED;
 	hv->reset(&v->hv);
+	fpu_load(&v->hv);
 	hv->request_windows(&v->hv, v->windows = 0);
 	msrs_reset(v);
 	lapic_reset(&v->lapic, v->id, v->id == 0);

@@ -282,3 +282,11 @@ bool vm_debug_exit_wanted(const struct vm *vm)
 {
 	return vm->cfg.debug_exit;
 }
+
+struct vdev *vm_vdev(struct vm *vm, const struct vdev_type *type)
+{
+	for (u32 i = 0; i < vm->nr_devs; i++)
+		if (vm->devs[i].type == type)
+			return &vm->devs[i];
+	return NULL;
+}
