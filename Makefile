@@ -99,10 +99,13 @@ $(B)/dalang-cfg: $(DALANG_CFG_SRC) $(wildcard lib/*.h vmm/*.h) Makefile
 endif
 
 # --- unit tests and fuzz targets ----------------------------------------------------------------
-# The sources a test links with stand in its own first lines: /* unit: lib/cfg.c ... */
+# The sources a test links with stand in its own first lines, and libraries behind "libs:":
+# /* unit: lib/insn.c libs: -lZydis */
 SAN := -fsanitize=address,undefined -fno-sanitize-recover=all
 TEST_CFLAGS := -std=gnu17 -O1 -g -fno-omit-frame-pointer -I. $(WARN) $(SAN)
-unit-of = $(shell sed -n '1,2s,.*/\* unit:\(.*\)\*/.*,\1,p' $(1))
+unit-line = $(shell sed -n '1,2s,.*/\* unit:\(.*\)\*/.*,\1,p' $(1))
+unit-of = $(filter %.c,$(call unit-line,$(1)))
+unit-libs = $(filter -l%,$(call unit-line,$(1)))
 UNIT_TESTS := $(sort $(patsubst tests/unit/test_%.c,%,$(wildcard tests/unit/test_*.c)))
 FUZZERS := $(sort $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c)))
 
@@ -116,7 +119,8 @@ define unit-rule
 $(B)/unit/$(1): tests/unit/test_$(1).c $(call unit-of,tests/unit/test_$(1).c) Makefile
 	@mkdir -p $(B)/unit
 	$(HOSTCC) $(TEST_CFLAGS) -MMD -MP -MF $$@.d -MT $$@ -c -o $$@.o $$< && \
-	$(HOSTCC) $(TEST_CFLAGS) $$@.o $$(filter-out $$<,$$(filter %.c,$$^)) -lcmocka -o $$@
+	$(HOSTCC) $(TEST_CFLAGS) $$@.o $$(filter-out $$<,$$(filter %.c,$$^)) -lcmocka \
+		$(call unit-libs,tests/unit/test_$(1).c) -o $$@
 -include $(B)/unit/$(1).d
 $(B)/unit/$(1): $(wildcard lib/*.h boot/*.h vmm/*.h arch/x86_64/*.h vmm/platform/*.h)
 endef
@@ -125,7 +129,8 @@ $(foreach t,$(UNIT_TESTS),$(eval $(call unit-rule,$(t))))
 # make fuzz-replay: every fuzz target over its corpus, by the compiler at hand, without libFuzzer.
 fuzz-replay: $(FUZZERS:%=$(B)/fuzz-replay/%)
 	@failed=; for t in $(FUZZERS); do \
-		echo "== $$t"; $(B)/fuzz-replay/$$t tests/fuzz/corpus/$$t || failed="$$failed $$t"; done; \
+		echo "== $$t"; \
+		$(B)/fuzz-replay/$$t tests/fuzz/corpus/$$t || failed="$$failed $$t"; done; \
 	if [ -n "$$failed" ]; then echo "fuzz-replay: FAILED:$$failed"; exit 1; fi
 # make fuzz [FUZZ_TIME=600]: libFuzzer on each target in turn; needs clang and libclang-rt-14-dev.
 FUZZ_TIME ?= 600

@@ -23,13 +23,18 @@ struct lapic {
 	u64 timer_start_ns, timer_deadline_ns; /* of one-shot and periodic; deadline 0: disarmed */
 	u32 irr[8], isr[8], tmr[8];
 	s32 highest_isr;	/* cache: highest vector in service, -1 none */
-	u32 irr_any;		/* cache: some bit of irr is set */
+	u32 irr_any, isr_any;	/* caches: bit w is set if irr[w], isr[w] is not 0 */
 };
 
 #define LAPIC_DEFAULT_BASE 0xfee00000ull
+/* The timer's input clock before the divide register; CPUID leaf 15H may name it to the guest. */
+#define LAPIC_TIMER_HZ 1000000000ull
 
 /* Power-on reset; bsp sets the BSP bit and LINT0 stays masked (Linux finds virtual-wire set up by the loader through lapic_virtual_wire()). */
 void lapic_reset(struct lapic *l, u32 id, bool bsp);
+/* The INIT signal: as at power-on, but the id and IA32_APIC_BASE stay (so x2APIC mode does). After
+ * this and after lapic_reset() the caller stops the vCPU's timer (lapic_timer_rearm()). */
+void lapic_init_signal(struct lapic *l);
 /* What a BIOS leaves on the boot CPU: software-enabled, LINT0 = ExtINT, LINT1 = NMI. */
 void lapic_virtual_wire(struct lapic *l);
 

@@ -41,6 +41,7 @@ struct vdev_type {
 	const struct vdev_mmio *mmio;
 	/* Optional: is the device part of this VM (debug exit port...)? NULL: always. */
 	bool (*wanted)(struct vm *vm);
+	/* init, reset, restored and timer may be NULL: nothing to do. state_size may be 0. */
 	/* Once per VM, state zeroed. 0 or -errno, which fails the VM's creation. */
 	int (*init)(struct vdev *d);
 	/* Power-on state; also on every reset of the VM. Timers are stopped already. */
@@ -91,3 +92,6 @@ void vm_console_write(struct vm *vm, const void *buf, size_t n);
 /* In uart.c: bytes typed; returns how many were taken (RX FIFO). Pull model: the core calls it again when vm_console_want_input() was called. */
 size_t uart_input(struct vm *vm, const u8 *buf, size_t n);
 void vm_console_want_input(struct vm *vm); /* uart.c calls it when its FIFO has room again */
+
+/* In acpi_pm.c: somebody pressed the power button (the guest's ACPI driver shuts down). */
+void acpi_power_button(struct vm *vm);

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What the platform's devices share: byte-wide ports under wider accesses, and clocks as data. */
+#pragma once
+#include "vmm/vdev.h"
+
+/* The devices, by the names under which vm_vdev() finds them. */
+extern const struct vdev_type acpi_pm_vdev, debug_exit_vdev, ioapic_vdev, pci_vdev, pic_vdev, pit_vdev,
+	reset_vdev, rtc_vdev, uart_vdev;
+
+#define NS_PER_SEC 1000000000ull
+
+/*
+ * A guest can program a periodic source faster than anyone could serve it. Periods below this are
+ * realigned: the source fires at the next multiple of its period that is at least this far away.
+ */
+#define MIN_PERIOD_NS 20000ull
+
+/* The ISA bus turns an access wider than the device into byte cycles, lowest address first. */
+static inline u32 isa_read_bytes(struct vdev *d, u16 port, unsigned size,
+				 u8 (*rd)(struct vdev *d, u16 port))
+{
+	u32 v = 0;
+
+	for (unsigned i = 0; i < size; i++)
+		v |= (u32)rd(d, (u16)(port + i)) << (8 * i);
+	return v;
+}
+
+static inline void isa_write_bytes(struct vdev *d, u16 port, unsigned size, u32 val,
+				   void (*wr)(struct vdev *d, u16 port, u8 val))
+{
+	for (unsigned i = 0; i < size; i++)
+		wr(d, (u16)(port + i), (u8)(val >> (8 * i)));
+}
+
+/*
+ * A clock of hz (below 1 GHz) that started with the VM. Exact: no drift, no 128-bit division.
+ * ns_to_ticks(ticks_to_ns(t)) == t, so a timer set for tick t sees tick t.
+ */
+static inline u64 ns_to_ticks(u64 ns, u32 hz)
+{
+	return ns / NS_PER_SEC * hz + ns % NS_PER_SEC * hz / NS_PER_SEC;
+}
+
+static inline u64 ticks_to_ns(u64 t, u32 hz)
+{
+	return t / hz * NS_PER_SEC + (t % hz * NS_PER_SEC + hz - 1) / hz;
+}
