@@ -217,13 +217,16 @@ static void svm_enter(struct hv_vcpu *v, struct vm_exit *exit)
 
 	svm_vmrun(v->gpr, s->vmcb_pa, sc->host_vmcb);
 
-	v->gpr[REG_RAX] = vmcb->s.rax;
-	v->gpr[REG_RSP] = vmcb->s.rsp;
-	v->rip = vmcb->s.rip;
-	v->rflags = vmcb->s.rflags;
-	v->cr2 = vmcb->s.cr2;
-	v->dr6 = vmcb->s.dr6;
-	v->tpr = vmcb->c.v_tpr & 15;
+	/* A guest that was never entered left no state: TCG's VMCB then even holds the host's. */
+	if (likely(vmcb->c.exit_code != VMEXIT_INVALID)) {
+		v->gpr[REG_RAX] = vmcb->s.rax;
+		v->gpr[REG_RSP] = vmcb->s.rsp;
+		v->rip = vmcb->s.rip;
+		v->rflags = vmcb->s.rflags;
+		v->cr2 = vmcb->s.cr2;
+		v->dr6 = vmcb->s.dr6;
+		v->tpr = vmcb->c.v_tpr & 15;
+	}
 	vmcb->c.tlb_control = TLB_KEEP;
 	vmcb->c.clean = svm_clean_mask;
 	svm_convert_exit(v, exit);
