@@ -129,7 +129,8 @@ $(foreach t,$(UNIT_TESTS),$(eval $(call unit-rule,$(t))))
 # make fuzz-replay: every fuzz target over its corpus, by the compiler at hand, without libFuzzer.
 fuzz-replay: $(FUZZERS:%=$(B)/fuzz-replay/%)
 	@failed=; for t in $(FUZZERS); do \
-		echo "== $$t"; $(B)/fuzz-replay/$$t tests/fuzz/corpus/$$t || failed="$$failed $$t"; done; \
+		echo "== $$t"; \
+		$(B)/fuzz-replay/$$t tests/fuzz/corpus/$$t || failed="$$failed $$t"; done; \
 	if [ -n "$$failed" ]; then echo "fuzz-replay: FAILED:$$failed"; exit 1; fi
 # make fuzz [FUZZ_TIME=600]: libFuzzer on each target in turn; needs clang and libclang-rt-14-dev.
 FUZZ_TIME ?= 600

@@ -33,7 +33,7 @@ static bool insert_at(struct boot_info *bi, u32 i, hpa_t base, hpa_t end, u32 ty
 		return false;
 	}
 	memmove(&bi->mem[i + 1], &bi->mem[i], (bi->nr_mem - i) * sizeof(bi->mem[0]));
-	bi->mem[i] = (struct boot_mem){ .base = base, .size = end - base, .type = type };
+	bi->mem[i] = (struct boot_mem){.base = base, .size = end - base, .type = type};
 	bi->nr_mem++;
 	return true;
 }
@@ -63,7 +63,7 @@ static u32 replace_part(struct boot_info *bi, u32 i, hpa_t from, hpa_t to, u32 t
 	hpa_t end = old.base + old.size;
 	u32 n = 1;
 
-	bi->mem[i] = (struct boot_mem){ .base = from, .size = to - from, .type = type };
+	bi->mem[i] = (struct boot_mem){.base = from, .size = to - from, .type = type};
 	if (old.base < from) {
 		if (!insert_at(bi, i, old.base, from, old.type))
 			return 0;
@@ -113,7 +113,8 @@ static void enter(struct boot_info *bi, hpa_t base, hpa_t end, u32 type)
 
 void meminfo_add(struct boot_info *bi, hpa_t base, u64 size, enum boot_mem_type type)
 {
-	/* No processor has more than 52 physical address bits; what claims to reach further is cut. */
+	/* No processor has more than 52 physical address bits; what claims to reach further is cut.
+	 */
 	const hpa_t limit = 1ull << 52;
 	hpa_t end;
 

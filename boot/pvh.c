@@ -38,10 +38,14 @@ static void unpack(struct boot_info *bi, hpa_t addr, u64 size)
 	while ((r = ustar_next(archive, size, &pos, &e)) > 0)
 		boot_add_file(bi, e.name, strlen(e.name), (hpa_t)e.data, e.size);
 	if (r == -ENOSYS)
-		boot_error(bi, "the archive (-initrd) uses tar extensions; make it by tar --format=ustar");
+		boot_error(
+			bi,
+			"the archive (-initrd) uses tar extensions; make it by tar --format=ustar");
 	else if (r < 0)
-		boot_error(bi, "the archive (-initrd) is not a whole tar file: bad at byte %llu of %llu",
-			   (unsigned long long)pos, (unsigned long long)size);
+		boot_error(
+			bi,
+			"the archive (-initrd) is not a whole tar file: bad at byte %llu of %llu",
+			(unsigned long long)pos, (unsigned long long)size);
 }
 
 void pvh_fill(struct boot_info *bi, u64 start_info)
@@ -52,8 +56,11 @@ void pvh_fill(struct boot_info *bi, u64 start_info)
 
 	str_copy(bi->loader, "pvh", sizeof(bi->loader));
 	if (si->magic != HVM_START_MAGIC || si->version < 1 || !si->memmap) {
-		boot_error(bi, "PVH start info has magic %#x, version %u: version 1 with a memory map is "
-			       "needed", si->magic, si->version);
+		boot_error(
+			bi,
+			"PVH start info has magic %#x, version %u: version 1 with a memory map is "
+			"needed",
+			si->magic, si->version);
 		return;
 	}
 	bi->rsdp = si->rsdp;

@@ -29,8 +29,9 @@ void boot_main(u32 kind, u64 info, u64 entry_tsc, hpa_t image)
 		*bi = *(const struct boot_info *)info;
 		break;
 	default:
-		boot_error(bi, "entered at the multiboot2 address without its magic in EAX; the loader "
-			       "must speak multiboot2 (GRUB: multiboot2, not multiboot)");
+		boot_error(bi,
+			   "entered at the multiboot2 address without its magic in EAX; the loader "
+			   "must speak multiboot2 (GRUB: multiboot2, not multiboot)");
 		break;
 	}
 	bi->magic = BOOT_INFO_MAGIC;

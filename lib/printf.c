@@ -15,7 +15,8 @@
 int vsnprintf(char *buf, size_t size, const char *fmt, va_list ap)
 {
 	/* stb counts in int, and writes the terminator even into a buffer of no bytes. */
-	return stbsp_vsnprintf(size ? buf : NULL, size > INT32_MAX ? INT32_MAX : (int)size, fmt, ap);
+	return stbsp_vsnprintf(size ? buf : NULL, size > INT32_MAX ? INT32_MAX : (int)size, fmt,
+			       ap);
 }
 
 int snprintf(char *buf, size_t size, const char *fmt, ...)

@@ -3,5 +3,6 @@
 #pragma once
 #include "lib/types.h"
 
-/* The function that holds addr and the distance into it; NULL (offset untouched) outside the text. */
+/* The function that holds addr and the distance into it; NULL (offset untouched) outside the text.
+ */
 const char *symbol_lookup(u64 addr, u64 *offset);

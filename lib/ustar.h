@@ -7,7 +7,7 @@
 
 struct ustar_entry {
 	char name[USTAR_NAME_MAX + 1]; /* prefix and name joined; a leading "./" is dropped */
-	const u8 *data;		       /* inside the archive */
+	const u8 *data;                /* inside the archive */
 	u64 size;
 };
 

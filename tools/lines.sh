@@ -39,7 +39,7 @@ room() { # LABEL DIR [FIND ARGUMENTS...]: prints a row, sets $n
 	n=0
 	if [ -d "$dir" ]; then
 		# shellcheck disable=SC2046 # no name in the tree has a blank
-		n=$(count $(find "$dir" "$@" \( -name '*.c' -o -name '*.h' -o -name '*.asm' \) | LC_ALL=C sort))
+		n=$(count $(find "$dir" "$@" \( -name '*.c' -o -name '*.h' -o -name '*.asm' \) -print | LC_ALL=C sort))
 	fi
 	printf '%-28s %6d\n' "$label" "$n"
 }

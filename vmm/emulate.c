@@ -9,20 +9,6 @@
  */
 #include "vmm/emulate_int.h"
 
-static unsigned size_of(const struct insn *i)
-{
-	return i->opcode & 1 ? i->op_size : 1;
-}
-
-/* a OP b without a result: CMP, TEST. */
-static void compare(struct em *m, enum alu_op op, u64 a, u64 b, unsigned size)
-{
-	u64 flags = m->e->rflags;
-
-	em_alu(op, a, b, 0, size, &flags);
-	m->flags = flags;
-}
-
 /* r/m OP= src, or the flags of r/m OP src. */
 static int alu_rm(struct em *m, enum alu_op op, u64 src, unsigned size)
 {
@@ -37,7 +23,7 @@ static int alu_rm(struct em *m, enum alu_op op, u64 src, unsigned size)
 		return em_modify(m, &o, op, src, 0, &v);
 	r = em_get(m, &o, &v);
 	if (!r)
-		compare(m, op, v, src, size);
+		em_compare(m, op, v, src, size);
 	return r;
 }
 
@@ -63,7 +49,7 @@ static int arith(struct em *m)
 {
 	const struct insn *i = m->i;
 	enum alu_op op = i->opcode >> 3;
-	unsigned size = size_of(i);
+	unsigned size = em_size(i);
 	u64 flags = m->e->rflags, v;
 
 	switch (i->opcode & 6) {
@@ -82,7 +68,7 @@ static int arith(struct em *m)
 
 static int test_rm(struct em *m, u64 src)
 {
-	unsigned size = size_of(m->i);
+	unsigned size = em_size(m->i);
 	struct em_operand o;
 	u64 v;
 	int r = em_operand(m, size, false, 0, &o);
@@ -90,7 +76,7 @@ static int test_rm(struct em *m, u64 src)
 	if (!r)
 		r = em_get(m, &o, &v);
 	if (!r)
-		compare(m, ALU_AND, v, src, size);
+		em_compare(m, ALU_AND, v, src, size);
 	return r;
 }
 
@@ -131,7 +117,7 @@ static int extend(struct em *m, unsigned from, bool sign)
 
 static int exchange(struct em *m, enum alu_op op)
 {
-	unsigned size = size_of(m->i);
+	unsigned size = em_size(m->i);
 	u64 src = em_reg(m, m->i->reg, size), old;
 	struct em_operand o;
 	int r = em_operand(m, size, true, 0, &o);
@@ -157,7 +143,7 @@ static int shift(struct em *m)
 	struct em_operand o;
 	u64 old;
 	u8 count = i->imm;
-	int r = em_operand(m, size_of(i), true, 0, &o);
+	int r = em_operand(m, em_size(i), true, 0, &o);
 
 	if (r)
 		return r;
@@ -196,13 +182,13 @@ static int bit_string(struct em *m, enum alu_op op)
 		return em_modify(m, &o, op, bit, 0, &old);
 	r = em_get(m, &o, &old);
 	if (!r)
-		compare(m, op, old, bit, size);
+		em_compare(m, op, old, bit, size);
 	return r;
 }
 
 static int multiply(struct em *m, bool is_signed)
 {
-	unsigned size = size_of(m->i);
+	unsigned size = em_size(m->i);
 	struct em_operand o;
 	u64 v, lo, hi;
 	int r = em_operand(m, size, false, 0, &o);
@@ -246,9 +232,9 @@ static int group_f6(struct em *m)
 	case 1:
 		return test_rm(m, m->i->imm);
 	case 2:
-		return alu_rm(m, ALU_NOT, 0, size_of(m->i));
+		return alu_rm(m, ALU_NOT, 0, em_size(m->i));
 	case 3:
-		return alu_rm(m, ALU_NEG, 0, size_of(m->i));
+		return alu_rm(m, ALU_NEG, 0, em_size(m->i));
 	case 4:
 		return multiply(m, false);
 	case 5:
@@ -262,9 +248,9 @@ static int group_ff(struct em *m)
 {
 	switch ((m->i->modrm >> 3) & 7) {
 	case 0:
-		return alu_rm(m, ALU_INC, 0, size_of(m->i));
+		return alu_rm(m, ALU_INC, 0, em_size(m->i));
 	case 1:
-		return alu_rm(m, ALU_DEC, 0, size_of(m->i));
+		return alu_rm(m, ALU_DEC, 0, em_size(m->i));
 	case 2:
 		return em_branch(m, true);
 	case 4:
@@ -288,7 +274,7 @@ static int store_selector(struct em *m)
 static int map_1(struct em *m)
 {
 	const struct insn *i = m->i;
-	unsigned size = size_of(i);
+	unsigned size = em_size(i);
 
 	if (i->opcode < 0x40)
 		return (i->opcode & 7) < 6 ? arith(m) : EM_UNHANDLED;
@@ -328,7 +314,7 @@ static int map_1(struct em *m)
 		return store(m, em_reg(m, REG_RAX, size), size);
 	case 0xa8:
 	case 0xa9:
-		compare(m, ALU_AND, em_reg(m, REG_RAX, size), i->imm, size);
+		em_compare(m, ALU_AND, em_reg(m, REG_RAX, size), i->imm, size);
 		return 0;
 	case 0xc0:
 	case 0xc1:
@@ -349,81 +335,6 @@ static int map_1(struct em *m)
 	default:
 		return EM_UNHANDLED;
 	}
-}
-
-static int cmpxchg(struct em *m)
-{
-	const struct insn *i = m->i;
-	unsigned size = size_of(i);
-	u64 acc = em_reg(m, REG_RAX, size), src = em_reg(m, i->reg, size), old = acc;
-	struct em_operand o;
-	int r = em_operand(m, size, true, 0, &o);
-
-	if (r)
-		return r;
-	if (i->prefixes & INSN_PFX_LOCK) {
-		r = m->e->ops->cmpxchg(m->e, o.linear, &old, &src, size);
-	} else {
-		r = o.mem ? em_probe_write(m, o.linear, size) : 0;
-		if (!r)
-			r = em_get(m, &o, &old);
-		/* Without LOCK too the destination is written in any case. */
-		if (!r)
-			r = em_put(m, &o, old == acc ? src : old);
-	}
-	if (r)
-		return r;
-	compare(m, ALU_CMP, acc, old, size);
-	if (old != acc)
-		em_set_reg(m, REG_RAX, size, old);
-	return 0;
-}
-
-/* CMPXCHG8B, CMPXCHG16B */
-static int cmpxchg_wide(struct em *m)
-{
-	const struct insn *i = m->i;
-	unsigned half = i->op_size == 8 ? 8 : 4;
-	u64 want[2] = { em_reg(m, REG_RAX, half), em_reg(m, REG_RDX, half) };
-	u64 new_[2] = { em_reg(m, REG_RBX, half), em_reg(m, REG_RCX, half) };
-	u64 old[2], *out;
-	struct em_operand o;
-	bool equal;
-	int r;
-
-	if (i->mod == 3)
-		return EM_UNHANDLED; /* RDRAND and others */
-	r = em_operand(m, 2 * half, true, 0, &o);
-	if (r)
-		return r;
-	if (half == 8 && (o.linear & 15))
-		return em_fault(m->e, EM_VEC_GP);
-	if (half == 4) { /* the pair as it lies in memory */
-		want[0] |= want[1] << 32;
-		new_[0] |= new_[1] << 32;
-		want[1] = new_[1] = 0;
-	}
-	old[0] = want[0];
-	old[1] = want[1];
-	if (i->prefixes & INSN_PFX_LOCK) {
-		r = m->e->ops->cmpxchg(m->e, o.linear, old, new_, 2 * half);
-	} else {
-		r = em_probe_write(m, o.linear, 2 * half);
-		if (!r)
-			r = m->e->ops->read(m->e, o.linear, old, 2 * half);
-		out = old[0] == want[0] && old[1] == want[1] ? new_ : old;
-		if (!r)
-			r = m->e->ops->write(m->e, o.linear, out, 2 * half);
-	}
-	if (r)
-		return r;
-	equal = old[0] == want[0] && old[1] == want[1];
-	m->flags = equal ? m->flags | FL_ZF : m->flags & ~FL_ZF;
-	if (!equal) {
-		em_set_reg(m, REG_RAX, half, old[0]);
-		em_set_reg(m, REG_RDX, half, half == 8 ? old[1] : old[0] >> 32);
-	}
-	return 0;
 }
 
 static int cmov(struct em *m)
@@ -491,7 +402,7 @@ static int map_0f(struct em *m)
 		return multiply_reg(m, false);
 	case 0xb0:
 	case 0xb1:
-		return cmpxchg(m);
+		return em_cmpxchg(m);
 	case 0xb6:
 	case 0xbe:
 		return extend(m, 1, i->opcode & 8);
@@ -504,7 +415,7 @@ static int map_0f(struct em *m)
 	case 0xc3:
 		return movnti(m);
 	case 0xc7:
-		return ((i->modrm >> 3) & 7) == 1 ? cmpxchg_wide(m) : EM_UNHANDLED;
+		return ((i->modrm >> 3) & 7) == 1 ? em_cmpxchg_wide(m) : EM_UNHANDLED;
 	default:
 		return EM_UNHANDLED;
 	}

@@ -88,3 +88,22 @@ int em_in_out(struct em *m);
 int em_branch(struct em *m, bool call);
 int em_push_rm(struct em *m);
 int em_pop_rm(struct em *m);
+
+/* emulate_cmpxchg.c */
+int em_cmpxchg(struct em *m);
+int em_cmpxchg_wide(struct em *m);
+
+/* Operand size of the many opcodes whose lowest bit says byte or not. */
+static inline unsigned em_size(const struct insn *i)
+{
+	return i->opcode & 1 ? i->op_size : 1;
+}
+
+/* The flags of a OP b without its result: CMP, TEST, BT. */
+static inline void em_compare(struct em *m, enum alu_op op, u64 a, u64 b, unsigned size)
+{
+	u64 flags = m->e->rflags;
+
+	em_alu(op, a, b, 0, size, &flags);
+	m->flags = flags;
+}

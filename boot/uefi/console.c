@@ -12,12 +12,14 @@ void console_firmware_gone(void)
 }
 
 /*
- * Firmware may route its own console to COM1 or not; a line that matters goes there in any case. The
- * port is used as firmware left it (a divisor changed under firmware's driver would garble its lines).
+ * Firmware may route its own console to COM1 or not; a line that matters goes there in any case.
+ * The port is used as firmware left it (a divisor changed under firmware's driver would garble its
+ * lines).
  */
 static void com1_putc(char c)
 {
-	/* No UART reads as 0xff, and a wedged one never gets ready: both are left after a bounded wait. */
+	/* No UART reads as 0xff, and a wedged one never gets ready: both are left after a bounded
+	 * wait. */
 	for (u32 i = 0; i < 100000; i++) {
 		u8 lsr = inb(COM1 + 5);
 

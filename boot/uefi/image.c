@@ -20,7 +20,7 @@ struct phdr {
 };
 _Static_assert(sizeof(struct phdr) == 56, "Elf64_Phdr");
 
-#define PT_LOAD 1
+#define PT_LOAD   1
 #define EM_X86_64 62
 
 struct elf {
@@ -52,8 +52,8 @@ static const char *check(struct elf *e)
 
 		if (p->type != PT_LOAD)
 			continue;
-		if (p->offset > e->size || p->filesz > e->size - p->offset || p->filesz > p->memsz ||
-		    p->vaddr + p->memsz < p->vaddr)
+		if (p->offset > e->size || p->filesz > e->size - p->offset ||
+		    p->filesz > p->memsz || p->vaddr + p->memsz < p->vaddr)
 			return "cut off";
 		e->low = MIN(e->low, p->vaddr);
 		e->high = MAX(e->high, p->vaddr + p->memsz);
@@ -82,8 +82,8 @@ EFI_STATUS image_load(struct image *img)
 		return EFI_LOAD_ERROR;
 	}
 	/*
-	 * 2 MiB more than needed gives a 2 MiB boundary; the rest is plain memory again later. Loader
-	 * *code*, because firmware may map loader data without the right to execute.
+	 * 2 MiB more than needed gives a 2 MiB boundary; the rest is plain memory again later.
+	 * Loader *code*, because firmware may map loader data without the right to execute.
 	 */
 	s = bs->AllocatePages(AllocateMaxAddress, EfiLoaderCode,
 			      (e.high - e.low + PAGE_2M + PAGE_SIZE - 1) / PAGE_SIZE, &at);
@@ -99,7 +99,8 @@ EFI_STATUS image_load(struct image *img)
 		const struct phdr *p = segment(&e, i);
 
 		if (p->type == PT_LOAD)
-			memcpy((void *)(img->base + (p->vaddr - e.low)), e.file + p->offset, p->filesz);
+			memcpy((void *)(img->base + (p->vaddr - e.low)), e.file + p->offset,
+			       p->filesz);
 	}
 	bs->FreePages(file, (e.size + PAGE_SIZE - 1) / PAGE_SIZE);
 	return EFI_SUCCESS;

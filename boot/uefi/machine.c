@@ -24,7 +24,8 @@ void find_rsdp(struct boot_info *bi)
 	for (UINTN i = 0; i < st->NumberOfTableEntries; i++) {
 		const EFI_CONFIGURATION_TABLE *t = &st->ConfigurationTable[i];
 
-		if (same_guid(&t->VendorGuid, &acpi2) || (!have2 && same_guid(&t->VendorGuid, &acpi1)))
+		if (same_guid(&t->VendorGuid, &acpi2) ||
+		    (!have2 && same_guid(&t->VendorGuid, &acpi1)))
 			bi->rsdp = (hpa_t)t->VendorTable;
 		have2 |= same_guid(&t->VendorGuid, &acpi2);
 	}
@@ -42,7 +43,7 @@ void find_framebuffer(struct boot_info *bi, EFI_HANDLE console)
 	EFI_GUID id = EFI_GRAPHICS_OUTPUT_PROTOCOL_GUID;
 	EFI_GRAPHICS_OUTPUT_PROTOCOL *gop;
 	const EFI_GRAPHICS_OUTPUT_MODE_INFORMATION *m;
-	struct boot_fb fb = { .bpp = 32 };
+	struct boot_fb fb = {.bpp = 32};
 
 	if ((!console || EFI_ERROR(bs->HandleProtocol(console, &id, (void **)&gop))) &&
 	    EFI_ERROR(bs->LocateProtocol(&id, NULL, (void **)&gop)))
@@ -62,7 +63,8 @@ void find_framebuffer(struct boot_info *bi, EFI_HANDLE console)
 	case PixelBitMask:
 		/* Only 32-bit pixels: a mask in the highest byte says so (12.9.2). */
 		if (!((m->PixelInformation.RedMask | m->PixelInformation.GreenMask |
-		       m->PixelInformation.BlueMask | m->PixelInformation.ReservedMask) >> 24))
+		       m->PixelInformation.BlueMask | m->PixelInformation.ReservedMask) >>
+		      24))
 			return;
 		fb.red_shift = shift_of(m->PixelInformation.RedMask);
 		fb.green_shift = shift_of(m->PixelInformation.GreenMask);
@@ -121,7 +123,8 @@ static void convert_map(struct boot_info *bi, UINTN size, UINTN entry)
 	for (UINTN off = 0; off + entry <= size; off += entry) {
 		const EFI_MEMORY_DESCRIPTOR *d = (const void *)(map + off);
 
-		meminfo_add(bi, d->PhysicalStart, d->NumberOfPages << EFI_PAGE_SHIFT, mem_type(d->Type));
+		meminfo_add(bi, d->PhysicalStart, d->NumberOfPages << EFI_PAGE_SHIFT,
+			    mem_type(d->Type));
 	}
 	for (u32 i = 0; i < bi->nr_files; i++)
 		meminfo_add(bi, bi->files[i].addr, bi->files[i].size, BOOT_MEM_FILES);
@@ -134,8 +137,9 @@ void leave_firmware(EFI_HANDLE image, struct boot_info *bi)
 	UINT32 version;
 
 	/*
-	 * ExitBootServices refuses a stale key: an event between the two calls may have allocated memory.
-	 * After the first refusal only these two services may be called (7.4.6), and nothing else is.
+	 * ExitBootServices refuses a stale key: an event between the two calls may have allocated
+	 * memory. After the first refusal only these two services may be called (7.4.6), and
+	 * nothing else is.
 	 */
 	for (int try = 0; try < EXIT_TRIES; try++) {
 		size = map_space;
@@ -180,13 +184,13 @@ static u32 quiet_function(u32 bdf)
 }
 
 /*
- * Firmware's drivers stop their devices when boot services end; a network card or USB controller whose
- * driver does not goes on writing to memory that is now ours. So Bus Master Enable is taken from every
- * function - after ExitBootServices, because a driver that finds its device deaf before then
- * may wait for it for ever. Left alone: bridges (the devices behind them are treated one by one, and
- * a bridge carries MSIs of later users), the display (it may fetch its picture through the same
- * bit), and system peripherals (an I/O APIC on PCI delivers interrupts as bus master).
- * Through ports, so segment 0 alone: the only one without a firmware table to find others.
+ * Firmware's drivers stop their devices when boot services end; a network card or USB controller
+ * whose driver does not goes on writing to memory that is now ours. So Bus Master Enable is taken
+ * from every function - after ExitBootServices, because a driver that finds its device deaf before
+ * then may wait for it for ever. Left alone: bridges (the devices behind them are treated one by
+ * one, and a bridge carries MSIs of later users), the display (it may fetch its picture through the
+ * same bit), and system peripherals (an I/O APIC on PCI delivers interrupts as bus master). Through
+ * ports, so segment 0 alone: the only one without a firmware table to find others.
  */
 void quiesce_dma(void)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * BOOTX64.EFI: reads \dalang\dalang.cfg and all that it names, leaves firmware, enters dalang.elf. What
- * concerns one VM alone never stops the start: the hypervisor finds the file missing and refuses
- * that VM by name.
+ * BOOTX64.EFI: reads \dalang\dalang.cfg and all that it names, leaves firmware, enters dalang.elf.
+ * What concerns one VM alone never stops the start: the hypervisor finds the file missing and
+ * refuses that VM by name.
  */
 #include "boot/uefi/uefi.h"
 #include "boot/uefi/names.h"
@@ -49,7 +49,7 @@ static EFI_STATUS load_files(struct boot_info *bi)
 	names_of_host((const char *)text, size, &space, note_vm, NULL);
 	for (u32 i = 0; i < nr_vm_files; i++) {
 		const struct boot_file *f = volume_load(bi, vm_files[i], "dalang.cfg");
-		struct vm_load v = { bi, vm_files[i] };
+		struct vm_load v = {bi, vm_files[i]};
 
 		if (f)
 			names_of_vm((const char *)f->addr, f->size, &space, load_for_vm, &v);
@@ -61,8 +61,9 @@ static EFI_STATUS load_files(struct boot_info *bi)
 static struct boot_info *new_boot_info(void)
 {
 	EFI_PHYSICAL_ADDRESS at = GIB(4) - 1;
-	EFI_STATUS s = bs->AllocatePages(AllocateMaxAddress, EfiLoaderData,
-					 (sizeof(struct boot_info) + PAGE_SIZE - 1) / PAGE_SIZE, &at);
+	EFI_STATUS s =
+		bs->AllocatePages(AllocateMaxAddress, EfiLoaderData,
+				  (sizeof(struct boot_info) + PAGE_SIZE - 1) / PAGE_SIZE, &at);
 
 	if (EFI_ERROR(s)) {
 		say("dalang: no memory below 4 GiB for the boot information: %s", status_text(s));
@@ -82,7 +83,8 @@ EFI_STATUS efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *system_table)
 
 	st = system_table;
 	bs = st->BootServices;
-	/* Firmware resets the machine five minutes after it started us, however slow the volume is. */
+	/* Firmware resets the machine five minutes after it started us, however slow the volume is.
+	 */
 	bs->SetWatchdogTimer(0, 0, 0, NULL);
 
 	bi = new_boot_info();

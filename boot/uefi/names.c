@@ -38,8 +38,8 @@ static bool has_equals(const char *param, size_t len)
 /* Parameters that stand without a value and take no position. */
 static bool is_flag(const char *param, size_t len)
 {
-	static const char *const flags[] = { "cdrom", "direct-io-safe", "discard", "no-discard",
-					     "trusted", "untrusted" };
+	static const char *const flags[] = {"cdrom",      "direct-io-safe", "discard",
+					    "no-discard", "trusted",        "untrusted"};
 
 	for (size_t i = 0; i < ARRAY_SIZE(flags); i++) {
 		if (strlen(flags[i]) == len && !memcmp(flags[i], param, len))
@@ -49,8 +49,8 @@ static bool is_flag(const char *param, size_t len)
 }
 
 /*
- * The target of a disk (xl-disk-configuration(5)): the first parameter by position, or target=, which
- * takes the rest of the string, commas and all.
+ * The target of a disk (xl-disk-configuration(5)): the first parameter by position, or target=,
+ * which takes the rest of the string, commas and all.
  */
 static void disk_target(const struct search *s, const char *spec)
 {
@@ -105,21 +105,21 @@ static void ignore(void *arg, enum cfg_level level, const char *line)
 
 static void find(const char *text, size_t n, struct cfg_space *sp, struct search *s)
 {
-	const struct cfg_diag diag = { .report = ignore };
+	const struct cfg_diag diag = {.report = ignore};
 
 	cfg_parse("", text, n, sp, look, s, &diag);
 }
 
 void names_of_host(const char *text, size_t n, struct cfg_space *sp, name_fn fn, void *arg)
 {
-	static const char *const keys[] = { "vms", NULL };
+	static const char *const keys[] = {"vms", NULL};
 
-	find(text, n, sp, &(struct search){ keys, fn, arg });
+	find(text, n, sp, &(struct search){keys, fn, arg});
 }
 
 void names_of_vm(const char *text, size_t n, struct cfg_space *sp, name_fn fn, void *arg)
 {
-	static const char *const keys[] = { "kernel", "ramdisk", "disk", NULL };
+	static const char *const keys[] = {"kernel", "ramdisk", "disk", NULL};
 
-	find(text, n, sp, &(struct search){ keys, fn, arg });
+	find(text, n, sp, &(struct search){keys, fn, arg});
 }

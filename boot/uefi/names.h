@@ -4,9 +4,9 @@
 #include "lib/cfg.h"
 
 /*
- * Call fn with each file name in a text of xl.cfg's syntax: of dalang.cfg its `vms`, of a VM file its
- * `kernel`, `ramdisk` and the targets of `disk`. Only names are looked for; what is wrong
- * with the file the hypervisor tells, which reads it again.
+ * Call fn with each file name in a text of xl.cfg's syntax: of dalang.cfg its `vms`, of a VM file
+ * its `kernel`, `ramdisk` and the targets of `disk`. Only names are looked for; what is wrong with
+ * the file the hypervisor tells, which reads it again.
  */
 typedef void (*name_fn)(void *arg, const char *name);
 void names_of_host(const char *text, size_t n, struct cfg_space *sp, name_fn fn, void *arg);

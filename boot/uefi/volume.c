@@ -20,7 +20,8 @@ EFI_STATUS volume_open(EFI_HANDLE image)
 		s = fs->OpenVolume(fs, &root);
 	if (EFI_ERROR(s))
 		say("dalang: the volume that BOOTX64.EFI came from cannot be opened (%s); boot from a FAT "
-		    "volume", status_text(s));
+		    "volume",
+		    status_text(s));
 	return s;
 }
 
@@ -131,7 +132,8 @@ const struct boot_file *volume_load(struct boot_info *bi, const char *name, cons
 		return have;
 	s = read_file(name, &addr, &size);
 	if (EFI_ERROR(s)) {
-		say("dalang: %s names %s: " DIRECTORY "%s: %s", named_in, name, name, status_text(s));
+		say("dalang: %s names %s: " DIRECTORY "%s: %s", named_in, name, name,
+		    status_text(s));
 		return NULL;
 	}
 	boot_add_file(bi, name, strlen(name), addr, size);

@@ -14,7 +14,8 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 	while (ustar_next(data, size, &pos, &e) > 0) {
 		/* Every entry lies inside the archive, its name is a string, and we get on. */
 		if (pos <= before || pos > size || e.data < data || e.data > data + size ||
-		    e.size > (u64)(data + size - e.data) || strnlen(e.name, sizeof(e.name)) == sizeof(e.name))
+		    e.size > (u64)(data + size - e.data) ||
+		    strnlen(e.name, sizeof(e.name)) == sizeof(e.name))
 			abort();
 		before = pos;
 	}

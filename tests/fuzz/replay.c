@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Runs a fuzz target over the files of a directory, and over each one cut short: no libFuzzer needed. */
+/* Runs a fuzz target over the files of a directory, and over each one cut short: no libFuzzer
+ * needed. */
 #include <dirent.h>
 #include <stdint.h>
 #include <stdio.h>

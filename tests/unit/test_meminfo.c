@@ -100,7 +100,7 @@ static void full_is_an_error(void **state)
 static void random_ranges(void **state)
 {
 	enum { PAGES = 200 };
-	static const u8 rank[] = { 0, 1, 6, 4, 5, 7, 3, 2 };
+	static const u8 rank[] = {0, 1, 6, 4, 5, 7, 3, 2};
 	u8 model[PAGES];
 
 	(void)state;

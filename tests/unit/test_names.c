@@ -38,10 +38,12 @@ static void vm(void **state)
 {
 	(void)state;
 	check(names_of_vm, "name='x'\nkernel = 'k'\nramdisk='r'\nmemory=5\n", "k|r|");
-	check(names_of_vm, "disk = [ 'd.img,raw,xvda,rw', ' sp.img , raw', 'alone' ]", "d.img|sp.img|alone|");
+	check(names_of_vm, "disk = [ 'd.img,raw,xvda,rw', ' sp.img , raw', 'alone' ]",
+	      "d.img|sp.img|alone|");
 	check(names_of_vm, "disk = [ 'vdev=xvda,target=a,b=c.img' ]", "a,b=c.img|");
 	check(names_of_vm, "disk = [ 'vdev=xvda,access=rw,late.img', 'format=raw' ]", "late.img|");
-	check(names_of_vm, "disk = [ '', ',', 'vdev=x,', ',raw', 'cdrom,vdev=hdc,target=cd.iso' ]", "cd.iso|");
+	check(names_of_vm, "disk = [ '', ',', 'vdev=x,', ',raw', 'cdrom,vdev=hdc,target=cd.iso' ]",
+	      "cd.iso|");
 	/* Mistakes elsewhere in the file hide nothing. */
 	check(names_of_vm, "bad line here\nkernel = 'k'\n", "k|");
 }

@@ -2,6 +2,7 @@
 /* Intel VT-x behind struct hv_ops: probe and entry. The other operations: see vmx.h. */
 #include "arch/x86_64/asm.h"
 #include "arch/x86_64/pt.h"
+#include "arch/x86_64/spec.h"
 #include "arch/x86_64/vmx/vmx.h"
 #include "arch/x86_64/x86.h"
 #include "lib/errno.h"
@@ -108,8 +109,9 @@ static void vmx_enter(struct hv_vcpu *v, struct vm_exit *exit)
 	int failed;
 
 	sync_to_guest(v, x);
+	spec_enter();
 	failed = vmx_run(v->gpr, v->launched, &x->host_rsp);
-	x->intr_valid = false;
+	x->intr_valid = x->step_pending = false;
 	if (unlikely(failed)) {
 		entry_refused(exit, failed);
 		return;

@@ -100,9 +100,8 @@ static u64 word_msr(const struct ctl_word *w, u64 basic)
 
 static int missing(char *why, size_t n, const char *word, const char *name, const char *verb)
 {
-	snprintf(why, n,
-		 "this CPU's VMX cannot %s the %s control \"%s\"; Dalang needs an Intel CPU with EPT "
-		 "and unrestricted guest (Westmere, 2010, or later)", verb, word, name);
+	snprintf(why, n, "this CPU's VMX cannot %s the %s control \"%s\"; use a CPU with EPT and "
+			 "unrestricted guest (Westmere or later)", verb, word, name);
 	return -ENOSYS;
 }
 

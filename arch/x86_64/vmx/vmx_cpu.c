@@ -3,6 +3,7 @@
 #include "arch/x86_64/asm.h"
 #include "arch/x86_64/frame.h"
 #include "arch/x86_64/percpu.h"
+#include "arch/x86_64/spec.h"
 #include "arch/x86_64/vmx/vmx.h"
 #include "arch/x86_64/x86.h"
 #include "lib/errno.h"
@@ -83,6 +84,7 @@ int vmx_cpu_enable(struct pcpu *cpu, char *why, size_t n)
 	p->gdt_base = d.base;
 	__asm__ volatile("sidt %0" : "=m"(d));
 	p->idt_base = d.base;
+	spec_cpu_init();
 	return 0;
 }
 

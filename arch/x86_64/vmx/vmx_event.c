@@ -20,6 +20,12 @@ void vmx_set_intr_state(struct vmx_vcpu *x, u32 state)
 	x->intr_state = state;
 }
 
+static void pend_single_step(struct vmx_vcpu *x)
+{
+	vmwrite(VMCS_GUEST_PENDING_DEBUG, vmread(VMCS_GUEST_PENDING_DEBUG) | PENDING_DEBUG_BS);
+	x->step_pending = true;
+}
+
 void vmx_advance(struct hv_vcpu *v, unsigned len)
 {
 	struct vmx_vcpu *x = vmx_of(v);
@@ -37,8 +43,7 @@ void vmx_advance(struct hv_vcpu *v, unsigned len)
 	vmx_set_intr_state(x, vmx_intr_state(x) & ~(INTR_STI | INTR_MOVSS));
 	/* With BTF the single step is a branch step, and emulated instructions do not branch. */
 	if (unlikely(v->rflags & RFLAGS_TF) && !(vmread(VMCS_GUEST_DEBUGCTL) & DEBUGCTL_BTF))
-		vmwrite(VMCS_GUEST_PENDING_DEBUG,
-			vmread(VMCS_GUEST_PENDING_DEBUG) | PENDING_DEBUG_BS);
+		pend_single_step(x);
 }
 
 /*
@@ -87,7 +92,8 @@ u32 vmx_windows(struct hv_vcpu *v)
 	struct vmx_vcpu *x = vmx_of(v);
 	u32 state, open = 0;
 
-	if (x->event_in)
+	/* An injected interrupt would displace a pending #DB, which comes first (27.7.3, table 6-2). */
+	if (x->event_in || x->step_pending)
 		return 0;
 	state = vmx_intr_state(x);
 	if ((v->rflags & RFLAGS_IF) && !(state & (INTR_STI | INTR_MOVSS)))

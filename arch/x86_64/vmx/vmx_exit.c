@@ -17,7 +17,8 @@ struct exit_row {
 	void (*convert)(struct hv_vcpu *v, struct vm_exit *e);
 };
 
-static void event_from_info(struct hv_event *ev, u32 info, enum vmcs_field error_field)
+static void event_from_info(struct hv_event *ev, u32 info, enum vmcs_field error_field,
+			    enum vmcs_field len_field)
 {
 	memset(ev, 0, sizeof(*ev));
 	ev->valid = 1;
@@ -28,7 +29,7 @@ static void event_from_info(struct hv_event *ev, u32 info, enum vmcs_field error
 		ev->error = (u32)vmread(error_field);
 	}
 	if (ev->type >= HV_EV_SWINT)
-		ev->insn_len = (u8)vmread(VMCS_EXIT_INSN_LEN);
+		ev->insn_len = (u8)vmread(len_field);
 }
 
 /*
@@ -58,7 +59,7 @@ static void debug_exception(struct hv_vcpu *v, struct vm_exit *e)
 	v->dr6 = vmx_of(v)->dr6 = dr6;
 	vmwrite(VMCS_GUEST_DR7, vmread(VMCS_GUEST_DR7) & ~DR7_GD);
 	vmwrite(VMCS_GUEST_DEBUGCTL, vmread(VMCS_GUEST_DEBUGCTL) & ~DEBUGCTL_LBR);
-	e->exc.payload = e->hw_info1;
+	e->exc.payload = e->hw_info1 & ~inverse;
 }
 
 static void conv_exception(struct hv_vcpu *v, struct vm_exit *e)
@@ -82,7 +83,7 @@ static void conv_exception(struct hv_vcpu *v, struct vm_exit *e)
 		e->code = HV_EXIT_NONE;
 		return;
 	}
-	event_from_info(&e->exc.ev, info, VMCS_EXIT_INTR_ERROR);
+	event_from_info(&e->exc.ev, info, VMCS_EXIT_INTR_ERROR, VMCS_EXIT_INSN_LEN);
 	e->exc.payload = 0;
 	if (e->exc.ev.vector == EXC_DB && e->exc.ev.type == HV_EV_EXC) /* INT1 leaves DR6 alone */
 		debug_exception(v, e);
@@ -262,6 +263,23 @@ static const struct exit_row rows[REASON_NR] = {
 	[REASON_TDCALL] = UD,
 };
 
+/*
+ * A machine check during entry is the host's; the entry may be tried again. The event that it was
+ * to inject is still in its field (27.8): it goes back as one cut short.
+ */
+static void entry_machine_check(struct hv_vcpu *v, struct vm_exit *e)
+{
+	u32 info = (u32)vmread(VMCS_ENTRY_INTR_INFO);
+
+	__asm__ volatile("int $18" ::: "memory");
+	e->code = HV_EXIT_NONE;
+	if (!(info & INFO_VALID))
+		return;
+	event_from_info(&e->interrupted, info, VMCS_ENTRY_ERROR_CODE, VMCS_ENTRY_INSN_LEN);
+	vmwrite(VMCS_ENTRY_INTR_INFO, 0);
+	vmx_of(v)->event_in = false;
+}
+
 void vmx_exit_convert(struct hv_vcpu *v, u32 reason, struct vm_exit *e)
 {
 	static const struct exit_row unknown = UNKNOWN;
@@ -276,16 +294,14 @@ void vmx_exit_convert(struct hv_vcpu *v, u32 reason, struct vm_exit *e)
 	e->insn_len = row->flags & F_LEN ? (u8)vmread(VMCS_EXIT_INSN_LEN) : 0;
 	e->interrupted.valid = 0;
 	if (unlikely(reason & REASON_ENTRY_FAILED)) {
-		/* A machine check during entry is the host's; the entry itself may be tried again. */
-		if (basic == REASON_ENTRY_MCE) {
-			__asm__ volatile("int $18" ::: "memory");
-			e->code = HV_EXIT_NONE;
-		}
+		if (basic == REASON_ENTRY_MCE)
+			entry_machine_check(v, e);
 		return;
 	}
 	/* What this exit cut short will be delivered again (28.2.4). */
 	if (unlikely(info & INFO_VALID))
-		event_from_info(&e->interrupted, info, VMCS_IDT_VECTORING_ERROR);
+		event_from_info(&e->interrupted, info, VMCS_IDT_VECTORING_ERROR,
+				VMCS_EXIT_INSN_LEN);
 	if (row->convert)
 		row->convert(v, e);
 }

@@ -5,6 +5,7 @@
  * entry control "IA-32e mode guest" in step.
  */
 #include "arch/x86_64/asm.h"
+#include "arch/x86_64/fpu.h"
 #include "arch/x86_64/vmx/vmx.h"
 #include "arch/x86_64/x86.h"
 #include "lib/string.h"
@@ -315,7 +316,7 @@ void vmx_reset_vmcs(struct hv_vcpu *v)
 	vmwrite(VMCS_GUEST_ACTIVITY, 0); /* active: HLT exits, so the guest is never seen halted */
 	vmwrite(VMCS_GUEST_PENDING_DEBUG, 0);
 	vmwrite(VMCS_ENTRY_INTR_INFO, 0);
-	x->event_in = false;
+	x->event_in = x->step_pending = false;
 	x->intr_valid = false;
 	x->flush_vpid = true;
 }
@@ -326,12 +327,8 @@ void vmx_reset(struct hv_vcpu *v)
 	vmx_reset_vmcs(v);
 	vmx_request_windows(v, 0);
 	vmx_live_msrs_load(vmx_of(v));
-	write_dr0(0);
-	write_dr1(0);
-	write_dr2(0);
-	write_dr3(0);
-	write_dr6(DR6_FIXED);
-	vmx_of(v)->dr6 = DR6_FIXED;
+	fpu_load(v); /* the debug registers with it */
+	vmx_of(v)->dr6 = v->dr6;
 }
 
 /* --- MSR bitmap, SDM 25.6.9: read low, read high, write low, write high, 1024 bytes each --- */

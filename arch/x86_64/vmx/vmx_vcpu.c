@@ -4,6 +4,7 @@
 #include "arch/x86_64/fpu.h"
 #include "arch/x86_64/frame.h"
 #include "arch/x86_64/percpu.h"
+#include "arch/x86_64/spec.h"
 #include "arch/x86_64/vmx/vmx.h"
 #include "arch/x86_64/x86.h"
 #include "lib/errno.h"
@@ -50,6 +51,7 @@ void vmx_vcpu_destroy(struct hv_vcpu *v)
 {
 	struct vmx_vcpu *x = vmx_of(v);
 
+	spec_vcpu_gone(v);
 	free_page(x->vmcs_pa);
 	free_page(x->msr_bitmap_pa);
 	free_page(x->vapic_pa);
@@ -203,6 +205,7 @@ void vmx_load(struct hv_vcpu *v)
 		x->eptp = eptp;
 		x->flush_ept = true;
 	}
+	spec_vcpu_load(v);
 	fpu_load(v);
 	x->dr6 = v->dr6;
 	x->cr2 = ~v->cr2; /* the CPU holds another vCPU's */
