@@ -15,7 +15,8 @@ enum lock_class {
 	LOCK_GPOOL = 60,
 	LOCK_HEAP = 70,
 	LOCK_FRAME = 80,
-	LOCK_PAGING = 75,  /* host tables: io_map */
+	LOCK_IO = 74,	   /* room for device registers */
+	LOCK_PAGING = 75,  /* host tables */
 	LOCK_CONSOLE = 90,
 	LOCK_LOG = 100,
 	LOCK_SERIAL = 110

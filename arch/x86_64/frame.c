@@ -214,7 +214,7 @@ hpa_t frame_alloc(unsigned order, enum frame_type type, u16 owner)
 		own.frames[i].head = order + 1;
 		own.frames[i].owner = owner;
 		own.nr_free -= 1ull << order;
-		own.by_type[type] += 1ull << order;
+		__atomic_fetch_add(&own.by_type[type], 1ull << order, __ATOMIC_RELAXED);
 		pa = frame_addr(i);
 	}
 	spin_unlock_irq(&own.lock, flags);
@@ -230,12 +230,23 @@ void frame_free(hpa_t pa, unsigned order)
 
 	if (f->type == FRAME_FREE || f->head != order + 1)
 		panic("frame_free(0x%lx, %u): type %u, head %u", pa, order, f->type, f->head);
-	own.by_type[f->type] -= 1ull << order;
+	__atomic_fetch_sub(&own.by_type[f->type], 1ull << order, __ATOMIC_RELAXED);
 	f->type = FRAME_FREE;
 	f->head = 0;
 	f->owner = OWNER_HOST;
 	give(range_of(pa), pa >> PAGE_SHIFT, order);
 	spin_unlock_irq(&own.lock, flags);
+}
+
+/* The caller owns the frame, so only the counters are shared. */
+void frame_retype(hpa_t pa, enum frame_type type, u16 owner)
+{
+	struct frame *f = frame_of(pa);
+
+	__atomic_fetch_sub(&own.by_type[f->type], 1, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&own.by_type[type], 1, __ATOMIC_RELAXED);
+	f->type = type;
+	f->owner = owner;
 }
 
 hpa_t frame_low_page(void)

@@ -21,6 +21,7 @@ static_assert(sizeof(struct frame) == 16, "16 bytes a frame: 0.4 % of our pool")
 struct frame *frame_of(hpa_t pa); /* panics if pa is not of our pool */
 hpa_t frame_addr(u32 index);
 u32 frame_index(hpa_t pa);
+void frame_retype(hpa_t pa, enum frame_type type, u16 owner); /* a single frame, allocated */
 struct frame *frame_at(u32 index);
 
 struct mem_range {
