@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* From a #VMEXIT to struct vm_exit: APM vol. 2, 15.6 to 15.14, appendix C. */
+/* Into the guest, and from a #VMEXIT to struct vm_exit: APM vol. 2, 15.5 to 15.14, appendix C. */
+#include "arch/x86_64/spec.h"
 #include "arch/x86_64/svm/svm.h"
 #include "lib/string.h"
 
@@ -176,7 +177,7 @@ static const struct conversion conversion_npf = {HV_EXIT_NPF, 0, exit_npf};
 static const struct conversion conversion_invalid = {HV_EXIT_ENTRY_FAILED, 0, exit_dead};
 static const struct conversion conversion_unknown = UNEXPECTED;
 
-static const struct conversion *find_conversion(u32 code)
+static inline const struct conversion *find_conversion(u32 code)
 {
 	if (likely(code < VMEXIT_DENSE_END))
 		return &conversions[code];
@@ -185,12 +186,54 @@ static const struct conversion *find_conversion(u32 code)
 	return code == VMEXIT_INVALID ? &conversion_invalid : &conversion_unknown;
 }
 
-void svm_convert_exit(struct hv_vcpu *v, struct vm_exit *exit)
+/* What the VMCB holds anew at each entry. CR2 and V_TPR are never marked clean. */
+static inline void write_guest(const struct hv_vcpu *v, struct svm_vcpu *s, struct vmcb *vmcb)
+{
+	vmcb->s.rax = v->gpr[REG_RAX];
+	vmcb->s.rsp = v->gpr[REG_RSP];
+	vmcb->s.rip = v->rip;
+	vmcb->s.rflags = v->rflags;
+	vmcb->s.cr2 = v->cr2;
+	vmcb->c.v_tpr = v->tpr;
+	if (unlikely(vmcb->s.dr6 != v->dr6)) {
+		vmcb->s.dr6 = v->dr6;
+		svm_dirty(s, CLEAN_DR);
+	}
+	s->entry_rip = v->rip;
+	s->entry_shadow = (u8)vmcb->c.int_shadow;
+}
+
+static inline void read_guest(struct hv_vcpu *v, const struct vmcb *vmcb)
+{
+	v->gpr[REG_RAX] = vmcb->s.rax;
+	v->gpr[REG_RSP] = vmcb->s.rsp;
+	v->rip = vmcb->s.rip;
+	v->rflags = vmcb->s.rflags;
+	v->cr2 = vmcb->s.cr2;
+	v->dr6 = vmcb->s.dr6;
+	v->tpr = vmcb->c.v_tpr & 15;
+}
+
+/* Short on purpose, and in one piece with the conversion: every exit pays for it. */
+void svm_enter(struct hv_vcpu *v, struct vm_exit *exit)
 {
 	struct svm_vcpu *s = svm_of(v);
-	struct vmcb_control *c = &s->vmcb->c;
-	const struct conversion *conv = find_conversion(c->exit_code);
+	struct vmcb *vmcb = s->vmcb;
+	struct vmcb_control *c = &vmcb->c;
+	const struct conversion *conv;
 
+	write_guest(v, s, vmcb);
+	if (unlikely(s->todo || v->tpr_threshold != s->tpr_threshold))
+		svm_prepare(v);
+	spec_enter();
+	svm_vmrun(v->gpr, s->vmcb_pa, s->host_vmcb);
+
+	conv = find_conversion(c->exit_code);
+	/* A guest that was never entered left no state: TCG's VMCB then even holds the host's. */
+	if (likely(conv != &conversion_invalid))
+		read_guest(v, vmcb);
+	c->tlb_control = TLB_KEEP;
+	c->clean = svm_clean_mask;
 	exit->hw_reason = c->exit_code;
 	exit->hw_info1 = c->exit_info1;
 	exit->hw_info2 = c->exit_info2;

@@ -32,6 +32,7 @@ enum svm_step { STEP_NONE, STEP_IRET, STEP_SHADOW };
 struct svm_vcpu {
 	struct vmcb *vmcb;
 	hpa_t vmcb_pa;
+	hpa_t host_vmcb; /* of the pCPU where it is loaded */
 	u8 *msrpm;
 	u32 todo;	/* enum svm_todo */
 	u8 tpr_threshold; /* as put into the intercepts */
@@ -79,6 +80,7 @@ void svm_cpu_disable(void);
 
 /* vcpu.c */
 void svm_intercept(struct svm_vcpu *s, u32 exit_code, bool on);
+void svm_prepare(struct hv_vcpu *v); /* the rare part of an entry */
 
 /* regs.c */
 u64 svm_get_reg(struct hv_vcpu *v, enum hv_reg r);
@@ -108,7 +110,7 @@ void svm_exit_vintr(struct hv_vcpu *v, struct vm_exit *exit);
 void svm_exit_iret(struct hv_vcpu *v, struct vm_exit *exit);
 
 /* exit.c */
-void svm_convert_exit(struct hv_vcpu *v, struct vm_exit *exit);
+void svm_enter(struct hv_vcpu *v, struct vm_exit *exit);
 
 /*
  * enter.asm. gpr: hv_vcpu.gpr. Runs the guest; interrupts off before and after. A pending NMI, SMI

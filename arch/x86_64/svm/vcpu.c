@@ -120,6 +120,7 @@ static void svm_load(struct hv_vcpu *v)
 
 	v->cpu = cpu;
 	cpu->loaded = v;
+	s->host_vmcb = sc->host_vmcb;
 	if (s->asid_cpu != cpu) {
 		/* Clean bits speak of the CPU that the VMCB ran on last (15.15.4). */
 		s->vmcb->c.clean = 0;
@@ -165,21 +166,6 @@ static void assign_asid(struct svm_vcpu *s, struct pcpu *cpu)
 	svm_dirty(s, CLEAN_ASID);
 }
 
-static void prepare(struct hv_vcpu *v, struct svm_vcpu *s)
-{
-	u32 todo = s->todo;
-
-	s->todo = todo & TODO_NMI;
-	if ((todo & TODO_ASID) || ((todo & TODO_FLUSH) && !(svm_caps & SVM_CAP_FLUSH_ASID)))
-		assign_asid(s, v->cpu);
-	else if (todo & TODO_FLUSH)
-		s->vmcb->c.tlb_control = TLB_FLUSH_ASID;
-	if (todo & TODO_STEP)
-		svm_step_shadow(v);
-	else if (todo & TODO_NMI)
-		svm_seek_nmi(v);
-}
-
 /* CR8 lives in V_TPR without exits, unless the vmm waits for it to fall. */
 static void follow_tpr_threshold(struct hv_vcpu *v, struct svm_vcpu *s)
 {
@@ -191,42 +177,22 @@ static void follow_tpr_threshold(struct hv_vcpu *v, struct svm_vcpu *s)
 	svm_dirty(s, CLEAN_I);
 }
 
-static void svm_enter(struct hv_vcpu *v, struct vm_exit *exit)
+void svm_prepare(struct hv_vcpu *v)
 {
 	struct svm_vcpu *s = svm_of(v);
-	struct vmcb *vmcb = s->vmcb;
-	struct svm_cpu *sc = v->cpu->hv_priv;
+	u32 todo = s->todo;
 
-	vmcb->s.rax = v->gpr[REG_RAX];
-	vmcb->s.rsp = v->gpr[REG_RSP];
-	vmcb->s.rip = v->rip;
-	vmcb->s.rflags = v->rflags;
-	vmcb->s.cr2 = v->cr2; /* never marked clean; nor is V_TPR */
-	vmcb->c.v_tpr = v->tpr;
-	if (unlikely(vmcb->s.dr6 != v->dr6)) {
-		vmcb->s.dr6 = v->dr6;
-		svm_dirty(s, CLEAN_DR);
-	}
-	if (unlikely(v->tpr_threshold != s->tpr_threshold))
+	s->todo = todo & TODO_NMI;
+	if (v->tpr_threshold != s->tpr_threshold)
 		follow_tpr_threshold(v, s);
-	if (unlikely(s->todo))
-		prepare(v, s);
-	s->entry_rip = v->rip;
-	s->entry_shadow = (u8)vmcb->c.int_shadow;
-	spec_enter();
-
-	svm_vmrun(v->gpr, s->vmcb_pa, sc->host_vmcb);
-
-	v->gpr[REG_RAX] = vmcb->s.rax;
-	v->gpr[REG_RSP] = vmcb->s.rsp;
-	v->rip = vmcb->s.rip;
-	v->rflags = vmcb->s.rflags;
-	v->cr2 = vmcb->s.cr2;
-	v->dr6 = vmcb->s.dr6;
-	v->tpr = vmcb->c.v_tpr & 15;
-	vmcb->c.tlb_control = TLB_KEEP;
-	vmcb->c.clean = svm_clean_mask;
-	svm_convert_exit(v, exit);
+	if ((todo & TODO_ASID) || ((todo & TODO_FLUSH) && !(svm_caps & SVM_CAP_FLUSH_ASID)))
+		assign_asid(s, v->cpu);
+	else if (todo & TODO_FLUSH)
+		s->vmcb->c.tlb_control = TLB_FLUSH_ASID;
+	if (todo & TODO_STEP)
+		svm_step_shadow(v);
+	else if (todo & TODO_NMI)
+		svm_seek_nmi(v);
 }
 
 static void svm_flush_nested(struct hv_vcpu *v)
