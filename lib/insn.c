@@ -7,8 +7,13 @@
 #include "lib/insn.h"
 #include "lib/insn_tables.h"
 
+typedef u64 __attribute__((may_alias)) word_t;
 /* clear() zeroes mode to vex_l as four words. */
 static_assert(offsetof(struct insn, mode) == 16 && offsetof(struct insn, disp) == 48, "moved");
+
+/* Out of line, so that the common instruction does not save registers for the rare one. */
+#define rare   __attribute__((noinline))
+#define common inline __attribute__((always_inline))
 
 /* Where the cold paths stand. They say INSN_MORE for missing bytes, whatever the reason. */
 struct cursor {
@@ -47,9 +52,9 @@ static inline u64 sign_extend(u64 v, unsigned n)
  */
 static inline void clear(struct insn *i, unsigned mode)
 {
-	const u64 zero[4] = { 0 };
+	word_t *w = (word_t *)(void *)i;
 
-	__builtin_memcpy((u8 *)i + 16, zero, sizeof(zero));
+	w[2] = w[3] = w[4] = w[5] = 0;
 	i->disp = 0;
 	i->imm = 0;
 	i->imm2 = 0;
@@ -69,7 +74,7 @@ static inline void segment_prefix(struct insn *i, unsigned seg)
 	i->seg = seg;
 }
 
-static void prefix(struct insn *i, u8 b)
+static rare void prefix(struct insn *i, u8 b)
 {
 	switch (b) {
 	case 0x26:
@@ -110,10 +115,10 @@ static inline void default_segment(struct insn *i, bool stack)
 }
 
 /* SDM vol. 2, table 2-1. Returns the length of the displacement. */
-static unsigned modrm16(struct insn *i, unsigned mod, unsigned rm)
+static rare unsigned modrm16(struct insn *i, unsigned mod, unsigned rm)
 {
-	static const s8 base[8] = { 3, 3, 5, 5, 6, 7, 5, 3 };
-	static const s8 index[8] = { 6, 7, 6, 7, -1, -1, -1, -1 };
+	static const s8 base[8] = {3, 3, 5, 5, 6, 7, 5, 3};
+	static const s8 index[8] = {6, 7, 6, 7, -1, -1, -1, -1};
 
 	if (mod == 0 && rm == 6)
 		return 2;
@@ -124,7 +129,7 @@ static unsigned modrm16(struct insn *i, unsigned mod, unsigned rm)
 }
 
 /* SDM vol. 2, table 2-3. Returns false if [base] is a bare disp32. */
-static bool sib(struct insn *i, u8 b, unsigned mod, unsigned rex)
+static rare bool sib(struct insn *i, u8 b, unsigned mod, unsigned rex)
 {
 	unsigned index = ((b >> 3) & 7) | ((rex & 2) << 2);
 
@@ -142,7 +147,7 @@ static bool sib(struct insn *i, u8 b, unsigned mod, unsigned rex)
  *
  * Locals rather than fields: a store through u8 would make the compiler read all of them again.
  */
-static inline const u8 *modrm(struct insn *i, const u8 *p, const u8 *end, bool regs)
+static common const u8 *modrm(struct insn *i, const u8 *p, const u8 *end, bool regs)
 {
 	unsigned rex = i->rex, b, mod, rm, n;
 
@@ -205,7 +210,7 @@ static const u8 *two_immediates(struct insn *i, const u8 *p, const u8 *end, unsi
 }
 
 /* The immediate, or the address of a moffs. Returns as modrm() does. */
-static const u8 *immediate(struct insn *i, const u8 *p, const u8 *end, unsigned kind)
+static rare const u8 *immediate(struct insn *i, const u8 *p, const u8 *end, unsigned kind)
 {
 	unsigned n = i->op_size;
 	bool sign = false;
@@ -260,8 +265,8 @@ static inline bool defined(unsigned map, u8 op)
 }
 
 /*
- * VEX, EVEX, XOP. c stands behind the first byte (62, 8F, C4, C5), which the caller has found not to
- * be BOUND, POP, LES or LDS. On success *attr says what follows the opcode.
+ * VEX, EVEX, XOP. c stands behind the first byte (62, 8F, C4, C5), which the caller has found not
+ * to be BOUND, POP, LES or LDS. On success *attr says what follows the opcode.
  */
 static enum insn_status vector(struct insn *i, struct cursor *c, u8 first, unsigned *attr)
 {
@@ -269,7 +274,8 @@ static enum insn_status vector(struct insn *i, struct cursor *c, u8 first, unsig
 	u8 a, b;
 
 	/* SDM vol. 2, 2.3.2 to 2.3.4, 2.7.11.2: 66, F2, F3, LOCK and REX before them are #UD. */
-	if (i->rex || (i->prefixes & (INSN_PFX_LOCK | INSN_PFX_REP | INSN_PFX_REPNE | INSN_PFX_OPSZ)))
+	if (i->rex ||
+	    (i->prefixes & (INSN_PFX_LOCK | INSN_PFX_REP | INSN_PFX_REPNE | INSN_PFX_OPSZ)))
 		return INSN_UD;
 	if (c->end - c->p < (ptrdiff_t)n + 1)
 		return INSN_MORE;
@@ -326,7 +332,7 @@ static enum insn_status vector(struct insn *i, struct cursor *c, u8 first, unsig
 }
 
 /* 0F, and what looks like a vector prefix. *attr: in, the table's word; out, the opcode's. */
-static enum insn_status escape(struct insn *i, struct cursor *c, unsigned *attr)
+static rare enum insn_status escape(struct insn *i, struct cursor *c, unsigned *attr)
 {
 	u8 op = i->opcode;
 
@@ -366,7 +372,8 @@ static enum insn_status group_0f(struct insn *i, unsigned *attr)
 	case 0x23:
 		i->op_size = i->mode == INSN_64 ? 8 : 4;
 		return i->reg < 8 ? INSN_OK : INSN_UD;
-	case 0x78: /* VMREAD; 66: EXTRQ /0, F2: INSERTQ (SSE4a), each with two bytes and registers */
+	case 0x78: /* VMREAD; 66: EXTRQ /0, F2: INSERTQ (SSE4a), each with two bytes and registers
+		    */
 		if (i->last_rep == 0xf3)
 			return INSN_UD;
 		if (i->last_rep == 0 && !(i->prefixes & INSN_PFX_OPSZ))
@@ -419,7 +426,7 @@ static enum insn_status group_1(struct insn *i, unsigned *attr)
 	}
 }
 
-static inline void operand_size(struct insn *i, unsigned attr, bool amd)
+static rare void odd_operand_size(struct insn *i, unsigned attr, bool amd)
 {
 	unsigned opsz = i->prefixes & INSN_PFX_OPSZ, w = i->rex & 8, size;
 
@@ -436,8 +443,18 @@ static inline void operand_size(struct insn *i, unsigned attr, bool amd)
 	i->op_size = size;
 }
 
+/* Nearly all: 32 bits, or 64 by REX.W. */
+static common void operand_size(struct insn *i, unsigned attr, bool amd)
+{
+	if (likely(i->mode != INSN_16 && !(i->prefixes & INSN_PFX_OPSZ) &&
+		   !(attr & (INSN_A_NEAR | INSN_A_DEF64))))
+		i->op_size = i->rex & 8 ? 8 : 4;
+	else
+		odd_operand_size(i, attr, amd);
+}
+
 /* Prefixes and the first opcode byte, with its table word. Returns as modrm() does. */
-static inline const u8 *prefixes(struct insn *i, const u8 *p, const u8 *end, unsigned *attr)
+static common const u8 *prefixes(struct insn *i, const u8 *p, const u8 *end, unsigned *attr)
 {
 	bool long_mode = i->mode == INSN_64;
 	unsigned b, a, rex;
@@ -465,8 +482,8 @@ static inline const u8 *prefixes(struct insn *i, const u8 *p, const u8 *end, uns
 }
 
 /* ModRM and, in groups, what it changes in *attr. Advances *p. */
-static enum insn_status operands(struct insn *i, const u8 **p, const u8 *end, unsigned *attr,
-				 bool amd)
+static rare enum insn_status operands(struct insn *i, const u8 **p, const u8 *end, unsigned *attr,
+				      bool amd)
 {
 	enum insn_status st = INSN_OK;
 
@@ -496,7 +513,7 @@ enum insn_status insn_decode(struct insn *i, const u8 *bytes, size_t n, enum ins
 	end = i->bytes + n;
 	p = prefixes(i, i->bytes, end, &attr);
 	if (p && unlikely(attr & (INSN_A_ESC | INSN_A_UD | INSN_A_NO64))) {
-		struct cursor c = { p, end };
+		struct cursor c = {p, end};
 		unsigned a = attr;
 		enum insn_status st = a & INSN_A_ESC ? escape(i, &c, &a) : INSN_OK;
 
