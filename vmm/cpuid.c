@@ -110,6 +110,7 @@ int cpuid_build(struct vm *vm)
 	t->hv[0] = (struct cpuid){0x40000001, 0, 0, 0};
 	memcpy(&t->hv[0].ebx, "DalangDalang", 12);
 	vm->cpuid = t;
+	vm->insn_flags = t->basic[0].ebx == CPUID_GENU ? 0 : INSN_AMD_BRANCHES;
 	return 0;
 }
 

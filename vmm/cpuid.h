@@ -4,6 +4,11 @@
 #pragma once
 #include "arch/x86_64/asm.h"
 
+/* EBX of leaf 0 by vendor: "Genu", "Auth", "Hygo" */
+#define CPUID_GENU 0x756e6547u
+#define CPUID_AUTH 0x68747541u
+#define CPUID_HYGO 0x6f677948u
+
 #define CPUID_BASIC 0x20
 #define CPUID_EXT   0x22
 #define CPUID_HV    2

@@ -155,6 +155,18 @@ static int emul_cmpxchg(struct emul *e, u64 linear, void *old, const void *new_,
 	return 0;
 }
 
+/* Would a write fault? Asked before a device is read for a read-modify-write or an INS. */
+static int emul_probe_write(struct emul *e, u64 linear, unsigned n)
+{
+	struct emul_run *r = run_of(e);
+	unsigned first = MIN((u64)n, PAGE_SIZE - (linear & (PAGE_SIZE - 1)));
+	gpa_t gpa;
+
+	if (translate(r, linear, true, &gpa))
+		return -EFAULT;
+	return first < n && translate(r, linear + first, true, &gpa) ? -EFAULT : 0;
+}
+
 static int emul_pio_in(struct emul *e, u16 port, unsigned n, u32 *val)
 {
 	*val = vm_pio_read(run_of(e)->v->vm, port, n);
@@ -176,6 +188,7 @@ static const struct emul_ops emul_ops = {
 	.read = emul_read,
 	.write = emul_write,
 	.cmpxchg = emul_cmpxchg,
+	.probe_write = emul_probe_write,
 	.pio_in = emul_pio_in,
 	.pio_out = emul_pio_out,
 	.get_seg = emul_get_seg,
@@ -226,19 +239,23 @@ static void finish(struct vcpu *v, struct emul_run *r, const struct insn *i, enu
 
 static void run_init(struct emul_run *r, struct vcpu *v, const struct insn *i)
 {
+	struct hv_paging p;
+
 	*r = (struct emul_run){
 		.e = {.ops = &emul_ops,
 		      .gpr = v->hv.gpr,
 		      .rip = v->hv.rip,
 		      .rflags = v->hv.rflags,
 		      .mode = i->mode,
-		      .cpl = guest_cpl(v),
 		      .iopl = v->hv.rflags >> 12 & 3,
 		      .rep_budget = REP_BUDGET},
 		.v = v,
 		.one_operand = has_one_operand(i),
 	};
-	r->e.protected_mode = hv->get_reg(&v->hv, REG_CR0) & CR0_PE && !(v->hv.rflags & RFLAGS_VM);
+	hv->get_paging(&v->hv, &p);
+	r->e.cpl = p.cpl;
+	r->e.va_bits = p.cr4 & CR4_LA57 ? 57 : 48;
+	r->e.protected_mode = p.cr0 & CR0_PE && !(v->hv.rflags & RFLAGS_VM);
 }
 
 static void emulate_insn(struct vcpu *v, const struct insn *i, const struct vm_exit *npf)

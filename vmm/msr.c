@@ -189,14 +189,14 @@ static bool read_misc_enable(struct vcpu *v, u32 msr, u64 *val)
 {
 	(void)msr;
 	*val = v->msrs.misc_enable;
-	return v->vm->cpuid->basic[0].ebx == 0x756e6547; /* "Genu" */
+	return v->vm->cpuid->basic[0].ebx == CPUID_GENU;
 }
 
 static bool write_misc_enable(struct vcpu *v, u32 msr, u64 val)
 {
 	(void)msr;
 	v->msrs.misc_enable = val;
-	return v->vm->cpuid->basic[0].ebx == 0x756e6547;
+	return v->vm->cpuid->basic[0].ebx == CPUID_GENU;
 }
 
 /* The microcode revision: 0 is written before CPUID 1 is run to read it (SDM vol. 3, 10.11.7.1). */
@@ -241,7 +241,7 @@ static bool is_amd(const struct vcpu *v)
 {
 	u32 b = v->vm->cpuid->basic[0].ebx;
 
-	return b == 0x68747541 || b == 0x6f677948; /* "Auth", "Hygo" */
+	return b == CPUID_AUTH || b == CPUID_HYGO;
 }
 
 /* SYSCFG, TOP_MEM, DE_CFG and others that kernels for AMD read without asking CPUID. */

@@ -5,6 +5,7 @@
 #include "lib/spinlock.h"
 #include "arch/x86_64/hv.h"
 #include "arch/x86_64/pt.h"
+#include "arch/x86_64/window.h"
 #include "lib/insn.h"
 #include "vmm/config.h"
 #include "vmm/cpuid.h"
@@ -51,6 +52,16 @@ struct vcpu_msrs {
 	u64 misc_enable, mcg_status, bios_sign, hwcr, tsc_adjust, debugctl;
 };
 
+/* The page the guest's code was last read from (gwalk.c). */
+struct code_cache {
+	u64 page; /* linear; ~0: none */
+	struct hv_paging p;
+	const u8 *code;
+	unsigned nr_entries;
+	const u64 *entry[WINDOW_PINS - 1];
+	u64 seen[WINDOW_PINS - 1];
+};
+
 struct vcpu {
 	struct hv_vcpu hv; /* first: the backends know no more of us than this */
 	struct vm *vm;
@@ -68,6 +79,7 @@ struct vcpu {
 	u32 windows; /* what request_windows() was last asked for */
 	u64 tsc_offset;
 	struct vcpu_msrs msrs;
+	struct code_cache code;
 	u64 exits[HV_NR_EXITS];
 };
 
@@ -135,6 +147,7 @@ struct vm {
 	bool pic_intr; /* the PIC's INTR output, kept by vm_pic_changed() */
 
 	struct cpuid_table *cpuid;
+	u8 insn_flags; /* INSN_AMD_BRANCHES on AMD's CPUs */
 	u64 t0_tsc; /* host TSC at which the guest's clock reads 0 */
 	bool ending, refused, preserved;
 	enum vm_end end;
