@@ -92,7 +92,7 @@ void apic_send_init(u32 dest);
 void apic_send_sipi(u32 dest, u8 page);
 void apic_timer_free_run(void); /* count down from ~0 without an interrupt, for calibration */
 u32 apic_timer_count(void);
-void apic_timer_set_khz(u64 khz);
+void apic_timer_calibrated(u64 khz); /* takes it back into use */
 bool apic_ready(void);
 
 /* ioapic.c */
