@@ -10,15 +10,16 @@
 
 #define VM_NAME_MAX 64
 /* The build machine reads these files too, before names are made relative: room for its paths. */
-#define VM_PATH_MAX 256
-#define VM_MAX_DISKS 8
-#define VM_MAX_VIFS 8
-#define HOST_MAX_VMS 64
+#define VM_PATH_MAX    256
+#define VM_MAX_DISKS   8
+#define VM_MAX_VIFS    8
+#define HOST_MAX_VMS   64
 #define VM_CMDLINE_MAX 2048
 
 /* on_poweroff, on_reboot, on_crash: xl's words. */
 enum vm_action { ACTION_DESTROY, ACTION_RESTART, ACTION_RENAME_RESTART, ACTION_PRESERVE };
-/* xl's `type`: how a kernel is entered. HVM and unset: by what the file is (bzImage, multiboot1, then PVH note). */
+/* xl's `type`: how a kernel is entered. HVM and unset: by what the file is (bzImage, multiboot1,
+ * then PVH note). */
 enum vm_type { VM_TYPE_AUTO, VM_TYPE_HVM, VM_TYPE_PVH };
 
 struct vm_disk {
@@ -45,9 +46,11 @@ struct host_config {
 	u32 nr_vms;
 	char vms[HOST_MAX_VMS][128]; /* VM file names as in boot_info */
 	bool exit_when_empty; /* exit_when_empty = 1: power the host off when every VM has ended */
-	int loglevel;	      /* loglevel = "error" | "warning" | "info" | "debug" */
+	int loglevel;         /* loglevel = "error" | "warning" | "info" | "debug" */
 };
 
 /* Each calls diag once a message (cfg.h), warnings included. 0 or -EINVAL (refused). */
-int config_parse_vm(const char *file, const char *text, size_t n, struct vm_config *out, const struct cfg_diag *diag);
-int config_parse_host(const char *file, const char *text, size_t n, struct host_config *out, const struct cfg_diag *diag);
+int config_parse_vm(const char *file, const char *text, size_t n, struct vm_config *out,
+		    const struct cfg_diag *diag);
+int config_parse_host(const char *file, const char *text, size_t n, struct host_config *out,
+		      const struct cfg_diag *diag);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Put a guest kernel into a VM's memory and say how to enter it: Linux bzImage (64-bit boot
- * protocol), multiboot1 ELF32 or a.out-kludge image, PVH (ELF32, ELF64). Pure code: source and destination are behind callbacks, so it
- * is tested and fuzzed on the build machine. Files are a stranger's: nothing in them is trusted.
+ * protocol), multiboot1 ELF32 or a.out-kludge image, PVH (ELF32, ELF64). Pure code: source and
+ * destination are behind callbacks, so it is tested and fuzzed on the build machine. Files are a
+ * stranger's: nothing in them is trusted.
  */
 #pragma once
 #include "lib/types.h"
@@ -47,8 +48,8 @@ struct e820_entry {
 #define GUEST_LOW_RAM_MAX 0xc0000000ull
 unsigned guest_e820(u64 memory, struct e820_entry *e, unsigned max);
 
-/* Write the guest's ACPI tables (RSDP, XSDT, RSDT, FADT, FACS, DSDT, MADT, MCFG later) into 0xe0000..0xfffff.
- * Returns 0 and *rsdp, or -EFAULT, -ENOSPC. platform/acpi_tables.c */
+/* Write the guest's ACPI tables (RSDP, XSDT, RSDT, FADT, FACS, DSDT, MADT, MCFG later) into
+ * 0xe0000..0xfffff. Returns 0 and *rsdp, or -EFAULT, -ENOSPC. platform/acpi_tables.c */
 int guest_acpi_tables(struct load_target *t, gpa_t *rsdp);
 
 /*

@@ -186,7 +186,8 @@ static int put_info(struct load_ctx *c)
 	struct mb_info info = {
 		.flags = MBI_MEMORY | MBI_LOADER_NAME,
 		.mem_lower = LOW_RAM_END >> 10,
-		.mem_upper = (u32)((MAX(c->t->ram_low, (u64)HIGH_RAM_START) - HIGH_RAM_START) >> 10),
+		.mem_upper =
+			(u32)((MAX(c->t->ram_low, (u64)HIGH_RAM_START) - HIGH_RAM_START) >> 10),
 		.boot_loader_name = MB_LOADER_NAME,
 	};
 	int err = load_put_string(c, MB_LOADER_NAME, "Dalang");

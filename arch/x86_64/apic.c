@@ -103,6 +103,14 @@ static void set_mode(void)
 		wrmsr(MSR_APIC_BASE, base | APIC_BASE_X2APIC);
 }
 
+static void timer_mode(void)
+{
+	wr(R_TIMER_INIT, 0);
+	wr(R_LVT_TIMER, tsc_deadline_ok ? VEC_TIMER | TIMER_DEADLINE : VEC_TIMER);
+	/* The store to the page and a later write of the deadline's MSR are not ordered: 11.5.4.1. */
+	__asm__ volatile("mfence" ::: "memory");
+}
+
 void apic_cpu_init(void)
 {
 	static const u16 lvts[] = {R_LVT_TIMER, R_LVT_LINT0, R_LVT_ERROR, R_LVT_PMC, R_LVT_THERMAL, R_LVT_CMCI};
@@ -118,17 +126,10 @@ void apic_cpu_init(void)
 		if (i < 3 || max_lvt > i)
 			wr(lvts[i], LVT_MASKED);
 	wr(R_LVT_LINT1, this_cpu()->index ? LVT_MASKED : LVT_NMI);
-	wr(R_TIMER_INIT, 0);
 	wr(R_TIMER_DIV, TIMER_DIV_1);
 	wr(R_ESR, 0);
 	finish_leftovers();
-	if (tsc_deadline_ok) {
-		wr(R_LVT_TIMER, VEC_TIMER | TIMER_DEADLINE);
-		/* The store to the page and the MSR write are not ordered by themselves: 11.5.4.1. */
-		__asm__ volatile("mfence" ::: "memory");
-	} else {
-		wr(R_LVT_TIMER, VEC_TIMER);
-	}
+	timer_mode();
 }
 
 void apic_init(void)
@@ -201,10 +202,9 @@ u32 apic_timer_count(void)
 	return rd(R_TIMER_COUNT);
 }
 
-void apic_timer_set_khz(u64 khz)
+void apic_timer_calibrated(u64 khz)
 {
-	wr(R_TIMER_INIT, 0);
-	wr(R_LVT_TIMER, VEC_TIMER);
+	timer_mode();
 	ticks_per_tsc = (khz << 32) / tsc_khz;
 }
 

@@ -60,9 +60,8 @@ static void bring_up(const struct boot_info *bi)
 	log_memory();
 	log_info("DMA: bus mastering taken from %u devices", pci_quiesce());
 	serial_irq_init();
-	ASSERT(fpu_cpu_init() == 0);
+	fpu_cpu_init(); /* on the boot CPU it sets the measure and cannot fail */
 	frame_reserve_refill();
-	smp_start(vmm_ap_start);
 	paging_check();
 	vmm_start(bi);
 }

@@ -159,16 +159,12 @@ static int map_windows(struct pcpu *p)
 
 int paging_cpu_map(struct pcpu *p)
 {
-	struct pcpu_arch *a = p->arch;
-
 	if (map_windows(p) || map_stack(stack_top(p->index, 0), KSTACK_SIZE))
 		return -ENOMEM;
 	p->kstack_top = (void *)stack_top(p->index, 0);
-	for (unsigned i = IST_NMI; i < IST_END; i++) {
+	for (unsigned i = IST_NMI; i < IST_END; i++)
 		if (map_stack(stack_top(p->index, i), IST_STACK_SIZE))
 			return -ENOMEM;
-		a->tss.ist[i - 1] = stack_top(p->index, i);
-	}
 	return 0;
 }
 
@@ -205,6 +201,9 @@ void paging_cpu_enable(void)
 	/* PGE comes last: setting it flushes what the boot tables left, global or not. */
 	write_cr4(cr4);
 	write_cr4(cr4 | CR4_PGE);
+	/* Not earlier: an NMI before CR3 was loaded would not have found these stacks. */
+	for (unsigned i = IST_NMI; i < IST_END; i++)
+		this_arch()->tss.ist[i - 1] = stack_top(this_cpu()->index, i);
 }
 
 static bool check_leaf(void *arg, const struct pt_leaf *l)

@@ -56,8 +56,8 @@ void gdt_load(struct pcpu_arch *a); /* fill and load GDT and TSS */
 
 /* paging.c */
 void paging_early_init(void); /* the direct map's address for the low 4 GiB, in the boot tables */
-int paging_cpu_map(struct pcpu *p); /* windows, stacks; sets kstack_top and the TSS's IST. -ENOMEM */
-void paging_cpu_enable(void); /* CR0, CR4, EFER, PAT, CR3 of the running CPU */
+int paging_cpu_map(struct pcpu *p); /* windows and stacks; sets kstack_top. -ENOMEM */
+void paging_cpu_enable(void); /* CR0, CR4, EFER, PAT, CR3, IST of the running CPU */
 hpa_t paging_root(void);
 bool paging_live(void); /* our own tables are loaded */
 bool paging_on_stack(u64 va); /* is the 8-byte word at va on a mapped stack of a pCPU (or the boot stack)? */
@@ -92,7 +92,7 @@ void apic_send_init(u32 dest);
 void apic_send_sipi(u32 dest, u8 page);
 void apic_timer_free_run(void); /* count down from ~0 without an interrupt, for calibration */
 u32 apic_timer_count(void);
-void apic_timer_set_khz(u64 khz);
+void apic_timer_calibrated(u64 khz); /* takes it back into use */
 bool apic_ready(void);
 
 /* ioapic.c */

@@ -182,9 +182,19 @@ static void retire(struct pt *pt, hpa_t table)
 	pt->nr_tables--;
 }
 
+/* The first entry from i on that is not zero; ENTRIES if there is none. */
+static unsigned next_used(const struct pt *pt, hpa_t table, unsigned i)
+{
+	const u64 *t = entry(pt, table, 0);
+
+	while (i < ENTRIES && !t[i])
+		i++;
+	return i;
+}
+
 static void retire_tree(struct pt *pt, hpa_t table, unsigned level)
 {
-	for (unsigned i = 0; level > 1 && i < ENTRIES; i++) {
+	for (unsigned i = 0; level > 1 && (i = next_used(pt, table, i)) < ENTRIES; i++) {
 		u64 e = get(pt, table, i);
 
 		if (present(pt, e) && !is_leaf(pt, e, level))
@@ -193,21 +203,11 @@ static void retire_tree(struct pt *pt, hpa_t table, unsigned level)
 	retire(pt, table);
 }
 
-static bool is_empty(const struct pt *pt, hpa_t table)
-{
-	const u64 *t = entry(pt, table, 0);
-
-	for (unsigned i = 0; i < ENTRIES; i++)
-		if (t[i])
-			return false;
-	return true;
-}
-
 static void drop_if_empty(struct pt *pt, hpa_t table, unsigned i)
 {
 	hpa_t child = child_of(pt, get(pt, table, i));
 
-	if (is_empty(pt, child)) {
+	if (next_used(pt, child, 0) == ENTRIES) {
 		swap(pt, table, i, 0);
 		retire(pt, child);
 	}
@@ -555,7 +555,7 @@ int pt_merge(struct pt *pt, u64 va, u64 size, bool *flush)
 static bool walk(const struct pt *pt, hpa_t table, unsigned level, u64 base,
 		 bool (*fn)(void *arg, const struct pt_leaf *leaf), void *arg)
 {
-	for (unsigned i = 0; i < ENTRIES; i++) {
+	for (unsigned i = 0; (i = next_used(pt, table, i)) < ENTRIES; i++) {
 		u64 e = get(pt, table, i), off = base + i * span(level);
 		struct pt_leaf l;
 

@@ -18,7 +18,7 @@
 #define HPET_PERIOD 0x004
 #define HPET_CONFIG 0x010
 #define HPET_COUNT  0x0f0
-#define MAX_POLLS 10000000
+#define MAX_POLLS 1000000
 
 u64 tsc_khz;
 static struct time_scale scale;
@@ -113,10 +113,13 @@ static bool measure(const struct reference *r, struct sample *s)
 	return polls < MAX_POLLS && s->ticks;
 }
 
-/* Channel 2, whose gate and output are bits 0 and 5 of port 0x61. Mode 0, 2 ms. */
+/*
+ * Channel 2, whose gate and output are bits 0 and 5 of port 0x61. Mode 0, 2 ms; it counts on through
+ * 0, so that a late look at it (SMM, a busy emulator) still reads how long it took.
+ */
 static bool measure_pit(struct sample *s)
 {
-	u32 count = PIT_HZ * 2 / 1000, polls = 0;
+	u32 count = PIT_HZ * 2 / 1000, polls = 0, now;
 	u8 gate = inb(0x61);
 	u64 t0;
 
@@ -130,10 +133,13 @@ static bool measure_pit(struct sample *s)
 		;
 	s->tsc = rdtsc_ordered() - t0;
 	s->apic = ~0u - apic_timer_count();
-	s->ticks = count;
+	outb(0x43, 0x80); /* latch */
+	now = inb(0x42);
+	now |= inb(0x42) << 8;
+	s->ticks = (count - now) & 0xffff;
 	s->khz = PIT_HZ / 1000;
 	outb(0x61, gate);
-	return polls < MAX_POLLS;
+	return polls < MAX_POLLS && s->ticks;
 }
 
 /* SDM vol. 3, 19.7.3: crystal times ratio; 0 where not told. */
@@ -164,8 +170,7 @@ void clock_init(void)
 	else if (told)
 		log_warn("CPUID tells a TSC of %lu kHz, measured are %lu: the measure holds", told, tsc_khz);
 	scale = time_scale_of(tsc_khz);
-	if (!tsc_deadline_ok)
-		apic_timer_set_khz(apic_khz);
+	apic_timer_calibrated(apic_khz);
 	log_info("TSC %lu.%03lu MHz, measured with the %s", tsc_khz / 1000, tsc_khz % 1000, r.name);
 }
 

@@ -70,6 +70,11 @@ class Framing(unittest.TestCase):
         d = Demux()
         self.assertEqual(merged(d.feed(b"a\x1b") + d.end()), [("data", 0, b"a\x1b")])
 
+    def test_cut_event_counts(self):
+        d = Demux()
+        self.assertEqual(d.feed(b"a" + mark(b"!host-end")[:-1]) + d.end(),
+                         [("data", 0, b"a"), ("event", "host-end")])
+
     def test_garbage_keeps_its_bytes(self):
         rnd = random.Random(2)
         for _ in range(100):

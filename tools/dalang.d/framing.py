@@ -57,8 +57,11 @@ class Demux:
         return out
 
     def end(self):
-        """The stream is over: what was held back after all."""
+        """The stream is over: what was held back after all. The machine may have lost its power
+        between an event and the two bytes that end it."""
         held, self._held = self._held, b""
+        if held.startswith(HEAD + b"!"):
+            return [("event", held[4:].rstrip(b"\x1b").decode("utf-8", "replace").strip())]
         return [("data", self.channel, held)] if held else []
 
 

@@ -145,6 +145,7 @@ class Session:
         self._watch = watch
         self._demux, self._nocsi = Demux(), NoCsi()
         self._lines = Lines(self._write)
+        self._early = b""
         self._to_host = b""
         self._next_send = 0.0
         self._deadline = None
@@ -162,6 +163,7 @@ class Session:
     def _log(self, data):
         if self.outcome.hello is None:
             data = self._nocsi.feed(data)
+            self._watch_firmware(data)
         if not Voice.raw:
             data = data.replace(b"\r\n", b"\n")
         try:
@@ -169,6 +171,12 @@ class Session:
             sys.stderr.buffer.flush()
         except OSError:
             pass
+
+    def _watch_firmware(self, data):
+        """A loader that gives up hands back to the firmware, which would sit in its shell for ever."""
+        self._early = (self._early + data)[-2000:]
+        if b"BdsDxe: failed to start Boot" in self._early and not self.outcome.refused:
+            self._event("refused the UEFI application gave up; its reason stands above")
 
     def _grace(self, seconds):
         end = time.monotonic() + seconds

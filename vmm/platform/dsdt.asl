@@ -2,7 +2,7 @@
 /*
  * The DSDT of the virtual PC (numbers: vmm/platform_map.h). The build needs no ACPI compiler: the
  * compiled bytes stand in dsdt_aml.h, and tests/unit/test_acpi_tables.c compiles this file and
- * refuses a difference. After a change: DALANG_UPDATE_AML=1 build/tests/test_acpi_tables
+ * refuses a difference. After a change: DALANG_UPDATE_AML=1 build/unit/acpi_tables
  */
 DefinitionBlock ("", "DSDT", 2, "DALANG", "DALANGVM", 1)
 {

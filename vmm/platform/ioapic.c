@@ -67,11 +67,12 @@ void ioapic_set(struct vm *vm, unsigned pin, bool level)
 {
 	struct vdev *d = vm_irqchip(vm)->ioapic;
 	struct ioapic *s;
-	u32 bit = 1u << pin;
+	u32 bit;
 
 	if (!d || pin >= VM_NR_GSI)
 		return;
 	s = d->state;
+	bit = 1u << pin;
 	if (!!(s->lines & bit) == level)
 		return;
 	s->lines ^= bit;

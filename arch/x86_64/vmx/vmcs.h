@@ -116,82 +116,82 @@ enum vmcs_field {
 
 /* Pin-based controls, SDM 25.6.1 */
 #define PIN_EXTINT_EXITING BIT(0)
-#define PIN_NMI_EXITING	   BIT(3)
+#define PIN_NMI_EXITING    BIT(3)
 #define PIN_VIRTUAL_NMIS   BIT(5)
 
 /* Primary processor-based controls, SDM 25.6.2 */
-#define PROC_IRQ_WINDOW	     BIT(2)
+#define PROC_IRQ_WINDOW      BIT(2)
 #define PROC_TSC_OFFSETTING  BIT(3)
 #define PROC_HLT_EXITING     BIT(7)
 #define PROC_INVLPG_EXITING  BIT(9)
 #define PROC_MWAIT_EXITING   BIT(10)
 #define PROC_RDPMC_EXITING   BIT(11)
 #define PROC_RDTSC_EXITING   BIT(12)
-#define PROC_CR3_LOAD	     BIT(15)
-#define PROC_CR3_STORE	     BIT(16)
-#define PROC_CR8_LOAD	     BIT(19)
-#define PROC_CR8_STORE	     BIT(20)
-#define PROC_TPR_SHADOW	     BIT(21)
-#define PROC_NMI_WINDOW	     BIT(22)
+#define PROC_CR3_LOAD        BIT(15)
+#define PROC_CR3_STORE       BIT(16)
+#define PROC_CR8_LOAD        BIT(19)
+#define PROC_CR8_STORE       BIT(20)
+#define PROC_TPR_SHADOW      BIT(21)
+#define PROC_NMI_WINDOW      BIT(22)
 #define PROC_MOV_DR_EXITING  BIT(23)
-#define PROC_UNCOND_IO	     BIT(24)
+#define PROC_UNCOND_IO       BIT(24)
 #define PROC_MSR_BITMAPS     BIT(28)
 #define PROC_MONITOR_EXITING BIT(29)
-#define PROC_SECONDARY	     BIT(31)
+#define PROC_SECONDARY       BIT(31)
 
 /* Secondary processor-based controls, SDM 25.6.2 */
-#define PROC2_EPT	     BIT(1)
-#define PROC2_RDTSCP	     BIT(3)
-#define PROC2_VPID	     BIT(5)
+#define PROC2_EPT            BIT(1)
+#define PROC2_RDTSCP         BIT(3)
+#define PROC2_VPID           BIT(5)
 #define PROC2_WBINVD_EXITING BIT(6)
 #define PROC2_UNRESTRICTED   BIT(7)
-#define PROC2_INVPCID	     BIT(12)
+#define PROC2_INVPCID        BIT(12)
 #define PROC2_ENCLS_EXITING  BIT(15)
 #define PROC2_ENCLV_EXITING  BIT(28)
 
 /* VM-exit controls, SDM 25.7.1 */
-#define EXIT_SAVE_DEBUG	 BIT(2)
-#define EXIT_HOST_64BIT	 BIT(9)
-#define EXIT_SAVE_PAT	 BIT(18)
-#define EXIT_LOAD_PAT	 BIT(19)
-#define EXIT_SAVE_EFER	 BIT(20)
-#define EXIT_LOAD_EFER	 BIT(21)
+#define EXIT_SAVE_DEBUG BIT(2)
+#define EXIT_HOST_64BIT BIT(9)
+#define EXIT_SAVE_PAT   BIT(18)
+#define EXIT_LOAD_PAT   BIT(19)
+#define EXIT_SAVE_EFER  BIT(20)
+#define EXIT_LOAD_EFER  BIT(21)
 
 /* VM-entry controls, SDM 25.8.1 */
 #define ENTRY_LOAD_DEBUG BIT(2)
 #define ENTRY_IA32E_MODE BIT(9)
-#define ENTRY_LOAD_PAT	 BIT(14)
-#define ENTRY_LOAD_EFER	 BIT(15)
+#define ENTRY_LOAD_PAT   BIT(14)
+#define ENTRY_LOAD_EFER  BIT(15)
 
 /* IA32_VMX_BASIC, SDM A.1 */
-#define BASIC_REVISION	   0x7fffffffu
-#define BASIC_32BIT_ADDR   BIT(48)
-#define BASIC_INS_OUTS     BIT(54) /* instruction information is valid for INS and OUTS */
-#define BASIC_TRUE_CTLS	   BIT(55)
-#define BASIC_ERROR_CODE   BIT(56) /* any exception may be injected with or without error code */
-#define BASIC_MEMTYPE(b)   (((b) >> 50) & 15)
+#define BASIC_REVISION   0x7fffffffu
+#define BASIC_32BIT_ADDR BIT(48)
+#define BASIC_INS_OUTS   BIT(54) /* instruction information is valid for INS and OUTS */
+#define BASIC_TRUE_CTLS  BIT(55)
+#define BASIC_ERROR_CODE BIT(56) /* any exception may be injected with or without error code */
+#define BASIC_MEMTYPE(b) (((b) >> 50) & 15)
 
 /* IA32_VMX_EPT_VPID_CAP, SDM A.10 */
-#define EPT_CAP_WALK4	    BIT(6)
-#define EPT_CAP_WB	    BIT(14)
-#define EPT_CAP_2M	    BIT(16)
-#define EPT_CAP_1G	    BIT(17)
-#define EPT_CAP_INVEPT	    BIT(20)
-#define EPT_CAP_AD	    BIT(21)
+#define EPT_CAP_WALK4       BIT(6)
+#define EPT_CAP_WB          BIT(14)
+#define EPT_CAP_2M          BIT(16)
+#define EPT_CAP_1G          BIT(17)
+#define EPT_CAP_INVEPT      BIT(20)
+#define EPT_CAP_AD          BIT(21)
 #define EPT_CAP_INVEPT_ONE  BIT(25)
 #define EPT_CAP_INVEPT_ALL  BIT(26)
-#define EPT_CAP_INVVPID	    BIT(32)
+#define EPT_CAP_INVVPID     BIT(32)
 #define EPT_CAP_INVVPID_ONE BIT(41)
 #define EPT_CAP_INVVPID_ALL BIT(42)
 
 /* EPTP, SDM 25.6.11 */
-#define EPTP_WB	   6ul
+#define EPTP_WB    6ul
 #define EPTP_WALK4 (3ul << 3)
-#define EPTP_AD	   BIT(6)
+#define EPTP_AD    BIT(6)
 
 /* INVEPT and INVVPID types, SDM 31.3 */
 #define INV_SINGLE 1ul
-#define INV_ALL	   2ul
+#define INV_ALL    2ul
 
 /* Interruptibility state, SDM 25.4.2 */
 #define INTR_STI   BIT(0)
@@ -201,28 +201,28 @@ enum vmcs_field {
 
 /* Pending debug exceptions, SDM 25.4.2 */
 #define PENDING_DEBUG_BS BIT(14)
-#define DEBUGCTL_LBR	 BIT(0)
-#define DEBUGCTL_BTF	 BIT(1)
+#define DEBUGCTL_LBR     BIT(0)
+#define DEBUGCTL_BTF     BIT(1)
 
 /* Interruption information: entry, exit and IDT-vectoring fields share it, SDM 25.8.3, 25.9.2 */
-#define INFO_VECTOR(i)	 ((u8)(i))
-#define INFO_TYPE(i)	 (((i) >> 8) & 7)
-#define INFO_TYPE_SHIFT	 8
-#define INFO_ERROR	 BIT(11)
+#define INFO_VECTOR(i)   ((u8)(i))
+#define INFO_TYPE(i)     (((i) >> 8) & 7)
+#define INFO_TYPE_SHIFT  8
+#define INFO_ERROR       BIT(11)
 #define INFO_NMI_UNBLOCK BIT(12) /* exit field only: the exit cut an IRET short, SDM 28.2.3 */
-#define INFO_VALID	 BIT(31)
+#define INFO_VALID       BIT(31)
 
 /* Exit reason field, SDM 25.9.1 */
-#define REASON_BASIC(r) ((r)&0xffffu)
+#define REASON_BASIC(r)     ((r)&0xffffu)
 #define REASON_ENTRY_FAILED BIT(31)
 
 /* Qualification of an EPT violation, SDM table 28-7 */
-#define EPTQ_READ	 BIT(0)
-#define EPTQ_WRITE	 BIT(1)
-#define EPTQ_FETCH	 BIT(2)
-#define EPTQ_RIGHTS	 (7ul << 3) /* what the entries allowed; all clear: not present */
-#define EPTQ_GLA_VALID	 BIT(7)
-#define EPTQ_FINAL	 BIT(8) /* the access was to the translation of the linear address */
+#define EPTQ_READ        BIT(0)
+#define EPTQ_WRITE       BIT(1)
+#define EPTQ_FETCH       BIT(2)
+#define EPTQ_RIGHTS      (7ul << 3) /* what the entries allowed; all clear: not present */
+#define EPTQ_GLA_VALID   BIT(7)
+#define EPTQ_FINAL       BIT(8) /* the access was to the translation of the linear address */
 #define EPTQ_NMI_UNBLOCK BIT(12)
 
 /* Basic exit reasons, SDM appendix C */

@@ -11,7 +11,8 @@
 /* vmx_entry.asm relies on these. */
 static_assert(offsetof(struct hv_vcpu, gpr) == 0 && REG_R15 == 15, "vmx_run takes gpr[]");
 static_assert(REG_RCX == 1 && REG_RDX == 2 && REG_RBX == 3 && REG_RBP == 5 && REG_RSI == 6 &&
-	      REG_RDI == 7 && REG_R8 == 8, "gpr[] is in encoding order");
+		      REG_RDI == 7 && REG_R8 == 8,
+	      "gpr[] is in encoding order");
 static_assert(VMCS_HOST_RSP == 0x6c14, "vmx_entry.asm writes it");
 
 /* Bits of RFLAGS that exist; entry refuses others (27.3.1.4). */
@@ -27,8 +28,9 @@ static int vmx_probe(char *why, size_t n)
 	int r;
 
 	if (!(cpuid(1, 0).ecx & BIT(5))) {
-		snprintf(why, n, "this CPU does not report Intel VT-x (CPUID.1:ECX.VMX is 0); enable it "
-				 "in the firmware's setup or use a CPU that has it");
+		snprintf(why, n,
+			 "this CPU does not report Intel VT-x (CPUID.1:ECX.VMX is 0); enable it "
+			 "in the firmware's setup or use a CPU that has it");
 		return -ENODEV;
 	}
 	r = vmx_feature_control_check(why, n);

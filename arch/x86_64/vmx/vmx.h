@@ -19,15 +19,15 @@
 
 /* What probe() found on the boot CPU. Every pCPU is checked against it in cpu_enable(). */
 struct vmx_caps {
-	u64 basic;	/* IA32_VMX_BASIC */
-	u64 ept_vpid;	/* IA32_VMX_EPT_VPID_CAP, what all pCPUs have */
+	u64 basic;                         /* IA32_VMX_BASIC */
+	u64 ept_vpid;                      /* IA32_VMX_EPT_VPID_CAP, what all pCPUs have */
 	u32 pin, proc, proc2, exit, entry; /* control words, optional bits included */
-	bool rdtscp;	/* IA32_TSC_AUX exists */
+	bool rdtscp;                       /* IA32_TSC_AUX exists */
 };
 extern struct vmx_caps vmx_caps;
 
-int vmx_caps_init(char *why, size_t n);		 /* boot CPU: choose the control words */
-int vmx_caps_check(char *why, size_t n);	 /* each pCPU: are they possible here? */
+int vmx_caps_init(char *why, size_t n);  /* boot CPU: choose the control words */
+int vmx_caps_check(char *why, size_t n); /* each pCPU: are they possible here? */
 int vmx_feature_control_check(char *why, size_t n);
 
 struct vmx_pcpu {
@@ -39,7 +39,15 @@ struct vmx_pcpu {
 
 /* The MSRs that no VMCS field holds and the hypervisor does not use itself: the guest's values stay
  * in the CPU from load to put. Order of REG_STAR .. REG_KERNEL_GS_BASE, then TSC_AUX. */
-enum { LIVE_STAR, LIVE_LSTAR, LIVE_CSTAR, LIVE_SFMASK, LIVE_KERNEL_GS_BASE, LIVE_TSC_AUX, NR_LIVE_MSRS };
+enum {
+	LIVE_STAR,
+	LIVE_LSTAR,
+	LIVE_CSTAR,
+	LIVE_SFMASK,
+	LIVE_KERNEL_GS_BASE,
+	LIVE_TSC_AUX,
+	NR_LIVE_MSRS
+};
 
 /*
  * CR0 and CR4 bits that the guest cannot change without an exit. Of CR0: PE and PG (the vmm follows
@@ -47,8 +55,8 @@ enum { LIVE_STAR, LIVE_LSTAR, LIVE_CSTAR, LIVE_SFMASK, LIVE_KERNEL_GS_BASE, LIVE
  * the guest's cache mode from the shadow). Of CR4: all that CPUID may hide, VMXE, and MCE,
  * without which a machine check in the guest would shut the machine down.
  */
-#define CR4_GUEST_OWNED                                                                            \
-	(CR4_VME | CR4_PVI | CR4_TSD | CR4_DE | CR4_PSE | CR4_PGE | CR4_PCE | CR4_OSFXSR |         \
+#define CR4_GUEST_OWNED                                                                    \
+	(CR4_VME | CR4_PVI | CR4_TSD | CR4_DE | CR4_PSE | CR4_PGE | CR4_PCE | CR4_OSFXSR | \
 	 CR4_OSXMMEXCPT)
 #define VMX_CR0_OWNED (CR0_PE | CR0_PG | CR0_NE | CR0_CD | CR0_NW)
 #define VMX_CR4_OWNED (~CR4_GUEST_OWNED)
@@ -58,13 +66,13 @@ struct vmx_vcpu {
 	u8 *msr_bitmap;
 	volatile u32 *vtpr; /* VTPR in the virtual-APIC page; bits 7:4 are CR8 */
 	u16 vpid;
-	bool configured;    /* the VMCS has been filled in, at the first load */
-	bool event_in;	    /* an event waits in the entry fields */
-	bool intr_valid;    /* intr_state was read since the last exit */
-	bool step_pending;  /* advance() left a #DB pending */
+	bool configured;   /* the VMCS has been filled in, at the first load */
+	bool event_in;     /* an event waits in the entry fields */
+	bool intr_valid;   /* intr_state was read since the last exit */
+	bool step_pending; /* advance() left a #DB pending */
 	bool flush_ept, flush_vpid;
-	u32 intr_state;	    /* interruptibility */
-	u32 proc, entry;    /* the words that change in a vCPU's life, as last written */
+	u32 intr_state;  /* interruptibility */
+	u32 proc, entry; /* the words that change in a vCPU's life, as last written */
 	u32 tpr_threshold;
 	/* What the VMCS, or the CPU, holds; written again only when hv_vcpu says otherwise. */
 	u64 rip, rsp, rflags, cr2, dr6;
@@ -82,7 +90,7 @@ static inline struct vmx_vcpu *vmx_of(const struct hv_vcpu *v)
 
 /* Assembly: enter, and return after the exit: 0, or VMX_FAIL_* when the CPU did not enter. */
 #define VMX_FAIL_INVALID 1 /* no current VMCS */
-#define VMX_FAIL_VALID	 2 /* VM-instruction error field says why */
+#define VMX_FAIL_VALID   2 /* VM-instruction error field says why */
 int vmx_run(u64 *gpr, u64 launched, u64 *host_rsp);
 void vmx_exit_point(void);
 
@@ -110,12 +118,12 @@ static inline enum vmcs_field vmcs_nth(enum vmcs_field first, unsigned n)
 	return (enum vmcs_field)(first + 2 * n);
 }
 
-#define DEFINE_VMX_INSN(name, insn)                                                                \
-	static inline bool name(hpa_t pa)                                                          \
-	{                                                                                          \
-		bool ok;                                                                           \
-		__asm__ volatile(insn " %1" : "=@cca"(ok) : "m"(pa) : "memory");                   \
-		return ok;                                                                         \
+#define DEFINE_VMX_INSN(name, insn)                                              \
+	static inline bool name(hpa_t pa)                                        \
+	{                                                                        \
+		bool ok;                                                         \
+		__asm__ volatile(insn " %1" : "=@cca"(ok) : "m"(pa) : "memory"); \
+		return ok;                                                       \
 	}
 DEFINE_VMX_INSN(vmxon, "vmxon")
 DEFINE_VMX_INSN(vmclear, "vmclear")
@@ -161,7 +169,7 @@ u64 vmx_eptp(const struct hv_vcpu *v);
 /* vmx_regs.c */
 void vmx_reset(struct hv_vcpu *v);
 void vmx_reset_plain(struct hv_vcpu *v); /* the part that needs no loaded VMCS */
-void vmx_reset_vmcs(struct hv_vcpu *v);	 /* the part in the VMCS */
+void vmx_reset_vmcs(struct hv_vcpu *v);  /* the part in the VMCS */
 void vmx_live_msrs_load(struct vmx_vcpu *x);
 void vmx_live_msrs_save(struct vmx_vcpu *x);
 u64 vmx_get_reg(struct hv_vcpu *v, enum hv_reg r);

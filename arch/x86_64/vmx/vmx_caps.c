@@ -12,7 +12,7 @@
 struct vmx_caps vmx_caps;
 
 enum ctl_need {
-	CTL_ON,	  /* must be settable */
+	CTL_ON,   /* must be settable */
 	CTL_MAY,  /* set where there is one */
 	CTL_OFF,  /* must be clearable */
 	CTL_LATER /* must be settable, but starts clear: vCPUs switch it */
@@ -42,32 +42,30 @@ static const struct ctl_bit proc_bits[] = {
 	{PROC_MSR_BITMAPS, CTL_ON, "use MSR bitmaps"},
 	{PROC_SECONDARY, CTL_ON, "activate secondary controls"},
 	{PROC_TPR_SHADOW, CTL_MAY, "use TPR shadow"},
-	/* Of the class that the first VMX processors had always on (A.3.2). With EPT the guest's CR3
-	 * and TLB are its own business. */
+	/* Of the class that the first VMX processors had always on (A.3.2). With EPT the guest's
+	 * CR3 and TLB are its own business. */
 	{PROC_INVLPG_EXITING, CTL_OFF, "INVLPG exiting"},
 	{PROC_CR3_LOAD, CTL_OFF, "CR3-load exiting"},
 	{PROC_CR3_STORE, CTL_OFF, "CR3-store exiting"},
 	{}};
 
-static const struct ctl_bit proc2_bits[] = {
-	{PROC2_EPT, CTL_ON, "enable EPT"},
-	{PROC2_UNRESTRICTED, CTL_ON, "unrestricted guest"},
-	{PROC2_VPID, CTL_ON, "enable VPID"},
-	{PROC2_RDTSCP, CTL_MAY, "enable RDTSCP"},
-	{PROC2_INVPCID, CTL_MAY, "enable INVPCID"},
-	{PROC2_WBINVD_EXITING, CTL_MAY, "WBINVD exiting"},
-	{PROC2_ENCLS_EXITING, CTL_MAY, "ENCLS exiting"},
-	{PROC2_ENCLV_EXITING, CTL_MAY, "ENCLV exiting"},
-	{}};
+static const struct ctl_bit proc2_bits[] = {{PROC2_EPT, CTL_ON, "enable EPT"},
+					    {PROC2_UNRESTRICTED, CTL_ON, "unrestricted guest"},
+					    {PROC2_VPID, CTL_ON, "enable VPID"},
+					    {PROC2_RDTSCP, CTL_MAY, "enable RDTSCP"},
+					    {PROC2_INVPCID, CTL_MAY, "enable INVPCID"},
+					    {PROC2_WBINVD_EXITING, CTL_MAY, "WBINVD exiting"},
+					    {PROC2_ENCLS_EXITING, CTL_MAY, "ENCLS exiting"},
+					    {PROC2_ENCLV_EXITING, CTL_MAY, "ENCLV exiting"},
+					    {}};
 
-static const struct ctl_bit exit_bits[] = {
-	{EXIT_SAVE_DEBUG, CTL_ON, "save debug controls on exit"},
-	{EXIT_HOST_64BIT, CTL_ON, "host address-space size"},
-	{EXIT_SAVE_PAT, CTL_ON, "save IA32_PAT on exit"},
-	{EXIT_LOAD_PAT, CTL_ON, "load IA32_PAT on exit"},
-	{EXIT_SAVE_EFER, CTL_ON, "save IA32_EFER on exit"},
-	{EXIT_LOAD_EFER, CTL_ON, "load IA32_EFER on exit"},
-	{}};
+static const struct ctl_bit exit_bits[] = {{EXIT_SAVE_DEBUG, CTL_ON, "save debug controls on exit"},
+					   {EXIT_HOST_64BIT, CTL_ON, "host address-space size"},
+					   {EXIT_SAVE_PAT, CTL_ON, "save IA32_PAT on exit"},
+					   {EXIT_LOAD_PAT, CTL_ON, "load IA32_PAT on exit"},
+					   {EXIT_SAVE_EFER, CTL_ON, "save IA32_EFER on exit"},
+					   {EXIT_LOAD_EFER, CTL_ON, "load IA32_EFER on exit"},
+					   {}};
 
 static const struct ctl_bit entry_bits[] = {
 	{ENTRY_LOAD_DEBUG, CTL_ON, "load debug controls on entry"},
@@ -86,7 +84,8 @@ struct ctl_word {
 static const struct ctl_word words[] = {
 	{"pin-based", MSR_VMX_PINBASED_CTLS, MSR_VMX_TRUE_PINBASED_CTLS, pin_bits, &vmx_caps.pin},
 	{"primary", MSR_VMX_PROCBASED_CTLS, MSR_VMX_TRUE_PROCBASED_CTLS, proc_bits, &vmx_caps.proc},
-	/* After the primary word: the MSR exists only with "activate secondary controls" (A.3.3). */
+	/* After the primary word: the MSR exists only with "activate secondary controls" (A.3.3).
+	 */
 	{"secondary", MSR_VMX_PROCBASED_CTLS2, 0, proc2_bits, &vmx_caps.proc2},
 	{"VM-exit", MSR_VMX_EXIT_CTLS, MSR_VMX_TRUE_EXIT_CTLS, exit_bits, &vmx_caps.exit},
 	{"VM-entry", MSR_VMX_ENTRY_CTLS, MSR_VMX_TRUE_ENTRY_CTLS, entry_bits, &vmx_caps.entry},
@@ -100,8 +99,10 @@ static u64 word_msr(const struct ctl_word *w, u64 basic)
 
 static int missing(char *why, size_t n, const char *word, const char *name, const char *verb)
 {
-	snprintf(why, n, "this CPU's VMX cannot %s the %s control \"%s\"; use a CPU with EPT and "
-			 "unrestricted guest (Westmere or later)", verb, word, name);
+	snprintf(why, n,
+		 "this CPU's VMX cannot %s the %s control \"%s\"; use a CPU with EPT and "
+		 "unrestricted guest (Westmere or later)",
+		 verb, word, name);
 	return -ENOSYS;
 }
 
@@ -142,10 +143,11 @@ static int check_word(const struct ctl_word *w, u64 basic, char *why, size_t n)
 	wrong_1 = ~(u32)(msr >> 32) & (*w->chosen | later);
 	if (!wrong_0 && !wrong_1)
 		return 0;
-	snprintf(why, n,
-		 "VMX %s controls differ from the boot CPU's: \"%s\" cannot be %s here (MSR 0x%x = 0x%lx);"
-		 " update the firmware or its microcode", w->name, bit_name(w, wrong_0 | wrong_1),
-		 wrong_1 ? "set" : "cleared", w->msr, msr);
+	snprintf(
+		why, n,
+		"VMX %s controls differ from the boot CPU's: \"%s\" cannot be %s here (MSR 0x%x = 0x%lx);"
+		" update the firmware or its microcode",
+		w->name, bit_name(w, wrong_0 | wrong_1), wrong_1 ? "set" : "cleared", w->msr, msr);
 	return -ENOSYS;
 }
 
@@ -168,9 +170,11 @@ static int check_ept(u64 cap, char *why, size_t n)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(ept_needs); i++)
 		if (!(cap & ept_needs[i].bit)) {
-			snprintf(why, n,
-				 "this CPU's VMX lacks %s (IA32_VMX_EPT_VPID_CAP = 0x%lx); Dalang needs a "
-				 "CPU that has it", ept_needs[i].name, cap);
+			snprintf(
+				why, n,
+				"this CPU's VMX lacks %s (IA32_VMX_EPT_VPID_CAP = 0x%lx); Dalang needs a "
+				"CPU that has it",
+				ept_needs[i].name, cap);
 			return -ENOSYS;
 		}
 	return 0;
@@ -185,12 +189,14 @@ static int check_fixed(char *why, size_t n)
 	u64 cr4_0 = rdmsr(MSR_VMX_CR4_FIXED0), cr4_1 = rdmsr(MSR_VMX_CR4_FIXED1);
 
 	if ((cr0_0 & ~cr0) | (cr0 & ~cr0_1)) {
-		snprintf(why, n, "VMX operation wants CR0 bits 0x%lx set and 0x%lx clear, CR0 is 0x%lx",
+		snprintf(why, n,
+			 "VMX operation wants CR0 bits 0x%lx set and 0x%lx clear, CR0 is 0x%lx",
 			 cr0_0 & ~cr0, cr0 & ~cr0_1, cr0);
 		return -ENOSYS;
 	}
 	if ((cr4_0 & ~cr4) | (cr4 & ~cr4_1)) {
-		snprintf(why, n, "VMX operation wants CR4 bits 0x%lx set and 0x%lx clear, CR4 is 0x%lx",
+		snprintf(why, n,
+			 "VMX operation wants CR4 bits 0x%lx set and 0x%lx clear, CR4 is 0x%lx",
 			 cr4_0 & ~cr4, cr4 & ~cr4_1, cr4);
 		return -ENOSYS;
 	}
@@ -204,9 +210,11 @@ int vmx_feature_control_check(char *why, size_t n)
 	/* Unlocked is no obstacle: cpu_enable() sets and locks it (SDM 24.7). */
 	if (!(fc & FEATURE_CONTROL_LOCK) || (fc & FEATURE_CONTROL_VMX))
 		return 0;
-	snprintf(why, n,
-		 "VT-x is switched off and locked by the firmware (IA32_FEATURE_CONTROL = 0x%lx); enable "
-		 "\"Intel Virtualization Technology\" (VMX, VT-x) in the firmware's setup", fc);
+	snprintf(
+		why, n,
+		"VT-x is switched off and locked by the firmware (IA32_FEATURE_CONTROL = 0x%lx); enable "
+		"\"Intel Virtualization Technology\" (VMX, VT-x) in the firmware's setup",
+		fc);
 	return -EPERM;
 }
 
@@ -216,9 +224,11 @@ int vmx_caps_init(char *why, size_t n)
 	int r;
 
 	if ((basic & BASIC_32BIT_ADDR) || BASIC_MEMTYPE(basic) != 6) {
-		snprintf(why, n,
-			 "this CPU wants its VMCS below 4 GiB or not cached (IA32_VMX_BASIC = 0x%lx); "
-			 "Dalang needs a 64-bit VMX with write-back VMCS", basic);
+		snprintf(
+			why, n,
+			"this CPU wants its VMCS below 4 GiB or not cached (IA32_VMX_BASIC = 0x%lx); "
+			"Dalang needs a 64-bit VMX with write-back VMCS",
+			basic);
 		return -ENOSYS;
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
@@ -242,9 +252,11 @@ int vmx_caps_check(char *why, size_t n)
 	int r;
 
 	if (basic != vmx_caps.basic) {
-		snprintf(why, n,
-			 "IA32_VMX_BASIC is 0x%lx here and 0x%lx on the boot CPU; all CPUs must be of one "
-			 "kind: update the firmware or its microcode", basic, vmx_caps.basic);
+		snprintf(
+			why, n,
+			"IA32_VMX_BASIC is 0x%lx here and 0x%lx on the boot CPU; all CPUs must be of one "
+			"kind: update the firmware or its microcode",
+			basic, vmx_caps.basic);
 		return -ENOSYS;
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
@@ -254,9 +266,11 @@ int vmx_caps_check(char *why, size_t n)
 	}
 	ept_vpid = rdmsr(MSR_VMX_EPT_VPID_CAP);
 	if (vmx_caps.ept_vpid & ~ept_vpid) {
-		snprintf(why, n,
-			 "IA32_VMX_EPT_VPID_CAP is 0x%lx here and 0x%lx on the boot CPU; all CPUs must be "
-			 "of one kind: update the firmware or its microcode", ept_vpid, vmx_caps.ept_vpid);
+		snprintf(
+			why, n,
+			"IA32_VMX_EPT_VPID_CAP is 0x%lx here and 0x%lx on the boot CPU; all CPUs must be "
+			"of one kind: update the firmware or its microcode",
+			ept_vpid, vmx_caps.ept_vpid);
 		return -ENOSYS;
 	}
 	return check_fixed(why, n);

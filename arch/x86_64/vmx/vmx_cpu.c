@@ -51,8 +51,10 @@ int vmx_cpu_enable(struct pcpu *cpu, char *why, size_t n)
 	int r;
 
 	if (!(cpuid(1, 0).ecx & BIT(5))) {
-		snprintf(why, n, "CPU %u has no VMX though the boot CPU has it; enable VT-x for every "
-				 "core in the firmware's setup", cpu->index);
+		snprintf(why, n,
+			 "CPU %u has no VMX though the boot CPU has it; enable VT-x for every "
+			 "core in the firmware's setup",
+			 cpu->index);
 		return -ENODEV;
 	}
 	r = feature_control_set(why, n);
@@ -62,7 +64,8 @@ int vmx_cpu_enable(struct pcpu *cpu, char *why, size_t n)
 		return r;
 	p = pcpu_block(cpu);
 	if (!p) {
-		snprintf(why, n, "no memory for the VMXON region of CPU %u; give the host more memory",
+		snprintf(why, n,
+			 "no memory for the VMXON region of CPU %u; give the host more memory",
 			 cpu->index);
 		return -ENOMEM;
 	}
@@ -72,8 +75,10 @@ int vmx_cpu_enable(struct pcpu *cpu, char *why, size_t n)
 	write_cr4(read_cr4() | CR4_VMXE);
 	if (!vmxon(p->vmxon_pa)) {
 		write_cr4(read_cr4() & ~CR4_VMXE);
-		snprintf(why, n, "VMXON failed on CPU %u: the firmware or a loader left it in VMX "
-				 "operation; start Dalang after a cold reset", cpu->index);
+		snprintf(why, n,
+			 "VMXON failed on CPU %u: the firmware or a loader left it in VMX "
+			 "operation; start Dalang after a cold reset",
+			 cpu->index);
 		return -EPERM;
 	}
 	p->on = true;

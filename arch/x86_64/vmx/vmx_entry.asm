@@ -86,3 +86,5 @@ vmx_leave:
 	pop	rbx
 	pop	rbp
 	ret
+
+section .note.GNU-stack noalloc noexec nowrite progbits

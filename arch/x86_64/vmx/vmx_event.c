@@ -31,7 +31,8 @@ void vmx_advance(struct hv_vcpu *v, unsigned len)
 	struct vmx_vcpu *x = vmx_of(v);
 	u64 rip = v->rip + len;
 
-	/* Only an address that crosses 4 GiB needs to know the mode: outside 64-bit code EIP wraps. */
+	/* Only an address that crosses 4 GiB needs to know the mode: outside 64-bit code EIP wraps.
+	 */
 	if (unlikely((v->rip ^ rip) >> 32)) {
 		u64 cs = vmread(vmcs_nth(VMCS_GUEST_ES_ATTR, SEG_CS));
 
@@ -92,7 +93,8 @@ u32 vmx_windows(struct hv_vcpu *v)
 	struct vmx_vcpu *x = vmx_of(v);
 	u32 state, open = 0;
 
-	/* An injected interrupt would displace a pending #DB, which comes first (27.7.3, table 6-2). */
+	/* An injected interrupt would displace a pending #DB, which comes first (27.7.3, table
+	 * 6-2). */
 	if (x->event_in || x->step_pending)
 		return 0;
 	state = vmx_intr_state(x);

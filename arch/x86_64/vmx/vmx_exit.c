@@ -178,8 +178,14 @@ static void conv_sipi(struct hv_vcpu *v, struct vm_exit *e)
 }
 
 /* A reason that is not here, or comes from a control that we leave off, is HV_EXIT_UNKNOWN. */
-#define UNKNOWN {HV_EXIT_UNKNOWN, F_QUAL, NULL}
-#define UD	{HV_EXIT_UD_INSN, F_LEN, NULL}
+#define UNKNOWN                               \
+	{                                     \
+		HV_EXIT_UNKNOWN, F_QUAL, NULL \
+	}
+#define UD                                   \
+	{                                    \
+		HV_EXIT_UD_INSN, F_LEN, NULL \
+	}
 
 static const struct exit_row rows[REASON_NR] = {
 	[REASON_EXCEPTION_NMI] = {HV_EXIT_EXCEPTION, F_QUAL, conv_exception},

@@ -11,10 +11,10 @@
 #include "lib/string.h"
 
 /* A change of these makes cached translations wrong; the CPU flushes only for MOV to CR itself. */
-#define CR4_PAGING                                                                                 \
+#define CR4_PAGING \
 	(CR4_PSE | CR4_PAE | CR4_PGE | CR4_PCIDE | CR4_SMEP | CR4_SMAP | CR4_LA57 | CR4_PKE)
 
-#define TYPE_BUSY_TSS	11u
+#define TYPE_BUSY_TSS   11u
 #define TYPE_BUSY_TSS16 3u
 
 static const u32 live_msrs[NR_LIVE_MSRS] = {
@@ -25,7 +25,8 @@ static const u32 live_msrs[NR_LIVE_MSRS] = {
 	[LIVE_KERNEL_GS_BASE] = MSR_KERNEL_GS_BASE,
 	[LIVE_TSC_AUX] = MSR_TSC_AUX,
 };
-static_assert(REG_KERNEL_GS_BASE - REG_STAR == LIVE_KERNEL_GS_BASE, "live_msrs follows enum hv_reg");
+static_assert(REG_KERNEL_GS_BASE - REG_STAR == LIVE_KERNEL_GS_BASE,
+	      "live_msrs follows enum hv_reg");
 
 /* LIVE_TSC_AUX is the last, and the one that may be missing. */
 static unsigned nr_live(void)
@@ -35,7 +36,8 @@ static unsigned nr_live(void)
 
 void vmx_live_msrs_load(struct vmx_vcpu *x)
 {
-	/* The vmm has checked the values; a restored one that the CPU refuses is worth no #GP of ours. */
+	/* The vmm has checked the values; a restored one that the CPU refuses is worth no #GP of
+	 * ours. */
 	for (unsigned i = 0; i < nr_live(); i++)
 		wrmsr_safe(live_msrs[i], x->live_msr[i]);
 }
@@ -121,7 +123,8 @@ static void guest_efer_write(struct vmx_vcpu *x, u64 efer)
 		return;
 	x->entry = entry;
 	vmwrite(VMCS_ENTRY_CTLS, entry);
-	/* In IA-32e mode TR must be a 64-bit busy TSS (27.3.1.2); a 16-bit one may still be there. */
+	/* In IA-32e mode TR must be a 64-bit busy TSS (27.3.1.2); a 16-bit one may still be there.
+	 */
 	tr = vmread(vmcs_nth(VMCS_GUEST_ES_ATTR, SEG_TR));
 	if (lma && (tr & 15) == TYPE_BUSY_TSS16)
 		vmwrite(vmcs_nth(VMCS_GUEST_ES_ATTR, SEG_TR), (tr & ~15ul) | TYPE_BUSY_TSS);
@@ -211,7 +214,8 @@ void vmx_get_seg(struct hv_vcpu *v, enum hv_seg s, struct hv_segment *out)
 	memset(out, 0, sizeof(*out));
 	if (s >= SEG_GDTR) {
 		out->base = vmread(s == SEG_GDTR ? VMCS_GUEST_GDTR_BASE : VMCS_GUEST_IDTR_BASE);
-		out->limit = (u32)vmread(s == SEG_GDTR ? VMCS_GUEST_GDTR_LIMIT : VMCS_GUEST_IDTR_LIMIT);
+		out->limit =
+			(u32)vmread(s == SEG_GDTR ? VMCS_GUEST_GDTR_LIMIT : VMCS_GUEST_IDTR_LIMIT);
 		return;
 	}
 	out->selector = (u16)vmread(vmcs_nth(VMCS_GUEST_ES_SELECTOR, s));
@@ -282,8 +286,10 @@ static void reset_segments(struct hv_vcpu *v)
 {
 	/* Real-mode data, read-write and accessed; code the same but executable. */
 	struct hv_segment data = {.limit = 0xffff, .attr = SEG_ATTR_P | SEG_ATTR_S | 3};
-	struct hv_segment code = {.limit = 0xffff, .attr = SEG_ATTR_P | SEG_ATTR_S | 11,
-				  .base = 0xffff0000, .selector = 0xf000};
+	struct hv_segment code = {.limit = 0xffff,
+				  .attr = SEG_ATTR_P | SEG_ATTR_S | 11,
+				  .base = 0xffff0000,
+				  .selector = 0xf000};
 	struct hv_segment ldt = {.limit = 0xffff, .attr = SEG_ATTR_P | 2};
 	struct hv_segment tss = {.limit = 0xffff, .attr = SEG_ATTR_P | TYPE_BUSY_TSS};
 

@@ -13,7 +13,7 @@
 /* #DB and #AC: an exception whose handler raises it again would hold the CPU for ever, deaf even to
  * interrupts (CVE-2015-5307, CVE-2015-8104). #MC is the host's. */
 #define EXCEPTIONS_INTERCEPTED (BIT(EXC_DB) | BIT(EXC_AC) | BIT(EXC_MC))
-#define VTPR_OFFSET 0x80 /* SDM 30.1.1 */
+#define VTPR_OFFSET            0x80 /* SDM 30.1.1 */
 
 /* VPIDs in use, all pCPUs together; 0 is the host's (29.1). A VPID taken again is flushed at its
  * new owner's first load on each pCPU. */
@@ -89,7 +89,8 @@ int vmx_vcpu_create(struct hv_vcpu *v)
 
 u64 vmx_eptp(const struct hv_vcpu *v)
 {
-	return v->nested_root | EPTP_WB | EPTP_WALK4 | (vmx_caps.ept_vpid & EPT_CAP_AD ? EPTP_AD : 0);
+	return v->nested_root | EPTP_WB | EPTP_WALK4 |
+	       (vmx_caps.ept_vpid & EPT_CAP_AD ? EPTP_AD : 0);
 }
 
 /* The fields that stay as they are for the vCPU's life, and the guest's state after reset. */
@@ -140,11 +141,11 @@ static u64 tr_base(u64 gdt_base, u16 tr)
 	return (d[0] >> 16 & 0xffffff) | (d[0] >> 56 & 0xff) << 24 | d[1] << 32;
 }
 
-#define READ_SEL(reg)                                                                              \
-	({                                                                                         \
-		u16 s_;                                                                            \
-		__asm__ volatile("mov %%" reg ", %0" : "=r"(s_));                                  \
-		s_ & 0xfff8u; /* RPL and TI must be 0 (27.2.3) */                                  \
+#define READ_SEL(reg)                                             \
+	({                                                        \
+		u16 s_;                                           \
+		__asm__ volatile("mov %%" reg ", %0" : "=r"(s_)); \
+		s_ & 0xfff8u; /* RPL and TI must be 0 (27.2.3) */ \
 	})
 
 /* What the exit loads: this pCPU's own tables and bases, the CPU's present control registers. */
@@ -197,7 +198,8 @@ void vmx_load(struct hv_vcpu *v)
 	if (x->host_cpu != cpu) {
 		write_host_state(p);
 		x->host_cpu = cpu;
-		/* Translations from an earlier stay here, or of an earlier owner of VPID or root. */
+		/* Translations from an earlier stay here, or of an earlier owner of VPID or root.
+		 */
 		x->flush_ept = x->flush_vpid = true;
 	}
 	if (x->eptp != eptp) {
