@@ -8,7 +8,7 @@ import sys
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.path.join(ROOT, "build")
 GUEST_DIR = os.path.join(BUILD, "guest")
-SHARED = os.path.join(os.path.dirname(ROOT), "shared")
+SHARED = os.environ.get("DALANG_SHARED") or os.path.join(os.path.dirname(ROOT), "shared")
 
 OK, USAGE, KILLED, PANIC, TOOL, TIMEOUT = 0, 64, 70, 72, 74, 124
 
