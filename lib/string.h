@@ -2,11 +2,11 @@
 /* The C string functions. Freestanding: ours (lib/string.c); on the build machine: libc's. */
 #pragma once
 #include "lib/types.h"
+#include <stdarg.h>
 #if __STDC_HOSTED__
 #include <stdio.h>
 #include <string.h>
 #else
-#include <stdarg.h>
 void *memcpy(void *dst, const void *src, size_t n);
 void *memmove(void *dst, const void *src, size_t n);
 void *memset(void *dst, int c, size_t n);

@@ -9,6 +9,8 @@
 #include "lib/cfg.h"
 
 #define VM_NAME_MAX 64
+/* The build machine reads these files too, before names are made relative: room for its paths. */
+#define VM_PATH_MAX 256
 #define VM_MAX_DISKS 8
 #define VM_MAX_VIFS 8
 #define HOST_MAX_VMS 64
@@ -20,18 +22,18 @@ enum vm_action { ACTION_DESTROY, ACTION_RESTART, ACTION_RENAME_RESTART, ACTION_P
 enum vm_type { VM_TYPE_AUTO, VM_TYPE_HVM, VM_TYPE_PVH };
 
 struct vm_disk {
-	char target[128]; /* file name as in boot_info */
+	char target[VM_PATH_MAX]; /* file name as in boot_info */
 	char vdev[16];
 	bool readonly, cdrom;
 };
 
 struct vm_config {
-	char file[128];	/* the VM file, for messages */
+	char file[VM_PATH_MAX]; /* the VM file, for messages */
 	char name[VM_NAME_MAX];
 	u64 memory, maxmem; /* MiB */
 	u32 vcpus;
 	enum vm_type type;
-	char kernel[128], ramdisk[128];
+	char kernel[VM_PATH_MAX], ramdisk[VM_PATH_MAX];
 	char cmdline[VM_CMDLINE_MAX];
 	u32 nr_disks;
 	struct vm_disk disks[VM_MAX_DISKS];

@@ -54,8 +54,18 @@ void gpool_unpin(hpa_t block);
  * *pos starts at 0 and is the caller's to keep. */
 bool gpool_zero_block(hpa_t block, u64 *pos);
 
+/* Does the range touch the guests' pool? For paging_check(). */
+bool gpool_overlaps(hpa_t pa, u64 size);
+/* A page below 1 MiB that nothing else uses, for starting CPUs; HPA_NONE if firmware left none. */
+hpa_t frame_low_page(void);
+/* Call fn for each range of our pool, in no order. */
+void frame_for_each_range(void (*fn)(void *arg, hpa_t base, u64 size), void *arg);
+/* Where physical address 0 would be in the direct map; unit tests put their arena there. */
+extern u64 frame_direct_base;
+
 struct frame_stats {
 	u64 own_total, own_free, guest_total, guest_free; /* bytes */
+	u64 lost; /* usable bytes in neither pool: crumbs above 4 GiB, below 1 MiB, too many ranges */
 	u64 by_type[FRAME_NR_TYPES];
 };
 void frame_get_stats(struct frame_stats *st);

@@ -45,11 +45,27 @@ size_t serial_write(const void *buf, size_t n);
 void serial_drain(void);	/* wait until all is sent (bounded): panic, power-off */
 size_t serial_space(void);
 void serial_set_rx(void (*fn)(u8 byte)); /* called from the RX interrupt, boot CPU */
-void serial_poll_rx(void); /* take what waits, where there is no interrupt */
+void serial_poll_rx(void); /* take what waits, where there is no interrupt; sends what it can, too */
+bool serial_has_irq(void); /* false: call serial_poll_rx() every 10 ms or so, idle or not */
 
 /* --- log sink and end of the machine --- */
 /* The console (vmm/console.c) takes over the log from the bare serial port. NULL: back to bare. */
+/* fn gets each line complete ("[SECONDS.MICROSECONDS] level text") without CR LF, in order, with interrupts
+ * off and the log's lock held: it must not log. */
 void log_set_sink(void (*fn)(int level, const char *line));
+void log_set_level(int level);	   /* enum log_level; LOG_INFO at start */
+u64 log_lost(void);		   /* lines that found no room in the serial ring */
 void power_off(void) __noreturn;   /* ACPI S5, then the emulators' ports, then halt */
 void power_reset(void) __noreturn; /* FADT reset register, 0xcf9, 0x64, triple fault */
-void machine_stop_others(void);	   /* other pCPUs: backend off, halted; bounded wait */
+/* Other pCPUs: backend off, halted; bounded wait. By NMI, so that it works from panic(). */
+void machine_stop_others(void);
+/* fn is called on every pCPU that machine_stop_others() or panic() stops, in an NMI handler: hv->cpu_disable. */
+void machine_on_stop(void (*fn)(void));
+/* The emulators' own ports, nothing else; returns where there is no emulator. */
+void power_off_emulator(void);
+/* Before anything was started: event `refused`, the line, power-off. */
+void boot_refuse(const char *fmt, ...) __noreturn __format(1, 2);
+
+/* --- what hv_main() ends in; the vmm defines them --- */
+void vmm_start(const struct boot_info *bi) __noreturn; /* boot CPU */
+void vmm_ap_start(void) __noreturn;		       /* each other CPU */

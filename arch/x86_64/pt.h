@@ -14,6 +14,7 @@
 #define PT_U  BIT(3) /* host format: user access. NPT leaves always have U set (APM vol. 2, 15.25.5) */
 #define PT_G  BIT(4) /* global; formats without it ignore it */
 #define PT_COW BIT(5) /* software bit: write-protected because shared, not because read-only */
+#define PT_IGNORE_PAT BIT(6) /* EPT only: the memory type is ours whatever the guest's PAT says */
 #define PT_RW  (PT_R | PT_W)
 #define PT_RX  (PT_R | PT_X)
 #define PT_RWX (PT_R | PT_W | PT_X)
@@ -37,7 +38,9 @@ struct pt {
 	const struct pt_env *env;
 	hpa_t root;
 	u8 levels; /* 4 or 5 */
-	u64 nr_tables; /* root included */
+	u64 nr_tables; /* root included; retired ones not */
+	hpa_t retired;  /* tables out of the tree that a CPU may still have cached: pt_reclaim() */
+	u64 nr_retired;
 };
 
 struct pt_leaf {
@@ -51,6 +54,12 @@ struct pt_leaf {
 
 int pt_init(struct pt *pt, const struct pt_format *fmt, const struct pt_env *env, u8 levels);
 void pt_destroy(struct pt *pt); /* frees every table */
+/*
+ * A table that leaves the tree (pt_map, pt_unmap, pt_merge) is kept until pt_reclaim(): CPUs may
+ * walk it through their paging-structure caches until they have been flushed (SDM vol. 3, 4.10.4).
+ * Call it after the flush; pt_destroy() does too. Until the flush a CPU may see a spurious fault.
+ */
+void pt_reclaim(struct pt *pt);
 /* EPTP/nCR3/CR3-ready value is made by the backend from pt->root. */
 
 /*

@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# make              build/dalang.elf and build/BOOTX64.EFI (and host tools)
+# make CC=clang     the same with clang
+# make run | test   what tools/dalang demo | test do
+# make unit fuzz-replay check-layers lines bench clean        see each rule
+
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+HOSTCC ?= gcc
+NASM ?= nasm
+LD := ld
+NM := nm
+OBJCOPY := objcopy
+
+.DELETE_ON_ERROR:
+.SUFFIXES:
+MAKEFLAGS += -rR
+
+B := build
+O := $(B)/obj/$(notdir $(CC))
+all: $(B)/dalang.elf $(if $(wildcard boot/uefi/*.c),$(B)/BOOTX64.EFI)
+
+# --- the core -------------------------------------------------------------------------------
+rwild = $(foreach d,$(wildcard $(1)*),$(call rwild,$(d)/,$(2)) $(filter $(2),$(d)))
+CORE_C := $(sort $(wildcard lib/*.c boot/*.c) \
+	$(foreach d,arch/x86_64/ vmm/ drivers/,$(call rwild,$(d),%.c)))
+CORE_ASM := $(sort $(wildcard boot/*.asm) $(call rwild,arch/x86_64/,%.asm))
+CORE_OBJ := $(CORE_C:%=$(O)/%.o) $(CORE_ASM:%=$(O)/%.o)
+
+cc-option = $(shell $(CC) -Werror $(1) -xc -c /dev/null -o /dev/null 2>/dev/null && echo $(1))
+WARN := -Wall -Wextra -Werror
+# A loop that the compiler turns into a call of memcpy or strlen would recurse in lib/string.c.
+CFLAGS := -std=gnu17 -O2 -g -ffreestanding -fno-pic -fno-pie -mcmodel=kernel -mno-red-zone \
+	-mgeneral-regs-only -fno-stack-protector -fcf-protection=none -fno-strict-aliasing \
+	-fno-omit-frame-pointer -fno-asynchronous-unwind-tables -fno-common -I. $(WARN) \
+	$(call cc-option,-fno-tree-loop-distribute-patterns) $(EXTRA_CFLAGS)
+LDFLAGS := -nostdlib -static -z max-page-size=4096 --build-id=none \
+	--no-undefined -T linker.ld
+
+$(O)/%.c.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -MMD -MP -c $< -o $@
+# -MD names the files that %include and incbin bring in.
+$(O)/%.asm.o: %.asm Makefile
+	@mkdir -p $(@D)
+	$(NASM) -f elf64 -g -F dwarf -w+error -w-reloc-rel-dword -I. -MD $(@:.o=.d) -MT $@ $< -o $@
+
+# Linked twice: the first link gives the addresses for the symbol table that the second one adds
+# behind everything else. That it moved nothing is checked, not believed.
+$(O)/pass1.elf: $(CORE_OBJ) linker.ld
+	$(LD) $(LDFLAGS) $(CORE_OBJ) -o $@
+$(O)/symtab.o: $(O)/pass1.elf tools/symtab.awk
+	$(NM) -n $< | awk -f tools/symtab.awk >$(@:.o=.asm)
+	$(NASM) -f elf64 -w+error $(@:.o=.asm) -o $@
+$(B)/dalang.elf: $(O)/symtab.o $(O)/pass1.elf $(B)/.cc-$(notdir $(CC))
+	$(LD) $(LDFLAGS) $(CORE_OBJ) $< -o $@
+	@$(NM) $(O)/pass1.elf | awk -f tools/fixed-part.awk >$(O)/pass1.nm
+	@$(NM) $@ | awk -f tools/fixed-part.awk >$(O)/pass2.nm
+	@cmp $(O)/pass1.nm $(O)/pass2.nm || { echo "$@: the second link moved symbols"; rm $@; exit 1; }
+
+# Another compiler's image in build/ is out of date even if it is newer.
+$(B)/.cc-$(notdir $(CC)):
+	@mkdir -p $(B)
+	@rm -f $(B)/.cc-*
+	@touch $@
+
+# --- the UEFI application ---------------------------------------------------------------------
+# gnu-efi gives the headers, crt0, the self-relocation and the linker script. Its library is not
+# used: ours is the runtime, and firmware is called directly (GNU_EFI_USE_MS_ABI).
+EFI_SRC := $(wildcard boot/uefi/*.c) boot/meminfo.c boot/files.c lib/string.c lib/printf.c $(wildcard lib/cfg.c)
+EFI_OBJ := $(EFI_SRC:%=$(O)/efi/%.o)
+EFI_CFLAGS := -std=gnu17 -O2 -g -ffreestanding -fpic -fshort-wchar -mno-red-zone \
+	-mgeneral-regs-only -fno-stack-protector -fcf-protection=none -fno-strict-aliasing \
+	-fno-asynchronous-unwind-tables -fvisibility=hidden -I. -isystem /usr/include/efi \
+	-isystem /usr/include/efi/x86_64 -DGNU_EFI_USE_MS_ABI $(WARN) \
+	$(call cc-option,-fno-tree-loop-distribute-patterns) \
+	$(call cc-option,-maccumulate-outgoing-args) $(EXTRA_CFLAGS)
+
+$(O)/efi/%.c.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(CC) $(EFI_CFLAGS) -MMD -MP -c $< -o $@
+$(O)/BOOTX64.so: $(EFI_OBJ)
+	$(LD) -nostdlib -shared -Bsymbolic -znocombreloc --no-undefined --build-id=none \
+		-T /usr/lib/elf_x86_64_efi.lds /usr/lib/crt0-efi-x86_64.o $(EFI_OBJ) \
+		/usr/lib/libgnuefi.a -o $@
+$(B)/BOOTX64.EFI: $(O)/BOOTX64.so $(B)/.cc-$(notdir $(CC))
+	$(OBJCOPY) -j .text -j .sdata -j .data -j .dynamic -j .dynsym -j '.rel*' -j .reloc \
+		--target=efi-app-x86_64 --subsystem=10 $< $@
+
+# --- the configuration checker for the build machine --------------------------------------------
+HOST_CFLAGS := -std=gnu17 -O2 -g -I. $(WARN)
+ifneq ($(wildcard tools/dalang-cfg.c),)
+all: $(B)/dalang-cfg
+DALANG_CFG_SRC := tools/dalang-cfg.c lib/cfg.c lib/string.c $(wildcard vmm/config*.c)
+$(B)/dalang-cfg: $(DALANG_CFG_SRC) $(wildcard lib/*.h vmm/*.h) Makefile
+	@mkdir -p $(B)
+	$(HOSTCC) $(HOST_CFLAGS) $(DALANG_CFG_SRC) -o $@
+endif
+
+# --- unit tests and fuzz targets ----------------------------------------------------------------
+# The sources a test links with stand in its own first lines, and libraries behind "libs:":
+# /* unit: lib/insn.c libs: -lZydis */
+SAN := -fsanitize=address,undefined -fno-sanitize-recover=all
+TEST_CFLAGS := -std=gnu17 -O1 -g -fno-omit-frame-pointer -I. $(WARN) $(SAN)
+unit-line = $(shell sed -n '1,2s,.*/\* unit:\(.*\)\*/.*,\1,p' $(1))
+unit-of = $(filter %.c,$(call unit-line,$(1)))
+unit-libs = $(filter -l%,$(call unit-line,$(1)))
+UNIT_TESTS := $(sort $(patsubst tests/unit/test_%.c,%,$(wildcard tests/unit/test_*.c)))
+FUZZERS := $(sort $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c)))
+
+# make unit: builds and runs every tests/unit/test_*.c; says at the end which failed.
+unit: $(UNIT_TESTS:%=$(B)/unit/%)
+	@failed=; for t in $(UNIT_TESTS); do \
+		echo "== $$t"; $(B)/unit/$$t || failed="$$failed $$t"; done; \
+	if [ -n "$$failed" ]; then echo "unit: FAILED:$$failed"; exit 1; fi; \
+	echo "unit: $(words $(UNIT_TESTS)) test programs passed"
+define unit-rule
+$(B)/unit/$(1): tests/unit/test_$(1).c $(call unit-of,tests/unit/test_$(1).c) Makefile
+	@mkdir -p $(B)/unit
+	$(HOSTCC) $(TEST_CFLAGS) -MMD -MP -MF $$@.d -MT $$@ -c -o $$@.o $$< && \
+	$(HOSTCC) $(TEST_CFLAGS) $$@.o $$(filter-out $$<,$$(filter %.c,$$^)) -lcmocka \
+		$(call unit-libs,tests/unit/test_$(1).c) -o $$@
+-include $(B)/unit/$(1).d
+$(B)/unit/$(1): $(wildcard lib/*.h boot/*.h vmm/*.h arch/x86_64/*.h vmm/platform/*.h)
+endef
+$(foreach t,$(UNIT_TESTS),$(eval $(call unit-rule,$(t))))
+
+# make fuzz-replay: every fuzz target over its corpus, by the compiler at hand, without libFuzzer.
+fuzz-replay: $(FUZZERS:%=$(B)/fuzz-replay/%)
+	@failed=; for t in $(FUZZERS); do \
+		echo "== $$t"; \
+		$(B)/fuzz-replay/$$t tests/fuzz/corpus/$$t || failed="$$failed $$t"; done; \
+	if [ -n "$$failed" ]; then echo "fuzz-replay: FAILED:$$failed"; exit 1; fi
+# make fuzz [FUZZ_TIME=600]: libFuzzer on each target in turn; needs clang and libclang-rt-14-dev.
+FUZZ_TIME ?= 600
+fuzz: $(FUZZERS:%=$(B)/fuzz/%)
+	@for t in $(FUZZERS); do mkdir -p $(B)/fuzz/corpus-$$t tests/fuzz/corpus/$$t; echo "== $$t"; \
+		$(B)/fuzz/$$t -max_total_time=$(FUZZ_TIME) -timeout=10 -artifact_prefix=$(B)/fuzz/$$t- \
+			$(B)/fuzz/corpus-$$t tests/fuzz/corpus/$$t || exit 1; done
+define fuzz-rule
+$(B)/fuzz-replay/$(1): tests/fuzz/fuzz_$(1).c $(call unit-of,tests/fuzz/fuzz_$(1).c) \
+		tests/fuzz/replay.c $(wildcard lib/*.h boot/*.h vmm/*.h) Makefile
+	@mkdir -p $(B)/fuzz-replay
+	$(HOSTCC) $(TEST_CFLAGS) $$(filter %.c,$$^) -o $$@
+$(B)/fuzz/$(1): tests/fuzz/fuzz_$(1).c $(call unit-of,tests/fuzz/fuzz_$(1).c) \
+		$(wildcard lib/*.h boot/*.h vmm/*.h) Makefile
+	@mkdir -p $(B)/fuzz
+	clang $(TEST_CFLAGS) -fsanitize=fuzzer $$(filter %.c,$$^) -o $$@
+endef
+$(foreach t,$(FUZZERS),$(eval $(call fuzz-rule,$(t))))
+
+# --- the rest -------------------------------------------------------------------------------------
+run: all
+	tools/dalang demo
+test: all
+	tools/dalang test
+bench: all
+	tools/dalang bench
+
+# make check-layers: who includes whom, proved; the check proves first that it can fail.
+check-layers:
+	tools/check-layers.sh --self-test
+	tools/check-layers.sh
+# make lines: code lines by room (neither blank nor comment).
+lines:
+	tools/lines.sh
+# make format-check: whether clang-format would change anything. Advice: tables stay as written.
+format-check:
+	clang-format --dry-run -Werror $(CORE_C) $(wildcard boot/uefi/*.c)
+clean:
+	rm -rf $(B)
+
+-include tests/guests/guests.mk
+-include $(CORE_OBJ:.o=.d) $(EFI_OBJ:.o=.d)
+
+.PHONY: all unit fuzz fuzz-replay run test bench check-layers lines format-check clean

@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The clock: the TSC, calibrated against the HPET, else the ACPI PM timer, else the PIT; the local
+ * APIC's timer in the same breath. Short, because boot time counts: 1 ms where the reference ticks
+ * every 20 ns or faster, else 2 ms. Then CPUID 15h, exact where it tells the truth, is
+ * believed if it is within 0.1 % (emulators and some products' tables do not).
+ */
+#include "arch/x86_64/acpi.h"
+#include "arch/x86_64/asm.h"
+#include "arch/x86_64/machine.h"
+#include "arch/x86_64/pcpu_arch.h"
+#include "arch/x86_64/timeconv.h"
+#include "lib/log.h"
+#include "lib/string.h"
+
+#define PM_HZ  3579545ull
+#define PIT_HZ 1193182ull
+#define HPET_PERIOD 0x004
+#define HPET_CONFIG 0x010
+#define HPET_COUNT  0x0f0
+#define MAX_POLLS 10000000
+
+u64 tsc_khz;
+static struct time_scale scale;
+static volatile u32 *hpet;
+
+u64 tsc_to_ns(u64 ticks)
+{
+	return scale32(ticks, scale.to_ns);
+}
+
+u64 ns_to_tsc(u64 ns)
+{
+	return scale32(ns, scale.to_tick);
+}
+
+void udelay(u64 us)
+{
+	u64 from = rdtsc(), ticks = ns_to_tsc(us * 1000);
+
+	while (rdtsc() - from < ticks)
+		cpu_relax();
+}
+
+static u32 read_hpet(void)
+{
+	return hpet[HPET_COUNT / 4];
+}
+
+static u32 read_pm(void)
+{
+	return inl(acpi.pm_timer);
+}
+
+struct reference {
+	const char *name;
+	u32 (*read)(void);
+	u64 khz;
+	u32 mask;
+};
+
+/* ACPI's HPET table, 100 ns at most a tick by its specification, 2.3.4. */
+static bool try_hpet(struct reference *r)
+{
+	u64 fs;
+
+	if (!acpi.hpet)
+		return false;
+	hpet = io_map(acpi.hpet, 1024);
+	if (!hpet)
+		return false;
+	fs = hpet[HPET_PERIOD / 4];
+	if (!fs || fs > 100000000)
+		return false;
+	hpet[HPET_CONFIG / 4] |= 1;
+	*r = (struct reference){"HPET", read_hpet, 1000000000000ull / fs, ~0u};
+	return true;
+}
+
+static bool try_pm(struct reference *r)
+{
+	if (!acpi.pm_timer)
+		return false;
+	*r = (struct reference){"PM timer", read_pm, PM_HZ / 1000, acpi.pm_timer_32 ? ~0u : 0xffffff};
+	return true;
+}
+
+struct sample {
+	u64 tsc, apic, ticks, khz; /* of the reference: ticks at khz */
+};
+
+/* False if the reference does not move. */
+static bool measure(const struct reference *r, struct sample *s)
+{
+	u32 want = r->khz >= 50000 ? r->khz : 2 * r->khz, from, now, polls = 0;
+	u64 t0;
+
+	/* From one edge to another. */
+	from = r->read();
+	do
+		now = r->read();
+	while (now == from && ++polls < MAX_POLLS);
+	from = now;
+	t0 = rdtsc_ordered();
+	apic_timer_free_run();
+	do
+		now = r->read();
+	while (((now - from) & r->mask) < want && ++polls < MAX_POLLS);
+	s->tsc = rdtsc_ordered() - t0;
+	s->apic = ~0u - apic_timer_count();
+	s->ticks = (now - from) & r->mask;
+	s->khz = r->khz;
+	return polls < MAX_POLLS && s->ticks;
+}
+
+/* Channel 2, whose gate and output are bits 0 and 5 of port 0x61. Mode 0, 2 ms. */
+static bool measure_pit(struct sample *s)
+{
+	u32 count = PIT_HZ * 2 / 1000, polls = 0;
+	u8 gate = inb(0x61);
+	u64 t0;
+
+	outb(0x61, (gate & ~2) | 1);
+	outb(0x43, 0xb0);
+	outb(0x42, count & 0xff);
+	outb(0x42, count >> 8);
+	t0 = rdtsc_ordered();
+	apic_timer_free_run();
+	while (!(inb(0x61) & 0x20) && ++polls < MAX_POLLS)
+		;
+	s->tsc = rdtsc_ordered() - t0;
+	s->apic = ~0u - apic_timer_count();
+	s->ticks = count;
+	s->khz = PIT_HZ / 1000;
+	outb(0x61, gate);
+	return polls < MAX_POLLS;
+}
+
+/* SDM vol. 3, 19.7.3: crystal times ratio; 0 where not told. */
+static u64 cpuid_khz(void)
+{
+	struct cpuid c = cpuid(0, 0).eax >= 0x15 ? cpuid(0x15, 0) : (struct cpuid){0};
+
+	return c.eax && c.ebx && c.ecx ? (u64)c.ecx * c.ebx / c.eax / 1000 : 0;
+}
+
+void clock_init(void)
+{
+	struct reference r = {.name = "PIT"};
+	struct sample s;
+	u64 told = cpuid_khz(), apic_khz;
+
+	if (!((try_hpet(&r) || try_pm(&r)) && measure(&r, &s))) {
+		r.name = "PIT";
+		if (!measure_pit(&s))
+			panic("no clock to calibrate the TSC with: HPET, PM timer and PIT all stand still");
+	}
+	tsc_khz = s.tsc * s.khz / s.ticks;
+	apic_khz = s.apic * s.khz / s.ticks;
+	if (!tsc_khz)
+		panic("the TSC does not count");
+	if (told && told - tsc_khz + tsc_khz / 1000 <= tsc_khz / 500)
+		tsc_khz = told;
+	else if (told)
+		log_warn("CPUID tells a TSC of %lu kHz, measured are %lu: the measure holds", told, tsc_khz);
+	scale = time_scale_of(tsc_khz);
+	if (!tsc_deadline_ok)
+		apic_timer_set_khz(apic_khz);
+	log_info("TSC %lu.%03lu MHz, measured with the %s", tsc_khz / 1000, tsc_khz % 1000, r.name);
+}
+
+static u8 cmos(u8 reg)
+{
+	outb(0x70, reg);
+	return inb(0x71);
+}
+
+static u32 bcd(u8 v, bool binary)
+{
+	return binary ? v : (v >> 4) * 10u + (v & 15);
+}
+
+/* Days since 1970-01-01 of a date of the Gregorian calendar; years begin in March. */
+static u64 days(u32 y, u32 m, u32 d)
+{
+	y -= m <= 2;
+	m = m <= 2 ? m + 9 : m - 3;
+	return 365ull * y + y / 4 - y / 100 + y / 400 + (153 * m + 2) / 5 + d - 1 - 719468;
+}
+
+u64 wallclock_at_boot(void)
+{
+	u8 r[7] = {0}, again[7], b;
+	bool binary;
+	u32 hour, year;
+
+	/* Read until two readings agree: an update in between shows as a difference. */
+	for (unsigned n = 0; n < 10; n++) {
+		static const u8 regs[6] = {0, 2, 4, 7, 8, 9};
+
+		for (unsigned polls = 0; polls < 10000 && (cmos(0x0a) & 0x80); polls++)
+			;
+		memcpy(again, r, sizeof(r));
+		for (unsigned i = 0; i < 6; i++)
+			r[i] = cmos(regs[i]);
+		r[6] = acpi.century ? cmos(acpi.century) : 0;
+		if (n && !memcmp(r, again, sizeof(r)))
+			break;
+	}
+	b = cmos(0x0b);
+	binary = b & 4;
+	hour = bcd(r[2] & 0x7f, binary);
+	if (!(b & 2)) /* 12 hours: 12 is 0, bit 7 is afternoon */
+		hour = hour % 12 + (r[2] & 0x80 ? 12 : 0);
+	year = bcd(r[5], binary) + 100 * (r[6] ? bcd(r[6], binary) : 20);
+	return ((days(year, bcd(r[4], binary), bcd(r[3], binary)) * 24 + hour) * 60 + bcd(r[1], binary)) * 60 +
+	       bcd(r[0], binary);
+}

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Events into the guest: injection, windows, interruptibility (SDM vol. 3, 25.8.3, 27.3, 27.6). */
+#include "arch/x86_64/vmx/vmx.h"
+#include "arch/x86_64/x86.h"
+
+u32 vmx_intr_state(struct vmx_vcpu *x)
+{
+	if (!x->intr_valid) {
+		x->intr_state = (u32)vmread(VMCS_GUEST_INTERRUPTIBILITY);
+		x->intr_valid = true;
+	}
+	return x->intr_state;
+}
+
+void vmx_set_intr_state(struct vmx_vcpu *x, u32 state)
+{
+	if (vmx_intr_state(x) == state)
+		return;
+	vmwrite(VMCS_GUEST_INTERRUPTIBILITY, state);
+	x->intr_state = state;
+}
+
+static void pend_single_step(struct vmx_vcpu *x)
+{
+	vmwrite(VMCS_GUEST_PENDING_DEBUG, vmread(VMCS_GUEST_PENDING_DEBUG) | PENDING_DEBUG_BS);
+	x->step_pending = true;
+}
+
+void vmx_advance(struct hv_vcpu *v, unsigned len)
+{
+	struct vmx_vcpu *x = vmx_of(v);
+	u64 rip = v->rip + len;
+
+	/* Only an address that crosses 4 GiB needs to know the mode: outside 64-bit code EIP wraps.
+	 */
+	if (unlikely((v->rip ^ rip) >> 32)) {
+		u64 cs = vmread(vmcs_nth(VMCS_GUEST_ES_ATTR, SEG_CS));
+
+		if (!(x->entry & ENTRY_IA32E_MODE) || !(cs & SEG_ATTR_L))
+			rip = (u32)rip;
+	}
+	v->rip = rip;
+	v->rflags &= ~RFLAGS_RF; /* a completed instruction clears it (SDM 18.3.1.1) */
+	vmx_set_intr_state(x, vmx_intr_state(x) & ~(INTR_STI | INTR_MOVSS));
+	/* With BTF the single step is a branch step, and emulated instructions do not branch. */
+	if (unlikely(v->rflags & RFLAGS_TF) && !(vmread(VMCS_GUEST_DEBUGCTL) & DEBUGCTL_BTF))
+		pend_single_step(x);
+}
+
+/*
+ * "Deliver error code" is not the caller's choice: entry wants it set for the vectors that have
+ * one in protected mode, and clear otherwise, unless IA32_VMX_BASIC[56] (SDM 27.2.1.3).
+ */
+static bool wants_error(const struct hv_event *ev)
+{
+	const u64 always = BIT(EXC_DF) | BIT(EXC_TS) | BIT(EXC_NP) | BIT(EXC_SS) | BIT(EXC_GP) |
+			   BIT(EXC_PF) | BIT(EXC_AC);
+
+	if (ev->type != HV_EV_EXC || !(vmread(VMCS_GUEST_CR0) & CR0_PE))
+		return false;
+	if (vmx_caps.basic & BASIC_ERROR_CODE)
+		return ev->has_error;
+	return ev->vector < 32 && (always >> ev->vector & 1);
+}
+
+void vmx_inject(struct hv_vcpu *v, const struct hv_event *ev)
+{
+	struct vmx_vcpu *x = vmx_of(v);
+	u32 info = ev->vector | (u32)ev->type << INFO_TYPE_SHIFT | (u32)INFO_VALID;
+	u32 clear = INTR_STI | INTR_MOVSS;
+
+	ASSERT(!x->event_in);
+	/*
+	 * Delivery ends a shadow. Entry would refuse interrupts and NMIs in one (27.3.1.5), and for
+	 * the rest it would want pending debug exceptions to agree with RFLAGS.TF. An NMI whose
+	 * delivery was cut short left NMIs blocked, and cannot be injected again like that.
+	 */
+	if (ev->type == HV_EV_NMI)
+		clear |= INTR_NMI;
+	vmx_set_intr_state(x, vmx_intr_state(x) & ~clear);
+	if (wants_error(ev)) {
+		info |= INFO_ERROR;
+		vmwrite(VMCS_ENTRY_ERROR_CODE, ev->error & 0xffff); /* 31:16 must be 0 */
+	}
+	if (ev->type >= HV_EV_SWINT)
+		vmwrite(VMCS_ENTRY_INSN_LEN, ev->insn_len);
+	vmwrite(VMCS_ENTRY_INTR_INFO, info);
+	x->event_in = true;
+}
+
+u32 vmx_windows(struct hv_vcpu *v)
+{
+	struct vmx_vcpu *x = vmx_of(v);
+	u32 state, open = 0;
+
+	/* An injected interrupt would displace a pending #DB, which comes first (27.7.3, table
+	 * 6-2). */
+	if (x->event_in || x->step_pending)
+		return 0;
+	state = vmx_intr_state(x);
+	if ((v->rflags & RFLAGS_IF) && !(state & (INTR_STI | INTR_MOVSS)))
+		open |= HV_WIN_IRQ;
+	/* Some processors block NMIs in the shadow of STI as well (27.3.1.5). */
+	if (!(state & (INTR_STI | INTR_MOVSS | INTR_NMI)))
+		open |= HV_WIN_NMI;
+	return open;
+}
+
+void vmx_request_windows(struct hv_vcpu *v, u32 windows)
+{
+	struct vmx_vcpu *x = vmx_of(v);
+	u32 proc = x->proc & ~(u32)(PROC_IRQ_WINDOW | PROC_NMI_WINDOW);
+
+	if (windows & HV_WIN_IRQ)
+		proc |= PROC_IRQ_WINDOW;
+	if (windows & HV_WIN_NMI)
+		proc |= PROC_NMI_WINDOW;
+	if (proc == x->proc)
+		return;
+	x->proc = proc;
+	vmwrite(VMCS_PROC_CTLS, proc);
+}

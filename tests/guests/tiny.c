@@ -1,0 +1,412 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A guest that looks at its machine and says so on COM1, line by line, each beginning "TINY: ". Then
+ * it does what the words of its command line say, in order:
+ *   exit=N   write N to the debug exit port      poweroff   by ACPI, as the FADT says
+ *   reboot   by port 0xcf9                       triple     by a triple fault
+ *   kill     by code that runs out of RAM        hang       halt with interrupts off
+ *   hlt      halt with interrupts on             echo       repeat COM1's lines until "quit"
+ */
+#include "pc.h"
+
+struct gate {
+	u16 off0, sel;
+	u8 ist, type;
+	u16 off1;
+	u32 off2, zero;
+} __attribute__((packed));
+_Static_assert(sizeof(struct gate) == 16, "SDM vol. 3, figure 6-8");
+
+extern char isr_table[];
+static struct gate idt[64] __attribute__((aligned(16)));
+static volatile u32 ticks[64];
+
+#define VEC_PIT 0x20
+#define VEC_LAPIC 0x30
+#define VEC_SPURIOUS 0x3f
+#define MSR_APIC_BASE 0x1b
+
+/* The compiler may call these by name. */
+int memcmp(const void *a, const void *b, size_t n);
+int memcmp(const void *a, const void *b, size_t n)
+{
+	const u8 *p = a, *q = b;
+
+	for (; n; n--, p++, q++)
+		if (*p != *q)
+			return *p - *q;
+	return 0;
+}
+
+static void put(char c)
+{
+	while (!(inb(COM1 + 5) & 0x20))
+		;
+	outb(COM1, (u8)c);
+}
+static void puts_(const char *s)
+{
+	for (; *s; s++) {
+		if (*s == '\n')
+			put('\r');
+		put(*s);
+	}
+}
+static void putx(u64 v)
+{
+	int shift = 60;
+
+	while (shift && !(v >> shift))
+		shift -= 4;
+	for (; shift >= 0; shift -= 4)
+		put("0123456789abcdef"[(v >> shift) & 15]);
+}
+static void putd(u64 v)
+{
+	char buf[20];
+	int n = 0;
+
+	do {
+		buf[n++] = (char)('0' + v % 10);
+	} while (v /= 10);
+	while (n)
+		put(buf[--n]);
+}
+static void report(const char *what, bool ok)
+{
+	puts_("TINY: ");
+	puts_(what);
+	puts_(ok ? " ok\n" : " FAILED\n");
+}
+
+/* Not a volatile pointer: GCC warns when one with a low constant address is followed. */
+static u32 lapic_read(u32 reg)
+{
+	u32 v;
+	u64 a = (rdmsr(MSR_APIC_BASE) & ~0xfffull) + reg;
+
+	__asm__ volatile("movl (%1), %0" : "=r"(v) : "r"(a) : "memory");
+	return v;
+}
+static void lapic_write(u32 reg, u32 v)
+{
+	u64 a = (rdmsr(MSR_APIC_BASE) & ~0xfffull) + reg;
+
+	__asm__ volatile("movl %0, (%1)" ::"r"(v), "r"(a) : "memory");
+}
+
+/* Called by the stubs. An exception is the end: there is nobody to repair it. */
+void interrupt(u64 vector, u64 rip);
+void interrupt(u64 vector, u64 rip)
+{
+	if (vector < 32 && vector != VEC_PIT) {
+		puts_("TINY: exception ");
+		putd(vector);
+		puts_(" at ");
+		putx(rip);
+		puts_("\n");
+		outb(DEBUG_EXIT, 30);
+		for (;;)
+			__asm__ volatile("cli; hlt");
+	}
+	ticks[vector & 63]++;
+	if (vector == VEC_PIT)
+		outb(PIC1, 0x20);
+	else if (vector != VEC_SPURIOUS)
+		lapic_write(0xb0, 0);
+}
+
+static void set_up(void)
+{
+	struct {
+		u16 limit;
+		u64 base;
+	} __attribute__((packed)) idtr = {sizeof(idt) - 1, (u64)idt};
+
+	for (unsigned i = 0; i < 64; i++) {
+		u64 a = (u64)isr_table + 16 * i;
+
+		idt[i] = (struct gate){
+			.off0 = (u16)a, .sel = 8, .type = 0x8e, .off1 = (u16)(a >> 16),
+			.off2 = (u32)(a >> 32),
+		};
+	}
+	__asm__ volatile("lidt %0" ::"m"(idtr));
+	outb(COM1 + 3, 0x83); /* 115200 8n1, FIFO */
+	outb(COM1, 1);
+	outb(COM1 + 1, 0);
+	outb(COM1 + 3, 3);
+	outb(COM1 + 2, 7);
+	outb(COM1 + 4, 3);
+	outb(PIC1, 0x11); /* vectors 0x20 and 0x28, only IRQ 0 open */
+	outb(PIC1 + 1, VEC_PIT);
+	outb(PIC1 + 1, 4);
+	outb(PIC1 + 1, 1);
+	outb(PIC2, 0x11);
+	outb(PIC2 + 1, 0x28);
+	outb(PIC2 + 1, 2);
+	outb(PIC2 + 1, 1);
+	outb(PIC1 + 1, 0xfe);
+	outb(PIC2 + 1, 0xff);
+}
+
+static void say_cpu(void)
+{
+	u32 r[4], v[3];
+	char name[13] = "", hv[13] = "";
+
+	cpuid(0, r);
+	v[0] = r[1], v[1] = r[3], v[2] = r[2];
+	__builtin_memcpy(name, v, 12);
+	cpuid(1, r);
+	puts_("TINY: hello cpu=");
+	puts_(name);
+	puts_(" hypervisor=");
+	putd(r[2] >> 31);
+	if (r[2] >> 31) {
+		cpuid(0x40000000, r);
+		__builtin_memcpy(hv, &r[1], 12);
+		puts_(" by=");
+		puts_(hv);
+	}
+	puts_("\n");
+}
+
+static void check_interrupts(void)
+{
+	/* PIT, mode 2, 1 kHz, through the PIC. The BIOS or the loader left LINT0 as ExtINT. */
+	outb(PIT_MODE, 0x34);
+	outb(PIT_CH0, 1193 & 0xff);
+	outb(PIT_CH0, 1193 >> 8);
+	for (int i = 0; i < 3; i++)
+		sti_hlt_cli();
+	report("pit-interrupt", ticks[VEC_PIT] >= 3);
+	outb(PIC1 + 1, 0xff);
+	outb(PIT_MODE, 0x30); /* one-shot that nobody starts: quiet */
+
+	lapic_write(0xf0, 0x100 | VEC_SPURIOUS);
+	lapic_write(0x3e0, 0xb); /* divide by 1 */
+	lapic_write(0x320, VEC_LAPIC);
+	lapic_write(0x380, 1000000);
+	while (!ticks[VEC_LAPIC])
+		sti_hlt_cli();
+	report("lapic-timer", ticks[VEC_LAPIC] == 1 && lapic_read(0x390) == 0);
+}
+
+static void check_mmio(void)
+{
+	u64 base = rdmsr(MSR_APIC_BASE) & ~0xfffull;
+	u32 a = 0, b = 0x50, zero_extended;
+	u64 wide = ~0ull;
+
+	/* One register by several instructions: what a decoder must tell apart. TPR is at 0x80. */
+	__asm__ volatile("movl %2, 0x80(%1)\n\t"
+			 "orl $0x03, 0x80(%1)\n\t"
+			 "movl 0x80(%1,%3,1), %0"
+			 : "=&r"(a)
+			 : "r"(base), "r"(b), "r"(0ull)
+			 : "memory", "cc");
+	__asm__ volatile("movl 0x80(%1), %k0" : "+r"(wide) : "r"(base) : "memory");
+	__asm__ volatile("movl $0, 0x80(%1); movl 0x30(%1), %0" : "=&r"(zero_extended) : "r"(base) : "memory");
+	report("mmio", a == 0x53 && wide == 0x53 && (zero_extended & 0xff) >= 0x10);
+}
+
+static void check_ram(void)
+{
+	volatile u64 *p = (volatile u64 *)(8ull << 20);
+	bool ok = true;
+
+	for (unsigned i = 0; i < 512; i++)
+		p[i * 512] = ~(u64)i;
+	for (unsigned i = 0; i < 512; i++)
+		ok = ok && p[i * 512] == ~(u64)i;
+	report("ram", ok);
+}
+
+/* ACPI 6.4, 5.2.5: the RSDP is on a 16-byte boundary in 0xe0000..0xfffff. */
+static const char *find_rsdp(void)
+{
+	for (u64 a = 0xe0000; a < 0x100000; a += 16)
+		if (!memcmp((const void *)a, "RSD PTR ", 8))
+			return (const char *)a;
+	return NULL;
+}
+static u32 get32(const char *p)
+{
+	u32 v;
+	__builtin_memcpy(&v, p, 4);
+	return v;
+}
+static const char *find_table(const char *sig)
+{
+	const char *rsdp = find_rsdp(), *rsdt;
+
+	if (!rsdp)
+		return NULL;
+	rsdt = (const char *)(u64)get32(rsdp + 16);
+	for (u32 i = 36; i + 4 <= get32(rsdt + 4); i += 4) {
+		const char *t = (const char *)(u64)get32(rsdt + i);
+
+		if (!memcmp(t, sig, 4))
+			return t;
+	}
+	return NULL;
+}
+/* \_S5_ is Package { SLP_TYPa, SLP_TYPb, ... }: NameOp, name, PackageOp, length, count, numbers. */
+static void power_off(void)
+{
+	const char *fadt = find_table("FACP"), *dsdt;
+
+	if (!fadt) {
+		report("fadt", false);
+		return;
+	}
+	dsdt = (const char *)(u64)get32(fadt + 40);
+	for (u32 i = 36; i + 12 < get32(dsdt + 4); i++) {
+		const char *p = dsdt + i;
+		u8 type;
+
+		if (memcmp(p, "_S5_\x12", 5))
+			continue;
+		p += 7; /* behind the one-byte package length and the count */
+		type = *p == 0x0a ? (u8)p[1] : (u8)*p; /* BytePrefix, ZeroOp, OneOp */
+		outw((u16)get32(fadt + 64), (u16)(1 << 13 | type << 10));
+		for (volatile int wait = 0; wait < 100000000; wait++)
+			;
+	}
+	report("poweroff", false);
+}
+
+static void triple_fault(void)
+{
+	struct {
+		u16 limit;
+		u64 base;
+	} __attribute__((packed)) none = {0, 0};
+
+	__asm__ volatile("lidt %0; int3" ::"m"(none));
+}
+
+/* Code outside RAM: no PC runs it, and no hypervisor can go on. */
+static void run_into_nothing(void)
+{
+	__asm__ volatile("jmp *%0" ::"r"(rdmsr(MSR_APIC_BASE) & ~0xfffull));
+}
+
+static char getc_(void)
+{
+	while (!(inb(COM1 + 5) & 1))
+		;
+	return (char)inb(COM1);
+}
+static void echo(void)
+{
+	char line[128];
+
+	puts_("TINY: type\n");
+	for (;;) {
+		unsigned n = 0;
+
+		for (;;) {
+			char c = getc_();
+
+			if (c == '\n' || c == '\r')
+				break;
+			if (n < sizeof(line) - 1)
+				line[n++] = c;
+		}
+		line[n] = 0;
+		puts_("TINY: echo ");
+		puts_(line);
+		puts_("\n");
+		if (!memcmp(line, "quit", 5))
+			return;
+	}
+}
+
+static void do_word(const char *w, unsigned n)
+{
+#define IS(s) (n == sizeof(s) - 1 && !memcmp(w, s, sizeof(s) - 1))
+	if (n > 5 && !memcmp(w, "exit=", 5)) {
+		u32 v = 0;
+
+		for (unsigned i = 5; i < n; i++)
+			v = v * 10 + (u32)(w[i] - '0');
+		outl(DEBUG_EXIT, v);
+		report("debug-exit", false);
+	} else if (IS("poweroff")) {
+		power_off();
+	} else if (IS("reboot")) {
+		outb(0xcf9, 6);
+	} else if (IS("triple")) {
+		triple_fault();
+	} else if (IS("kill")) {
+		run_into_nothing();
+	} else if (IS("hang")) {
+		for (;;)
+			__asm__ volatile("cli; hlt");
+	} else if (IS("hlt")) {
+		for (;;)
+			sti_hlt_cli();
+	} else if (IS("echo")) {
+		echo();
+	}
+#undef IS
+}
+
+static const char *boot_words(u32 magic, u64 info)
+{
+	if (magic == MB1_MAGIC) {
+		const struct mb1_info *mb = (const struct mb1_info *)info;
+		const struct mb1_module *mod = (const struct mb1_module *)(u64)mb->mods_addr;
+
+		puts_("TINY: by multiboot1, memory above 1 MiB ");
+		putd(mb->flags & 1 ? mb->mem_upper / 1024 + 1 : 0);
+		puts_(" MiB, modules ");
+		putd(mb->flags & 8 ? mb->mods_count : 0);
+		if (mb->flags & 8 && mb->mods_count) {
+			puts_(", first has bytes ");
+			putd(mod->end - mod->start);
+		}
+		puts_("\n");
+		return mb->flags & 4 ? (const char *)(u64)mb->cmdline : "";
+	}
+	if (magic == PVH_MAGIC) {
+		const struct pvh_info *si = (const struct pvh_info *)info;
+
+		puts_("TINY: by PVH, modules ");
+		putd(si->nr_modules);
+		puts_("\n");
+		return si->cmdline ? (const char *)si->cmdline : "";
+	}
+	report("boot-protocol", false);
+	return "";
+}
+
+void main(u32 magic, u64 info);
+void main(u32 magic, u64 info)
+{
+	const char *w;
+
+	set_up();
+	say_cpu();
+	w = boot_words(magic, info);
+	puts_("TINY: cmdline ");
+	puts_(w);
+	puts_("\n");
+	check_ram();
+	check_mmio();
+	check_interrupts();
+	puts_("TINY: ready\n");
+	while (*w) {
+		unsigned n = 0;
+
+		while (w[n] && w[n] != ' ')
+			n++;
+		do_word(w, n);
+		w += n;
+		while (*w == ' ')
+			w++;
+	}
+	puts_("TINY: done\n");
+}

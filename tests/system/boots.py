@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Every way from power-on to a guest: firmware, loader, vendor, number of CPUs; and stock guests."""
+import os
+
+import guests
+from harness import TINY, Case, Skip, check, check_backend, check_status
+from util import SHARED, guest_file
+
+BACKEND = {"amd": "svm", "intel": "vmx"}
+CHECKS = (b"ram", b"mmio", b"pit-interrupt", b"lapic-timer")
+
+
+def tiny(cpu, boot, cpus):
+    """Our own guest: it looks at its machine, then leaves by the debug exit port."""
+    def test(ctx):
+        p = ctx.run("--cpu", cpu, "--boot", boot, "--host-cpus", str(cpus), "--kernel", TINY, "--memory", "64",
+                    "--ramdisk", ctx.file("rd", b"x" * 5000), "--cmdline", "one exit=5", "--debug-exit")
+        check_backend(p, BACKEND[cpu], cpus)
+        check_status(p, 11)
+        for c in CHECKS:
+            check(b"TINY: " + c + b" ok" in p.out, f"the guest's check of {c.decode()} did not pass")
+        check(b"by multiboot1" in p.out and b"first has bytes 5000\r\n" in p.out, "the ramdisk is not module 1")
+        check(b"TINY: cmdline tiny.elf one exit=5\r\n" in p.out, "the command line is not FILE WORDS")
+        check(b"TINY: " not in p.err, "guest output on standard error")
+    return test
+
+
+def cloud(cpu, boot, cpus, vcpus=1):
+    """Debian's cloud kernel to a shell that we type into."""
+    def test(ctx):
+        p = ctx.run("--cpu", cpu, "--boot", boot, "--host-cpus", str(cpus), "--kernel", guest_file("vmlinuz"),
+                    "--ramdisk", guests.initramfs(), "--cmdline", guests.CMDLINE, "--vcpus", str(vcpus),
+                    "--memory", "256")
+        check_backend(p, BACKEND[cpu], cpus)
+        prompt = guests.PROMPT.strip().encode()
+        m = p.expect(prompt)
+        p.send(b"echo $((6*7))-$(nproc)-$(uname -m)\n")
+        m = p.expect(rb"^42-%d-x86_64" % vcpus, start=m.end())
+        m = p.expect(prompt, start=m.end())
+        p.send(b"poweroff -f\n")
+        check_status(p, 0)
+    return test
+
+
+def exitbench(cpu, boot, name, how=None, icount=False):
+    """The exit benchmark as a guest that was not written for us."""
+    def test(ctx):
+        kernel = os.path.join(SHARED, "exitbench", name)
+        if not os.path.exists(kernel):
+            raise Skip(f"{kernel} is not there")
+        more = {"type": '"pvh"'} if how == "pvh" else {}
+        cfg = ctx.vm_file("exitbench", kernel=kernel, **more)
+        p = ctx.run("--cpu", cpu, "--boot", boot, "--vm", cfg, "--host-cpus", "1",
+                    *(["--icount"] if icount else []))
+        p.expect(rb"EXITBENCH DONE")
+        check_status(p, 1)
+    return test
+
+
+def _cases():
+    out = []
+    for cpu, boot, cpus, seconds in (
+            ("amd", "uefi", 1, 12), ("amd", "uefi", 2, 12), ("amd", "uefi", 4, 15), ("amd", "grub", 2, 10),
+            ("amd", "grub", 4, 12), ("amd", "direct", 1, 6), ("amd", "direct", 2, 6), ("intel", "uefi", 1, 50),
+            ("intel", "grub", 1, 25), ("intel", "grub", 2, 40)):
+        out.append(Case(f"tiny-{cpu}-{boot}-{cpus}", tiny(cpu, boot, cpus), seconds,
+                        timeout=400 if cpu == "intel" else 180))
+    for cpu, boot, cpus, vcpus, seconds in (
+            ("amd", "uefi", 2, 1, 60), ("amd", "grub", 1, 1, 60), ("amd", "direct", 2, 1, 50),
+            ("intel", "uefi", 1, 1, 300), ("intel", "grub", 1, 1, 280)):
+        out.append(Case(f"cloud-{cpu}-{boot}", cloud(cpu, boot, cpus, vcpus), seconds,
+                        timeout=1000 if cpu == "intel" else 400))
+    for cpu, boot, seconds in (("amd", "direct", 30), ("intel", "grub", 150)):
+        for name, how in (("exitbench.elf", "multiboot1"), ("exitbench.elf", "pvh"), ("exitbench.bz", "linux64")):
+            out.append(Case(f"exitbench-{cpu}-{how}", exitbench(cpu, boot, name, how), seconds,
+                            timeout=900 if cpu == "intel" else 300))
+    return out
+
+
+CASES = _cases()

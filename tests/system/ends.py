@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""How a VM ends, and what the tool's exit status makes of it. All on the quickest machine."""
+from harness import TINY, Case, check, check_status
+
+FAST = ("--cpu", "amd", "--boot", "direct", "--host-cpus", "1")
+
+
+def ends(words, status, said, options=(), timeout=None, **more):
+    """A tiny guest with these words on its command line; `said`: what the tool must tell."""
+    def test(ctx):
+        p = ctx.run(*FAST, "--vm", ctx.vm_file("t", words, **more), *options, timeout=timeout)
+        check_status(p, status)
+        check(said in p.err, f"{said!r} is not on standard error")
+    return test
+
+
+def restart(ctx):
+    """on_reboot's default is restart, as in xl: the guest comes again, with clean memory."""
+    p = ctx.run(*FAST, "--kernel", TINY, "--memory", "64", "--cmdline", "reboot", timeout=40)
+    end = 0
+    for _ in range(3):
+        end = p.expect(rb"TINY: ready", start=end).end()
+    p.expect(rb"VM guest: restarted", "err")
+    p.stop()
+
+
+def echo(ctx):
+    """COM1 in both directions, byte for byte, more than a FIFO at once."""
+    p = ctx.run(*FAST, "--kernel", TINY, "--memory", "64", "--cmdline", "echo exit=0", "--debug-exit")
+    p.expect(rb"TINY: type\r\n")
+    line = b"the quick brown fox jumps over the lazy dog; 0123456789"
+    p.send(line + b"\n")
+    p.expect(rb"TINY: echo " + line + rb"\r\n")
+    p.send(b"a\x1db\nquit\n")
+    p.expect(rb"TINY: echo a\x1db\r\n")
+    check_status(p, 1)
+
+
+def several(ctx):
+    """Two VMs: each line has its owner's name; the first status that is not 0 counts."""
+    p = ctx.run(*FAST, "--vm", ctx.vm_file("first", "poweroff"), "--vm", ctx.vm_file("second", "exit=3"),
+                "--vm", ctx.vm_file("third", "exit=4"))
+    check_status(p, 7)
+    for name in (b"first", b"second", b"third"):
+        check(name + b": TINY: ready\r\n" in p.out, f"no line of {name.decode()}")
+    check(all(s.split(b": ")[0] in (b"first", b"second", b"third") for s in p.out.splitlines() if s),
+          "a line without a name")
+
+
+def killed_alone(ctx):
+    """One VM that is killed takes no other with it."""
+    p = ctx.run(*FAST, "--vm", ctx.vm_file("bad", "kill"), "--vm", ctx.vm_file("good", "echo exit=0"))
+    p.expect(rb"VM bad: ended, killed", "err")
+    check(b"good: TINY: hello" in p.out or p.expect(rb"good: TINY: hello"), "the other VM did not run")
+    p.stop()
+
+
+def stdin_end_is_no_end(ctx):
+    p = ctx.run(*FAST, "--kernel", TINY, "--memory", "64", "--cmdline", "exit=2", "--debug-exit")
+    check_status(p, 5)  # check_status closes standard input at once
+
+
+def same_twice(ctx):
+    """--icount: two runs print the same, to the byte."""
+    outs = []
+    for _ in range(2):
+        p = ctx.run("--cpu", "amd", "--boot", "direct", "--icount", "--kernel", TINY, "--memory", "64",
+                    "--cmdline", "exit=0", "--debug-exit")
+        check_status(p, 1)
+        outs.append([s for s in p.err.splitlines() if s.startswith(b"[")])
+    check(outs[0] and outs[0] == outs[1], "the host's log, with its times, differs between two runs")
+
+
+CASES = [
+    Case("end-poweroff", ends("poweroff", 0, b"VM t: ended, poweroff")),
+    Case("end-debug-exit-0", ends("exit=0", 1, b"debug exit, value 0")),
+    Case("end-debug-exit-31", ends("exit=31", 63, b"debug exit, value 31")),
+    Case("end-debug-exit-large", ends("exit=4000000000", 63, b"debug exit, value 4000000000")),
+    Case("end-reboot-destroy", ends("reboot", 0, b"VM t: ended, reboot", on_reboot='"destroy"')),
+    Case("end-triple-fault-destroy", ends("triple", 0, b"VM t: ended, reboot", on_reboot='"destroy"')),
+    Case("end-reboot-restart", restart),
+    Case("end-killed", ends("kill", 70, b"VM t: ended, killed: ")),
+    Case("end-timeout", ends("hang", 124, b"timeout", timeout=8)),
+    Case("console-echo", echo),
+    Case("console-stdin-end", stdin_end_is_no_end),
+    Case("several-vms", several),
+    Case("several-vms-one-killed", killed_alone),
+    Case("icount-repeats", same_twice),
+]

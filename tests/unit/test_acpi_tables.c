@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* unit: vmm/platform/acpi_tables.c */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <unistd.h>
+#include <cmocka.h>
+#include "tests/unit/loader_ram.h"
+#include "vmm/platform_map.h"
+#include "vmm/platform/dsdt_aml.h"
+
+#define DSDT_ASL    "vmm/platform/dsdt.asl"
+#define DSDT_HEADER "vmm/platform/dsdt_aml.h"
+
+static u32 get(u64 gpa, int n)
+{
+	u32 v = 0;
+
+	memcpy(&v, ram + gpa, (size_t)n);
+	return v;
+}
+
+static u8 sum(u64 gpa, u32 n)
+{
+	u8 s = 0;
+
+	while (n--)
+		s += ram[gpa++];
+	return s;
+}
+
+static gpa_t make(u32 vcpus)
+{
+	struct load_target t = ram_new(RAM_SIZE);
+	gpa_t rsdp;
+
+	ram_rom = true;
+	t.vcpus = vcpus;
+	assert_int_equal(guest_acpi_tables(&t, &rsdp), 0);
+	assert_true(rsdp >= 0xe0000 && rsdp < 0x100000 && rsdp % 16 == 0);
+	return rsdp;
+}
+
+/* The table of that signature, through the XSDT, with a good checksum. */
+static u64 find(gpa_t rsdp, const char *signature)
+{
+	u64 xsdt = get(rsdp + 24, 4), rsdt = get(rsdp + 16, 4), found = 0;
+
+	assert_memory_equal(ram + rsdp, "RSD PTR ", 8);
+	assert_int_equal(sum(rsdp, 20), 0);
+	assert_int_equal(sum(rsdp, 36), 0);
+	assert_memory_equal(ram + xsdt, "XSDT", 4);
+	assert_memory_equal(ram + rsdt, "RSDT", 4);
+	assert_int_equal(sum(xsdt, get(xsdt + 4, 4)), 0);
+	assert_int_equal(sum(rsdt, get(rsdt + 4, 4)), 0);
+	assert_int_equal((get(xsdt + 4, 4) - 36) / 8, (get(rsdt + 4, 4) - 36) / 4);
+	for (u32 i = 0; i < (get(xsdt + 4, 4) - 36) / 8; i++) {
+		u64 table = get(xsdt + 36 + i * 8, 4);
+
+		assert_int_equal(table, get(rsdt + 36 + i * 4, 4));
+		assert_int_equal(sum(table, get(table + 4, 4)), 0);
+		if (!memcmp(ram + table, signature, 4))
+			found = table;
+	}
+	assert_int_not_equal(found, 0);
+	return found;
+}
+
+static void fadt(void **state)
+{
+	u64 f = find(make(1), "FACP"), dsdt = get(f + 40, 4), facs = get(f + 36, 4);
+
+	(void)state;
+	assert_memory_equal(ram + facs, "FACS", 4);
+	assert_int_equal(facs % 64, 0);
+	assert_memory_equal(ram + dsdt, "DSDT", 4);
+	assert_int_equal(get(f + 140, 4), dsdt);
+	assert_int_equal(sum(dsdt, get(dsdt + 4, 4)), 0);
+	assert_int_equal(get(dsdt + 4, 4), 36 + sizeof(dsdt_aml));
+	assert_int_equal(get(f + 46, 2), 9);           /* SCI_INT */
+	assert_int_equal(get(f + 56, 4), 0x600);       /* PM1a_EVT */
+	assert_int_equal(get(f + 64, 4), 0x604);       /* PM1a_CNT */
+	assert_int_equal(get(f + 76, 4), 0x608);       /* PM_TMR */
+	assert_int_equal(get(f + 112, 4) >> 8 & 5, 4); /* 24-bit timer, reset register */
+	assert_int_equal(get(f + 120, 4), 0xcf9);
+	assert_int_equal(get(f + 128, 1), 6);
+	assert_int_equal(get(f + 109, 2), 5); /* legacy devices, no VGA, no 8042 */
+}
+
+static void madt(void **state)
+{
+	u64 m = find(make(3), "APIC"), p = m + 44;
+
+	(void)state;
+	assert_int_equal(get(m + 36, 4), PLAT_LAPIC_BASE);
+	for (u32 i = 0; i < 3; i++, p += 8) {
+		assert_int_equal(get(p, 2), 0x0800);
+		assert_int_equal(get(p + 3, 1), i);
+		assert_int_equal(get(p + 4, 4), 1);
+	}
+	assert_int_equal(get(p, 2), 0x0c01);
+	assert_int_equal(get(p + 4, 4), PLAT_IOAPIC_BASE);
+	assert_memory_equal(ram + p + 12, "\2\12\0\0\2\0\0\0\0\0", 10);
+	assert_memory_equal(ram + p + 22, "\2\12\0\11\11\0\0\0\15\0", 10);
+	assert_memory_equal(ram + p + 32, "\4\6\377\0\0\1", 6);
+	assert_int_equal(p + 38, m + get(m + 4, 4));
+}
+
+static bool aml_has(const u8 *bytes, size_t n)
+{
+	for (size_t i = 0; i + n <= sizeof(dsdt_aml); i++)
+		if (!memcmp(dsdt_aml + i, bytes, n))
+			return true;
+	return false;
+}
+
+/* The numbers in the AML are the board's: platform_map.h. */
+static void board(void **state)
+{
+	/* NameOp _S5_, PackageOp, length, 4 elements, two byte constants. */
+	const u8 s5[] = {
+		8, '_', 'S', '5', '_', 0x12, 8, 4, 0x0a, PLAT_SLP_TYP_S5, 0x0a, PLAT_SLP_TYP_S5};
+
+	(void)state;
+	assert_true(aml_has(s5, sizeof(s5)));
+	for (u8 dev = 0; dev < 32; dev++) {
+		for (u8 pin = 0; pin < 4; pin++) {
+			u8 b[12], n = 0;
+
+			b[n++] = 4; /* elements */
+			if (dev) {
+				b[n++] = 0x0c; /* DWordPrefix */
+				b[n++] = 0xff, b[n++] = 0xff, b[n++] = dev, b[n++] = 0;
+			} else {
+				b[n++] = 0x0b; /* WordPrefix */
+				b[n++] = 0xff, b[n++] = 0xff;
+			}
+			if (pin > 1)
+				b[n++] = 0x0a; /* BytePrefix; 0 and 1 are ZeroOp and OneOp */
+			b[n++] = pin;
+			b[n++] = 0;
+			b[n++] = 0x0a;
+			b[n++] = (u8)PLAT_GSI_PCI(dev, pin + 1u);
+			assert_true(aml_has(b, n));
+		}
+	}
+}
+
+static void limits(void **state)
+{
+	struct load_target t = ram_new(RAM_SIZE);
+	gpa_t rsdp;
+
+	(void)state;
+	make(255);
+	t = ram_new(RAM_SIZE);
+	t.vcpus = 256;
+	assert_int_equal(guest_acpi_tables(&t, &rsdp), -ENOSPC);
+	t = ram_new(0xe0100);
+	assert_int_equal(guest_acpi_tables(&t, &rsdp), -EFAULT);
+}
+
+static bool have_iasl(void)
+{
+	return !system("command -v iasl >/dev/null 2>&1");
+}
+
+static size_t slurp(const char *name, u8 *buf, size_t n)
+{
+	FILE *f = fopen(name, "rb");
+
+	assert_non_null(f);
+	n = fread(buf, 1, n, f);
+	fclose(f);
+	return n;
+}
+
+static void write_header(const u8 *aml, size_t n)
+{
+	FILE *f = fopen(DSDT_HEADER, "w");
+
+	assert_non_null(f);
+	fprintf(f, "/* SPDX-License-Identifier: BSD-2-Clause */\n"
+		   "/* vmm/platform/dsdt.asl compiled, without the table header. Written by "
+		   "test_acpi_tables. */\n#pragma once\n#include \"lib/types.h\"\n\n"
+		   "/* clang-format off */\nstatic const u8 dsdt_aml[] = {\n");
+	for (size_t i = 0; i < n; i++)
+		fprintf(f, "%s0x%02x,%s", i % 16 ? " " : "\t", aml[i],
+			i % 16 == 15 || i + 1 == n ? "\n" : "");
+	fprintf(f, "};\n");
+	fclose(f);
+}
+
+/* The checked-in bytes are what the source compiles to. */
+static void dsdt_is_current(void **state)
+{
+	char dir[] = "/tmp/dsdt-XXXXXX", cmd[256];
+	static u8 aml[65536];
+	size_t n;
+
+	(void)state;
+	if (!have_iasl() || access(DSDT_ASL, R_OK)) {
+		print_message("skipped: needs iasl (acpica-tools) and " DSDT_ASL "\n");
+		skip();
+	}
+	assert_non_null(mkdtemp(dir));
+	snprintf(cmd, sizeof(cmd), "iasl -we -p %s/out " DSDT_ASL " >%s/log 2>&1", dir, dir);
+	assert_int_equal(system(cmd), 0);
+	snprintf(cmd, sizeof(cmd), "%s/out.aml", dir);
+	n = slurp(cmd, aml, sizeof(aml));
+	snprintf(cmd, sizeof(cmd), "rm -r %s", dir);
+	assert_int_equal(system(cmd), 0);
+	assert_true(n > 36);
+	if (getenv("DALANG_UPDATE_AML"))
+		write_header(aml + 36, n - 36);
+	assert_int_equal(n - 36, sizeof(dsdt_aml));
+	assert_memory_equal(aml + 36, dsdt_aml, sizeof(dsdt_aml));
+}
+
+/* iasl takes each table apart without a complaint. */
+static void disassemble(void **state)
+{
+	gpa_t rsdp = make(2);
+	const u64 tables[] = {find(rsdp, "FACP"),
+			      find(rsdp, "APIC"),
+			      get(find(rsdp, "FACP") + 40, 4),
+			      get(find(rsdp, "FACP") + 36, 4),
+			      get(rsdp + 24, 4),
+			      get(rsdp + 16, 4)};
+
+	(void)state;
+	if (!have_iasl()) {
+		print_message("skipped: needs iasl (acpica-tools)\n");
+		skip();
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(tables); i++) {
+		char dir[] = "/tmp/acpi-XXXXXX", cmd[256], name[64];
+		static u8 log[65536];
+		FILE *f;
+
+		assert_non_null(mkdtemp(dir));
+		snprintf(name, sizeof(name), "%s/t.dat", dir);
+		f = fopen(name, "wb");
+		assert_non_null(f);
+		fwrite(ram + tables[i], 1, get(tables[i] + 4, 4), f);
+		fclose(f);
+		snprintf(cmd, sizeof(cmd), "iasl -d %s >%s/log 2>&1 && cat %s/t.dsl >>%s/log", name,
+			 dir, dir, dir);
+		assert_int_equal(system(cmd), 0);
+		snprintf(name, sizeof(name), "%s/log", dir);
+		memset(log, 0, sizeof(log));
+		slurp(name, log, sizeof(log) - 1);
+		assert_null(strstr((char *)log, "rror:"));
+		assert_null(strstr((char *)log, "rror in"));
+		assert_null(strstr((char *)log, "ncorrect"));
+		assert_null(strstr((char *)log, "arning:"));
+		assert_null(strstr((char *)log, "nvalid"));
+		snprintf(cmd, sizeof(cmd), "rm -r %s", dir);
+		assert_int_equal(system(cmd), 0);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(fadt),
+		cmocka_unit_test(madt),
+		cmocka_unit_test(board),
+		cmocka_unit_test(limits),
+		cmocka_unit_test(dsdt_is_current),
+		cmocka_unit_test(disassemble),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

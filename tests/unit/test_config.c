@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* unit: lib/cfg.c vmm/config.c vmm/config_disk.c */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include "vmm/config.h"
+#include "lib/errno.h"
+#include "lib/log.h"
+#include "lib/string.h"
+
+static char diags[65536];
+static int errors, warnings;
+static struct vm_config vm;
+static struct host_config host;
+
+static void report(void *arg, enum cfg_level level, const char *line)
+{
+	size_t n = strlen(diags);
+
+	(void)arg;
+	*(level == CFG_ERROR ? &errors : &warnings) += 1;
+	snprintf(diags + n, sizeof(diags) - n, "%s\n", line);
+}
+
+static const struct cfg_diag diag = {.report = report};
+
+static int parse_vm(const char *text)
+{
+	int err;
+
+	diags[0] = 0;
+	errors = warnings = 0;
+	memset(&vm, 0x5a, sizeof(vm));
+	err = config_parse_vm("v.cfg", text, strlen(text), &vm, &diag);
+	assert_int_equal(err, errors ? -EINVAL : 0);
+	return err;
+}
+
+#define BASE "name='a'\nmemory=64\nkernel='k'\n"
+
+static void accepted(const char *more)
+{
+	char text[8192];
+
+	snprintf(text, sizeof(text), BASE "%s", more);
+	parse_vm(text);
+	assert_string_equal(diags, "");
+}
+
+static void warned(const char *more, const char *want)
+{
+	char text[8192];
+
+	snprintf(text, sizeof(text), BASE "%s", more);
+	assert_int_equal(parse_vm(text), 0);
+	assert_int_equal(warnings, 1);
+	if (!strstr(diags, want))
+		assert_string_equal(diags, want);
+}
+
+static void refused_text(const char *text, const char *want)
+{
+	assert_int_equal(parse_vm(text), -EINVAL);
+	if (!strstr(diags, want))
+		assert_string_equal(diags, want);
+	assert_int_equal(errors, 1);
+}
+
+static void refused(const char *more, const char *want)
+{
+	char text[8192];
+
+	snprintf(text, sizeof(text), BASE "%s", more);
+	refused_text(text, want);
+}
+
+static void defaults(void **state)
+{
+	(void)state;
+	accepted("");
+	assert_string_equal(vm.file, "v.cfg");
+	assert_string_equal(vm.name, "a");
+	assert_string_equal(vm.kernel, "k");
+	assert_string_equal(vm.ramdisk, "");
+	assert_string_equal(vm.cmdline, "");
+	assert_int_equal(vm.memory, 64);
+	assert_int_equal(vm.maxmem, 64);
+	assert_int_equal(vm.vcpus, 1);
+	assert_int_equal(vm.type, VM_TYPE_AUTO);
+	assert_int_equal(vm.nr_disks, 0);
+	assert_int_equal(vm.on_poweroff, ACTION_DESTROY);
+	assert_int_equal(vm.on_reboot, ACTION_RESTART);
+	assert_int_equal(vm.on_crash, ACTION_DESTROY);
+	assert_false(vm.debug_exit);
+}
+
+static void all_keys(void **state)
+{
+	(void)state;
+	accepted("maxmem=64;vcpus=1;type='pvh';ramdisk='r';cmdline=\"a b\"\n"
+		 "on_poweroff='restart'\non_reboot='rename-restart'\non_crash='preserve'\n"
+		 "debug_exit=1\ndisk=['a.img,raw,xvda,ro', 'b.img,,hdb']");
+	assert_int_equal(vm.type, VM_TYPE_PVH);
+	assert_string_equal(vm.ramdisk, "r");
+	assert_string_equal(vm.cmdline, "a b");
+	assert_int_equal(vm.on_poweroff, ACTION_RESTART);
+	assert_int_equal(vm.on_reboot, ACTION_RENAME_RESTART);
+	assert_int_equal(vm.on_crash, ACTION_PRESERVE);
+	assert_true(vm.debug_exit);
+	assert_int_equal(vm.nr_disks, 2);
+	assert_true(vm.disks[0].readonly);
+	assert_false(vm.disks[1].readonly);
+	assert_string_equal(vm.disks[1].vdev, "hdb");
+}
+
+static void missing(void **state)
+{
+	(void)state;
+	assert_int_equal(parse_vm(""), -EINVAL);
+	assert_string_equal(diags, "v.cfg:1:1: error: no name; add a line name = \"NAME\"\n"
+				   "v.cfg:1:1: error: no kernel; add a line kernel = \"FILE\"\n"
+				   "v.cfg:1:1: error: no memory; add a line memory = 256 (MiB)\n");
+	refused_text("name='a'\nmemory=64\n", "no kernel; add a line");
+	/* A line that could not be read is not also missing. */
+	refused_text("name='a'\nmemory=64\nkernel=k\n", "v.cfg:3:8: error: 'k' stands without");
+	refused_text("name='a'\nmemory=64\nkernel=5\n",
+		     "v.cfg:3:8: error: kernel is a string, this "
+		     "is a number");
+	parse_vm("name='a'\nkernel='k'\nmaxmem=64");
+	assert_int_equal(vm.memory, 64);
+}
+
+static void values(void **state)
+{
+	(void)state;
+	accepted("vcpus='1'");
+	refused("vcpus=2",
+		"v.cfg:4:7: error: vcpus = 2: guests with several vCPUs are not there yet");
+	refused("vcpus=0", "vcpus = 0 is out of range; 1 to");
+	refused("vcpus='x'", "vcpus is a number, this is the string \"x\"; write vcpus = 1, say");
+	refused("vcpus=[1]", "vcpus is a number, this is a list");
+	refused("maxmem=32", "v.cfg:4:1: error: maxmem = 32 is less");
+	refused("debug_exit=2", "debug_exit = 2 is out of range; 0 to 1");
+	refused("memory=64", "v.cfg:4:1: error: 'memory' is already set in line 2; remove one");
+	refused("type='pv'", "type \"pv\": paravirtual guests are Xen's own; write \"hvm\" or");
+	refused("type='x'", "type \"x\"; write \"hvm\" or \"pvh\"");
+	refused("ramdisk=''", "ramdisk is empty; write ramdisk = \"FILE\" or leave");
+	refused("cmdline='a\\nb'", "cmdline holds the control character 0x0a");
+	refused("on_crash='coredump-restart'",
+		"is known to xl but not supported; write \"destroy\"");
+	refused("on_crash='x'", "on_crash = \"x\" is no action of xl; write");
+	refused_text("name='a'\nkernel='k'\nmemory=15",
+		     "memory = 15 is out of range; 16 to 4194304 MiB");
+	refused_text("name='a b'\nkernel='k'\nmemory=16", "name \"a b\" holds ' '; write letters");
+	refused_text("name=''\nkernel='k'\nmemory=16", "name is empty");
+	refused_text("name='1234567890123456789012345678901234567890123456789012345678901234'\n"
+		     "kernel='k'\nmemory=16",
+		     "name of 64 bytes; at most 63");
+}
+
+static void keys(void **state)
+{
+	(void)state;
+	warned("vnc=1", "v.cfg:4:1: warning: 'vnc' is known to xl, not used by Dalang");
+	warned("vif=['mac=1']", "'vif' is known to xl");
+	warned("on_soft_reset='destroy'", "'on_soft_reset' is known to xl");
+	warned("maxmem=128", "memory does not grow yet");
+	refused("kernal='x'", "v.cfg:4:1: error: unknown key 'kernal'; did you mean 'kernel'?");
+	refused("Memory=3", "did you mean 'memory'?");
+	refused("nestedhvn=3", "did you mean 'nestedhvm'?");
+	refused("qwertyuiop=3", "unknown key 'qwertyuiop'; remove the line");
+}
+
+static void cmdline(void **state)
+{
+	(void)state;
+	accepted("root='/dev/vda'\nextra='ro quiet'");
+	assert_string_equal(vm.cmdline, "root=/dev/vda ro quiet");
+	accepted("root='/dev/vda'");
+	assert_string_equal(vm.cmdline, "root=/dev/vda");
+	accepted("extra='ro'");
+	assert_string_equal(vm.cmdline, "ro");
+	accepted(""); /* nothing is left of the file before */
+	assert_string_equal(vm.cmdline, "");
+	warned("extra='ro'\ncmdline='x'", "v.cfg:4:1: warning: root and extra are ignored");
+	assert_string_equal(vm.cmdline, "x");
+}
+
+static void disks(void **state)
+{
+	(void)state;
+	accepted("disk=['format=raw, vdev=xvdc, access=r, devtype=cdrom, target=a,b=c.iso']");
+	assert_string_equal(vm.disks[0].target, "a,b=c.iso");
+	assert_string_equal(vm.disks[0].vdev, "xvdc");
+	assert_true(vm.disks[0].cdrom && vm.disks[0].readonly);
+	accepted("disk=[' a b.img , raw , xvda , w ']");
+	assert_string_equal(vm.disks[0].target, "a b.img");
+	assert_false(vm.disks[0].readonly);
+	accepted("disk=['a.iso,,hdc:cdrom']");
+	assert_true(vm.disks[0].cdrom);
+	warned("disk=['a,raw,xvda,rw,discard']", "disk parameter 'discard' is known to xl");
+	refused("disk='a'", "disk is a list, this is a string; write disk = [ \"...\" ]");
+	refused("disk=[3]", "disk is a string, this is a number");
+	refused("disk=['a,qcow2,xvda']",
+		"format qcow2; Dalang reads raw images: qemu-img convert -O raw a NEW");
+	refused("disk=['a,xyz,xvda']", "unknown format 'xyz'; write raw");
+	refused("disk=['a']", "disk without a device name; write vdev=xvda");
+	refused("disk=[',raw,xvda']", "disk without a file");
+	refused("disk=['a,raw,xvda1']", "device name 'xvda1'");
+	refused("disk=['a,raw,xvda,x']", "access 'x'; write rw or ro");
+	refused("disk=['a,raw,xvda,rw,x']", "'x' is one too many");
+	refused("disk=['a,raw,xvda,vdev=xvdb']", "vdev is given twice");
+	refused("disk=['a,foo=1,raw,xvda']", "unknown parameter 'foo'; known are target=");
+	refused("disk=['file:a,raw,xvda']", "old prefix 'file:'; write the file's name alone");
+	refused("disk=['a,,xvda','b,,xvda']",
+		"v.cfg:4:17: error: disk: device name xvda is taken by \"a\"");
+	refused("disk=['a,,xvda','a,,xvdb','a,,xvdc','a,,xvdd','a,,xvde','a,,xvdf','a,,xvdg',"
+		"'a,,xvdh','a,,xvdi']",
+		"9 items in disk; at most 8");
+}
+
+static int parse_host(const char *text)
+{
+	diags[0] = 0;
+	errors = warnings = 0;
+	return config_parse_host("d.cfg", text, strlen(text), &host, &diag);
+}
+
+static void hosts(void **state)
+{
+	(void)state;
+	assert_int_equal(parse_host("vms=['a.cfg','b.cfg']\nexit_when_empty=1\nloglevel='debug'"),
+			 0);
+	assert_string_equal(diags, "");
+	assert_int_equal(host.nr_vms, 2);
+	assert_string_equal(host.vms[1], "b.cfg");
+	assert_true(host.exit_when_empty);
+	assert_int_equal(host.loglevel, LOG_DEBUG);
+	assert_int_equal(parse_host(""), 0);
+	assert_int_equal(warnings, 1);
+	assert_int_equal(host.loglevel, LOG_INFO);
+	assert_int_equal(parse_host("vms=['a','a']"), -EINVAL);
+	assert_non_null(strstr(diags, "d.cfg:1:10: error: VM file \"a\" stands twice"));
+	assert_int_equal(parse_host("vms=['a']\nvnc=1"), -EINVAL); /* no xl key here */
+	assert_non_null(strstr(diags, "unknown key 'vnc'"));
+	assert_int_equal(parse_host("vms='a'\nloglevel='loud'"), -EINVAL);
+	assert_int_equal(errors, 2);
+	assert_int_equal(parse_host("vms=['']"), -EINVAL);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(defaults), cmocka_unit_test(all_keys), cmocka_unit_test(missing),
+		cmocka_unit_test(values),   cmocka_unit_test(keys),     cmocka_unit_test(cmdline),
+		cmocka_unit_test(disks),    cmocka_unit_test(hosts),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""`bench`: what an exit and a boot cost, in instructions (AMD, --boot direct --icount: one tick is one
+instruction, and two runs print the same), against the bounds that docs/performance.md promises."""
+import json
+import os
+import re
+import subprocess
+
+import guests
+from util import BUILD, ROOT, SHARED, TOOL, USAGE, Fail, guest_file, say
+
+OUT = os.path.join(BUILD, "bench")
+DOC = os.path.join(ROOT, "docs", "performance.md")
+BOOT_BOUND = 40_000_000
+EXIT_BOUNDS = {"cpuid0": 600, "in-pic-0x21": 600}
+BOOT_LINE = re.compile(rb"boot: (\d+) ticks from entry to the first guest instruction")
+BENCH_LINE = re.compile(rb"^BENCH (\S+)\s+min=\s*(\d+) med=\s*(\d+) avg=\s*(\d+) p99=\s*(\d+) n=(\d+)(?: FAULT#(\d+))?",
+                        re.M)
+
+
+def _run(options, want, timeout):
+    """(stdout, stderr) of a guest in the measuring machine, ended as soon as stderr has `want`."""
+    argv = [os.path.join(ROOT, "tools", "dalang"), "run", "--cpu", "amd", "--boot", "direct", "--icount",
+            "--host-cpus", "1", "--timeout", str(timeout), *options]
+    out = os.path.join(OUT, "guest.out")
+    err = b""
+    with open(out, "wb") as f:
+        p = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=f, stderr=subprocess.PIPE,
+                             env={**os.environ, "DALANG_BUILT": "1"})
+        for line in p.stderr:
+            err += line
+            if want and want.search(line):
+                p.terminate()
+                break
+        p.stderr.close()
+        p.wait()
+    with open(out, "rb") as f:
+        return f.read(), err
+
+
+def _boot_row(name, options):
+    _, err = _run(options, BOOT_LINE, 120)
+    m = BOOT_LINE.search(err)
+    if not m:
+        raise Fail(TOOL, f"{name}: no boot time on the host's log; it ends: "
+                         f"{err[-500:].decode('utf-8', 'replace').strip()}")
+    return {"name": name, "value": int(m.group(1)), "bound": BOOT_BOUND}
+
+
+def _exit_rows():
+    kernel = os.path.join(SHARED, "exitbench", "exitbench.elf")
+    if not os.path.exists(kernel):
+        say(f"{kernel} is not there: no table of exits")
+        return []
+    out, err = _run(["--kernel", kernel, "--memory", "256", "--debug-exit"], None, 300)
+    if b"EXITBENCH DONE" not in out:
+        raise Fail(TOOL, "exitbench did not end; the host's log ends: " + err[-500:].decode("utf-8", "replace").strip())
+    rows = []
+    for m in BENCH_LINE.finditer(out.replace(b"\r", b"")):
+        name = m.group(1).decode()
+        lo, med, avg, p99, n = (int(x) for x in m.groups()[1:6])
+        rows.append({"name": name, "value": med, "min": lo, "average": avg, "p99": p99, "n": n,
+                     "fault": int(m.group(7)) if m.group(7) else None, "bound": EXIT_BOUNDS.get(name)})
+    missing = set(EXIT_BOUNDS) - {r["name"] for r in rows}
+    if missing:
+        raise Fail(TOOL, f"exitbench printed no row for {', '.join(sorted(missing))}")
+    return rows
+
+
+def _table(rows):
+    lines = ["| row | instructions | bound |", "|---|---:|---:|"]
+    for r in rows:
+        bound = "" if r["bound"] is None else f"{r['bound']:,}"
+        missed = r["bound"] is not None and r["value"] > r["bound"]
+        fault = f" (#{r['fault']})" if r.get("fault") is not None else ""
+        lines.append(f"| {r['name']}{fault} | {r['value']:,} | {bound}{' MISSED' if missed else ''} |")
+    return "\n".join(lines) + "\n"
+
+
+def doc_value(row, rows):
+    """What belongs into Dalang's column beside one row name of docs/performance.md, or None."""
+    by_name = {r["name"]: r for r in rows}
+    if row in by_name:
+        return _cell(by_name[row])
+    if "," in row and "delivered" not in row:
+        short = {"mov-cr3": "mov-cr3-reload", "mov-dr7": "mov-dr7-write", "mov-cr8": "mov-cr8-write"}
+        vals = [by_name.get(short.get(n.strip(), n.strip())) for n in row.split(",")]
+        vals = sorted(r["value"] for r in vals if r)
+        return f"{vals[0]}-{vals[-1]}" if vals else None
+    name = row.replace(", delivered", "").replace("hypercall (vmmcall)", "hypercall(vmmcall)")
+    if name.endswith(" (average)"):
+        r = by_name.get(name[: -len(" (average)")])
+        return str(r["average"]) if r else None
+    return _cell(by_name[name]) if name in by_name else None
+
+
+def _cell(row):
+    """The number, and the exception by which the operation ended, if by one."""
+    return f"{row['value']}" + (f" (#{row['fault']})" if row.get("fault") is not None else "")
+
+
+def update_doc(rows):
+    """Put the numbers into the Dalang column of docs/performance.md."""
+    with open(DOC, encoding="utf-8") as f:
+        lines = f.read().split("\n")
+    column = None
+    for i, line in enumerate(lines):
+        cells = [c.strip() for c in line.strip().strip("|").split("|")]
+        if not line.startswith("|"):
+            column = None
+        elif "Dalang" in cells:
+            column = cells.index("Dalang")
+        elif column is not None and not line.startswith("|---"):
+            value = doc_value(cells[0], rows)
+            if value is not None:
+                cells[column] = value
+                lines[i] = "| " + " | ".join(cells) + " |"
+    with open(DOC, "w", encoding="utf-8") as f:
+        f.write("\n".join(lines))
+
+
+def bench(argv):
+    if argv not in ([], ["--update-docs"]):
+        raise Fail(USAGE, "bench takes no option but --update-docs, which writes docs/performance.md anew")
+    os.makedirs(OUT, exist_ok=True)
+    tiny = os.path.join(BUILD, "tests", "guests", "tiny.elf")
+    rows = [_boot_row("entry to first guest instruction, tiny guest",
+                      ["--kernel", tiny, "--memory", "256", "--cmdline", "poweroff"]),
+            _boot_row("entry to first guest instruction, cloud kernel",
+                      ["--kernel", guest_file("vmlinuz"), "--ramdisk", guests.initramfs(), "--memory", "256",
+                       "--cmdline", guests.CMDLINE])]
+    rows += _exit_rows()
+    table = _table(rows)
+    with open(os.path.join(OUT, "bench.md"), "w", encoding="utf-8") as f:
+        f.write(table)
+    with open(os.path.join(OUT, "bench.json"), "w", encoding="utf-8") as f:
+        json.dump(rows, f, indent=1)
+    print(table, end="")
+    if argv:
+        update_doc(rows)
+    missed = [r for r in rows if r["bound"] is not None and r["value"] > r["bound"]]
+    for r in missed:
+        say(f"{r['name']}: {r['value']:,}, more than its bound of {r['bound']:,}")
+    return 1 if missed else 0

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""`run`: from the command line to an exit status."""
+import argparse
+import os
+import shutil
+import tempfile
+
+import emulator
+import machine
+from session import Session
+from util import BUILD, USAGE, Fail, say
+from vmfiles import Pack, write_vm_file
+
+ONE_VM = ("kernel", "ramdisk", "cmdline", "vcpus", "memory", "disk", "debug_exit")
+
+
+class Parser(argparse.ArgumentParser):
+    def error(self, message):
+        raise Fail(USAGE, f"{message}; `tools/dalang help` lists the options")
+
+
+def _positive(text):
+    n = int(text) if text.isdigit() else 0
+    if n < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a number from 1")
+    return n
+
+
+def _seconds(text):
+    try:
+        n = float(text)
+    except ValueError:
+        n = 0
+    if not 0 < n < 1e9:
+        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds")
+    return n
+
+
+def parse(argv):
+    p = Parser(prog="tools/dalang run", add_help=False, allow_abbrev=False)
+    p.add_argument("--vm", action="append", default=[], metavar="FILE.cfg")
+    p.add_argument("--kernel")
+    p.add_argument("--ramdisk")
+    p.add_argument("--cmdline")
+    p.add_argument("--vcpus", type=_positive)
+    p.add_argument("--memory", type=_positive)
+    p.add_argument("--disk", action="append", default=[])
+    p.add_argument("--debug-exit", action="store_true")
+    p.add_argument("--cpu", choices=("auto", "amd", "intel"), default="auto")
+    p.add_argument("--boot", choices=("uefi", "grub", "direct"), default="uefi")
+    p.add_argument("--host-cpus", type=_positive)
+    p.add_argument("--host-memory", type=_positive)
+    p.add_argument("--icount", action="store_true")
+    p.add_argument("--timeout", type=_seconds)
+    opts = p.parse_args(argv)
+    given = ["--" + k.replace("_", "-") for k in ONE_VM if getattr(opts, k) not in (None, [], False)]
+    if opts.vm and given:
+        raise Fail(USAGE, f"{given[0]} describes the VM that has no file; with --vm put it into the file")
+    if not opts.vm and not opts.kernel:
+        raise Fail(USAGE, "no VM: give --vm FILE.cfg or --kernel FILE")
+    return opts
+
+
+def run(argv, watch=None, stdin=None, stdout=None):
+    opts = parse(argv)
+    os.makedirs(BUILD, exist_ok=True)
+    work = tempfile.mkdtemp(prefix="run-", dir=BUILD)
+    try:
+        return _run(opts, work, watch, stdin, stdout)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _run(opts, work, watch, stdin, stdout):
+    chosen = machine.pick(opts)
+    pack = Pack()
+    vm_files = list(opts.vm)
+    if not vm_files:
+        vm_files = [os.path.join(work, "guest.cfg")]
+        with open(vm_files[0], "w", encoding="utf-8", errors="surrogateescape") as f:
+            f.write(write_vm_file(opts))
+    for path in vm_files:
+        pack.add_vm(path)
+    if not pack.running():
+        raise Fail(USAGE, "no VM is left to start")
+    files = pack.finish()
+    cpus, memory = machine.size(opts, chosen, pack)
+    say(f"{chosen.describe()}; boot by {opts.boot}; {cpus} host CPU(s), {memory} MiB")
+    emu = emulator.make(chosen, opts.boot, cpus, memory, files, work, opts.icount)
+    order = [None if v.refused else v.name for v in pack.vms]
+    return Session(emu, order, opts.timeout, stdin, stdout, watch).run()

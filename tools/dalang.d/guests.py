@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The stock guest: the kernel of Debian's linux-image-cloud-amd64 with busybox for its userland."""
+import os
+
+from image import Cpio
+from util import BUILD, guest_file
+
+PROMPT = "dalang-guest# "
+
+INIT = f"""#!/bin/busybox sh
+/bin/busybox mkdir -p /proc /sys /dev /tmp /sbin /usr/bin /usr/sbin
+/bin/busybox --install -s
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t devtmpfs dev /dev 2>/dev/null
+hostname guest
+echo
+echo "Linux $(uname -r), $(nproc) CPU(s), $(awk '/MemTotal/ {{print $2}}' /proc/meminfo) KiB of memory."
+echo "A busybox shell; 'poweroff -f' ends it."
+export PS1='{PROMPT}' HOME=/ TERM=vt100 PATH=/bin:/sbin:/usr/bin:/usr/sbin
+while :; do setsid cttyhack sh </dev/ttyS0 >/dev/ttyS0 2>&1; done
+"""
+
+# quiet: on an emulated 115200 baud line the kernel's messages cost more time than its work.
+CMDLINE = "console=ttyS0,115200 quiet panic=-1"
+
+
+def initramfs():
+    """build/guest/initramfs.cpio, written again when this file or busybox is newer."""
+    busybox = guest_file("busybox")
+    path = os.path.join(BUILD, "guest", "initramfs.cpio")
+    newest = max(os.path.getmtime(busybox), os.path.getmtime(__file__))
+    if os.path.exists(path) and os.path.getmtime(path) >= newest:
+        return path
+    c = Cpio()
+    for d in ("bin", "dev", "proc", "sys"):
+        c.folder(d)
+    c.chardev("dev/console", 5, 1)
+    with open(busybox, "rb") as f:
+        c.file("bin/busybox", f.read())
+    c.link("bin/sh", "busybox")
+    c.file("init", INIT.encode())
+    tmp = f"{path}.{os.getpid()}"
+    with open(tmp, "wb") as f:
+        f.write(c.bytes())
+    os.replace(tmp, path)
+    return path

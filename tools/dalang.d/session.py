@@ -1,0 +1,294 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""One run of the host: its serial port between the terminal and the VMs, and what became of them."""
+import os
+import select
+import signal
+import sys
+import termios
+import time
+import tty
+
+from framing import Demux, Lines, NoCsi, encode_input
+from util import KILLED, OK, PANIC, TIMEOUT, TOOL, USAGE, Voice, say
+
+GRACE_END = 5.0    # after host-end, to power off
+QUIT = 130
+GRACE_PANIC = 3.0  # after a panic or a refused host, for the rest of the text
+
+
+def debug_exit_status(value):
+    return (min(value, 31) << 1) | 1
+
+
+class Outcome:
+    """From events to an exit status. order: VM names as given; None for one that was refused
+    before the host started."""
+
+    def __init__(self, order):
+        self.order = list(order)
+        self.names = [n for n in order if n is not None]
+        self.status = {}
+        self.channels = {}
+        self.hello = None
+        self.refused = []
+        self.panic = None
+        self.host_end = False
+
+    def event(self, text):
+        """Takes one event, returns the line to tell the user, or None."""
+        word, _, rest = text.partition(" ")
+        args = rest.split(" ")
+        if word == "hello" and len(args) >= 3:
+            self.hello = args
+            return f"host: version {args[0]}, backend {args[1]}, {args[2]} CPU(s)"
+        if word == "vm-start" and len(args) >= 2 and args[1].isdigit():
+            self.channels[int(args[1])] = args[0]
+            return f"VM {args[0]}: started"
+        if word == "vm-end" and len(args) >= 2:
+            return self._vm_end(args)
+        if word == "vm-restart":
+            return f"VM {args[0]}: restarted"
+        if word == "refused":
+            self.refused.append(rest)
+            return f"refused: {rest}"
+        if word == "panic":
+            self.panic = rest
+            return f"the hypervisor stopped itself: {rest}"
+        if word == "host-end":
+            self.host_end = True
+            return None
+        return f"event: {text}"
+
+    def _vm_end(self, args):
+        name, how = args[0], args[1]
+        if how == "exit" and len(args) >= 3 and args[2].isdigit():
+            status, said = debug_exit_status(int(args[2])), f"debug exit, value {args[2]}"
+        elif how in ("poweroff", "reboot"):
+            status, said = OK, how
+        else:
+            status, said = KILLED, "killed: " + " ".join(args[2:])
+        self.status[name] = status
+        return f"VM {name}: ended, {said}"
+
+    def final(self, why):
+        """(status, line or None). why the loop ended: 'timeout', 'quit', or 'end'."""
+        if self.panic is not None:
+            return PANIC, None
+        if why == "timeout":
+            return TIMEOUT, "timeout"
+        if why == "quit":
+            return QUIT, "ended by Ctrl-] x"
+        missing = [n for n in self.names if n not in self.status]
+        if missing and not self.refused and not self.host_end:
+            if self.hello is None:
+                return TOOL, "the emulator ended before the host spoke"
+            return PANIC, "the host stopped without a word (a triple fault, or the emulator ended)"
+        if missing and not self.refused:
+            return TOOL, f"the host ended and said nothing of {', '.join(missing)}"
+        for n in self.order:
+            s = self.status.get(n, USAGE)  # not ended and not missing: refused
+            if s:
+                return s, None
+        return (USAGE if self.refused else OK), None
+
+
+class Terminal:
+    """Raw mode while the guest has the keyboard; Ctrl-] x ends the emulator."""
+
+    def __init__(self, fd):
+        self.fd = fd
+        self.is_tty = os.isatty(fd)
+        self._saved = None
+        self._escape = False
+
+    def __enter__(self):
+        if self.is_tty:
+            self._saved = termios.tcgetattr(self.fd)
+            tty.setraw(self.fd)
+            Voice.raw = True
+        return self
+
+    def __exit__(self, *_):
+        if self._saved is not None:
+            termios.tcsetattr(self.fd, termios.TCSADRAIN, self._saved)
+            Voice.raw = False
+
+    def keys(self, data):
+        """(bytes for the guest, quit?)"""
+        if not self.is_tty:
+            return data, False
+        out = bytearray()
+        for c in data:
+            if self._escape:
+                self._escape = False
+                if c in b"xX":
+                    return bytes(out), True
+                if c == 0x1D:
+                    out.append(c)
+            elif c == 0x1D:
+                self._escape = True
+            else:
+                out.append(c)
+        return bytes(out), False
+
+
+class Session:
+    """order: as in Outcome. watch(name, bytes): sees each guest's output and may return bytes to type."""
+
+    def __init__(self, emulator, order, timeout=None, stdin=None, stdout=None, watch=None):
+        self.emulator = emulator
+        self.outcome = Outcome(order)
+        self._several = len(self.outcome.order) > 1
+        self._timeout = timeout
+        self._stdin = sys.stdin.fileno() if stdin is None else stdin
+        self._stdout = sys.stdout.fileno() if stdout is None else stdout
+        self._watch = watch
+        self._demux, self._nocsi = Demux(), NoCsi()
+        self._lines = Lines(self._write)
+        self._early = b""
+        self._to_host = b""
+        self._next_send = 0.0
+        self._deadline = None
+        self._stdin_open = True
+
+    def _write(self, data):
+        while data:
+            try:
+                data = data[os.write(self._stdout, data):]
+            except BlockingIOError:
+                select.select([], [self._stdout], [])
+            except BrokenPipeError:
+                return
+
+    def _log(self, data):
+        if self.outcome.hello is None:
+            data = self._nocsi.feed(data)
+            self._watch_firmware(data)
+        if not Voice.raw:
+            data = data.replace(b"\r\n", b"\n")
+        try:
+            sys.stderr.buffer.write(data)
+            sys.stderr.buffer.flush()
+        except OSError:
+            pass
+
+    def _watch_firmware(self, data):
+        """A loader that gives up hands back to the firmware, which would sit in its shell for ever."""
+        self._early = (self._early + data)[-2000:]
+        if b"BdsDxe: failed to start Boot" in self._early and not self.outcome.refused:
+            self._event("refused the UEFI application gave up; its reason stands above")
+
+    def _grace(self, seconds):
+        end = time.monotonic() + seconds
+        self._deadline = end if self._deadline is None else min(self._deadline, end)
+
+    def _take(self, items):
+        for item in items:
+            if item[0] == "event":
+                self._event(item[1])
+                continue
+            _, channel, data = item
+            name = self.outcome.channels.get(channel)
+            if name is None:
+                self._log(data)
+                continue
+            if self._several:
+                self._lines.feed(name, data, time.monotonic())
+            else:
+                self._write(data)
+            if self._watch:
+                self._to_host += encode_input(self._watch(name, data) or b"")
+
+    def _event(self, text):
+        line = self.outcome.event(text)
+        if line:
+            say(line)
+        if self.outcome.host_end:
+            self._grace(GRACE_END)
+        if self.outcome.panic is not None or (self.outcome.refused and self.outcome.hello is None):
+            self._grace(GRACE_PANIC)
+
+    def _read_keys(self, terminal):
+        try:
+            data = os.read(self._stdin, 4096)
+        except OSError:
+            data = b""
+        if not data:
+            self._stdin_open = False  # the end of input is not the end of the VM
+            return False
+        data, leave = terminal.keys(data)
+        self._to_host += encode_input(data)
+        return leave
+
+    def _send(self, now):
+        """Keys wait for the first VM: firmware and boot loaders would take them for theirs."""
+        if not self._to_host or not self.outcome.channels or now < self._next_send:
+            return
+        rate = self.emulator.input_rate
+        piece = self._to_host[: 8 if rate else 256]
+        try:
+            n = self.emulator.sock.send(piece)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            n = len(self._to_host)
+        self._to_host = self._to_host[n:]
+        if rate:
+            self._next_send = now + n / rate
+
+    def _loop(self, terminal, end):
+        sock = self.emulator.sock
+        sock.setblocking(False)
+        while True:
+            now = time.monotonic()
+            if end is not None and now >= end:
+                return "timeout"
+            if self._deadline is not None and now >= self._deadline:
+                return "end"
+            self._lines.idle(now)
+            reads = [sock]
+            if self._stdin_open and len(self._to_host) < 4096:
+                reads.append(self._stdin)
+            waiting = bool(self._to_host and self.outcome.channels)
+            ready, _, _ = select.select(reads, [], [], 0.02 if waiting else 0.1)
+            if self._stdin in ready and self._read_keys(terminal):
+                return "quit"
+            self._send(time.monotonic())
+            if sock in ready:
+                try:
+                    data = sock.recv(65536)
+                except BlockingIOError:
+                    continue
+                except OSError:
+                    data = b""
+                if not data:
+                    return "end"
+                self._take(self._demux.feed(data))
+
+    def run(self):
+        """Until the host has ended. Returns the exit status."""
+        end = None if self._timeout is None else time.monotonic() + self._timeout
+        terminal = Terminal(self._stdin)
+        previous = {s: signal.signal(s, _stop) for s in (signal.SIGTERM, signal.SIGHUP)}
+        try:
+            self.emulator.start()
+            with terminal:
+                if terminal.is_tty:
+                    say("your terminal is the VM's console; Ctrl-] x ends the emulator")
+                why = self._loop(terminal, end)
+                self._take(self._demux.end())
+                self._lines.idle(time.monotonic(), force=True)
+        finally:
+            self.emulator.kill()
+            for s, h in previous.items():
+                signal.signal(s, h)
+        status, line = self.outcome.final(why)
+        if line:
+            say(line)
+        if status == TOOL and self.emulator.last_words():
+            say(f"the emulator said: {self.emulator.last_words()}")
+        return status
+
+
+def _stop(signum, _frame):
+    raise SystemExit(128 + signum)

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What every module here shares: where things are, how to fail, how to speak."""
+import ctypes
+import os
+import signal
+import sys
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+BUILD = os.path.join(ROOT, "build")
+GUEST_DIR = os.path.join(BUILD, "guest")
+SHARED = os.path.join(os.path.dirname(ROOT), "shared")
+
+OK, USAGE, KILLED, PANIC, TOOL, TIMEOUT = 0, 64, 70, 72, 74, 124
+
+
+class Fail(Exception):
+    """Ends the tool with one line and a status."""
+
+    def __init__(self, status, text):
+        super().__init__(text)
+        self.status = status
+
+
+class Voice:
+    """Standard error. `raw`: the terminal is in raw mode, a line needs its own carriage return."""
+
+    raw = False
+
+    @classmethod
+    def say(cls, text):
+        cls.line("dalang: " + text)
+
+    @classmethod
+    def line(cls, text):
+        end = "\r\n" if cls.raw else "\n"
+        try:
+            sys.stderr.buffer.write((text + end).encode("utf-8", "replace"))
+            sys.stderr.buffer.flush()
+        except OSError:
+            pass
+
+
+say = Voice.say
+
+
+def built(name):
+    path = os.path.join(BUILD, name)
+    if not os.path.exists(path):
+        raise Fail(TOOL, f"{path} is missing; `tools/dalang build` makes it")
+    return path
+
+
+def guest_file(name):
+    path = os.path.join(GUEST_DIR, name)
+    if not os.path.exists(path):
+        raise Fail(TOOL, f"{path} is missing; `tools/setup` fetches it")
+    return path
+
+
+def die_with_parent():
+    """For preexec_fn: an emulator must not outlive a tool that was killed."""
+    PR_SET_PDEATHSIG = 1
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    os.setpgid(0, 0)
+
+
+def debian_package_file(path, package):
+    if not os.path.exists(path):
+        raise Fail(TOOL, f"{path} is missing; package {package} has it, `tools/setup` installs it")
+    return path

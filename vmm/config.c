@@ -1,0 +1,518 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The keys of VM files and of dalang.cfg (vmm/config.h), above the syntax of lib/cfg.h. Every check
+ * that needs nothing but the file is made here, so that build/dalang-cfg refuses on the build
+ * machine what the hypervisor would refuse.
+ */
+#include "vmm/config_parse.h"
+#include "vmm/xl_keys.h"
+#include "lib/errno.h"
+#include "lib/log.h"
+#include "lib/string.h"
+
+#define MEMORY_MIN 16
+#define MEMORY_MAX (4ll << 20) /* 4 TiB */
+
+/* Too much for a kernel stack. Files are parsed by one pCPU at a time: at boot by the boot CPU,
+ * later by the one that runs the monitor. */
+static struct {
+	struct cfg_space space;
+	char root[CFG_STR_MAX], extra[CFG_STR_MAX];
+} work;
+
+static const struct config_place *seen(const struct config_ctx *c, const char *name)
+{
+	for (u32 i = 0; i < c->nr_keys; i++)
+		if (!strcmp(c->keys[i].name, name))
+			return &c->seen[i];
+	return NULL;
+}
+
+static const char *type_name(enum cfg_type t)
+{
+	return t == CFG_INT ? "a number" : t == CFG_STR ? "a string" : "a list";
+}
+
+/* A string of digits counts as a number, as in xl: memory = '512' is common in old files. */
+static bool string_number(const char *s, s64 *v)
+{
+	*v = 0;
+	if (!*s)
+		return false;
+	for (; *s; s++) {
+		if (*s < '0' || *s > '9' || *v > MEMORY_MAX * 1024)
+			return false;
+		*v = *v * 10 + (*s - '0');
+	}
+	return true;
+}
+
+static bool get_number(struct config_ctx *c, const struct cfg_assign *a, const struct config_key *k,
+		       s64 *v)
+{
+	const struct cfg_item *it = &a->val;
+
+	*v = it->num;
+	if (it->type == CFG_LIST)
+		return fail(c, it->line, it->col, "%s is a number, this is a list; write %s = %lld",
+			    a->key, a->key, (long long)k->min);
+	if (it->type == CFG_STR && !string_number(it->str, v))
+		return fail(c, it->line, it->col,
+			    "%s is a number, this is the string \"%.40s\"; write %s = %lld, say",
+			    a->key, it->str, a->key, (long long)k->min);
+	if (*v < k->min || *v > k->max)
+		return fail(c, it->line, it->col, "%s = %lld is out of range; %lld to %lld%s",
+			    a->key, (long long)*v, (long long)k->min, (long long)k->max, k->unit);
+	return true;
+}
+
+static bool set_u64(struct config_ctx *c, const struct cfg_assign *a, const struct config_key *k)
+{
+	s64 v;
+
+	if (!get_number(c, a, k, &v))
+		return false;
+	*(u64 *)((char *)c->out + k->off) = (u64)v;
+	return true;
+}
+
+static bool set_bool(struct config_ctx *c, const struct cfg_assign *a, const struct config_key *k)
+{
+	s64 v;
+
+	if (!get_number(c, a, k, &v))
+		return false;
+	*(bool *)((char *)c->out + k->off) = v != 0;
+	return true;
+}
+
+static bool set_vcpus(struct config_ctx *c, const struct cfg_assign *a, const struct config_key *k)
+{
+	struct vm_config *vm = c->out;
+	s64 v;
+
+	if (!get_number(c, a, k, &v))
+		return false;
+	if (v > 1)
+		return fail(c, a->val.line, a->val.col,
+			    "vcpus = %lld: guests with several vCPUs are not there yet; write "
+			    "vcpus = 1",
+			    (long long)v);
+	vm->vcpus = (u32)v;
+	return true;
+}
+
+/* A string of the key, printable: it ends up in one-line messages and in a guest's memory. */
+static bool get_string(struct config_ctx *c, const struct cfg_assign *a, size_t size,
+		       const char **s)
+{
+	const struct cfg_item *it = &a->val;
+
+	if (it->type != CFG_STR)
+		return fail(c, it->line, it->col, "%s is a string, this is %s; write %s = \"...\"",
+			    a->key, type_name(it->type), a->key);
+	if (it->len >= size)
+		return fail(c, it->line, it->col, "%s of %zu bytes; at most %zu", a->key, it->len,
+			    size - 1);
+	for (size_t i = 0; i < it->len; i++)
+		if (((u8)it->str[i] < 0x20 && it->str[i] != '\t') || it->str[i] == 0x7f)
+			return fail(c, it->line, it->col,
+				    "%s holds the control character 0x%02x; leave it out", a->key,
+				    (unsigned)(u8)it->str[i]);
+	*s = it->str;
+	return true;
+}
+
+static bool set_string(struct config_ctx *c, const struct cfg_assign *a, const struct config_key *k)
+{
+	const char *s;
+
+	if (!get_string(c, a, k->size, &s))
+		return false;
+	memcpy((char *)c->out + k->off, s, a->val.len + 1);
+	return true;
+}
+
+static bool set_path(struct config_ctx *c, const struct cfg_assign *a, const struct config_key *k)
+{
+	if (a->val.type == CFG_STR && !a->val.len)
+		return fail(c, a->val.line, a->val.col,
+			    "%s is empty; write %s = \"FILE\" or leave the line out", a->key,
+			    a->key);
+	return set_string(c, a, k);
+}
+
+static bool set_root_extra(struct config_ctx *c, const struct cfg_assign *a,
+			   const struct config_key *k)
+{
+	const char *s;
+
+	(void)k;
+	if (!get_string(c, a, CFG_STR_MAX, &s))
+		return false;
+	memcpy(a->key[0] == 'r' ? work.root : work.extra, s, a->val.len + 1);
+	return true;
+}
+
+static bool set_name(struct config_ctx *c, const struct cfg_assign *a, const struct config_key *k)
+{
+	const char *s;
+
+	if (!get_string(c, a, k->size, &s))
+		return false;
+	if (!*s)
+		return fail(c, a->val.line, a->val.col,
+			    "name is empty; write letters, digits, '.', '_' and '-'");
+	for (; *s; s++)
+		if (!((*s >= 'a' && *s <= 'z') || (*s >= 'A' && *s <= 'Z') ||
+		      (*s >= '0' && *s <= '9') || *s == '.' || *s == '_' || *s == '-'))
+			return fail(c, a->val.line, a->val.col,
+				    "name \"%s\" holds '%c'; write letters, digits, '.', '_' and "
+				    "'-' only",
+				    a->val.str, *s);
+	return set_string(c, a, k);
+}
+
+int config_word(const char *s, const char *const *words)
+{
+	for (int i = 0; words[i]; i++)
+		if (!strcmp(s, words[i]))
+			return i;
+	return -1;
+}
+
+static bool set_type(struct config_ctx *c, const struct cfg_assign *a, const struct config_key *k)
+{
+	static const char *const words[] = {"hvm", "pvh", NULL};
+	struct vm_config *vm = c->out;
+	const char *s;
+	int i;
+
+	(void)k;
+	if (!get_string(c, a, CFG_STR_MAX, &s))
+		return false;
+	i = config_word(s, words);
+	if (i < 0)
+		return fail(c, a->val.line, a->val.col,
+			    "type \"%.40s\"%s; write \"hvm\" or \"pvh\"", s,
+			    strcmp(s, "pv") ? "" : ": paravirtual guests are Xen's own");
+	vm->type = i ? VM_TYPE_PVH : VM_TYPE_HVM;
+	return true;
+}
+
+static bool set_action(struct config_ctx *c, const struct cfg_assign *a, const struct config_key *k)
+{
+	static const char *const words[] = {
+		[ACTION_DESTROY] = "destroy",
+		[ACTION_RESTART] = "restart",
+		[ACTION_RENAME_RESTART] = "rename-restart",
+		[ACTION_PRESERVE] = "preserve",
+		NULL,
+	};
+	static const char *const others[] = {"coredump-destroy", "coredump-restart", "soft-reset",
+					     NULL};
+	const char *s;
+	int i;
+
+	if (!get_string(c, a, CFG_STR_MAX, &s))
+		return false;
+	i = config_word(s, words);
+	if (i < 0)
+		return fail(c, a->val.line, a->val.col,
+			    "%s = \"%.40s\"%s; write \"destroy\", \"restart\", \"rename-restart\" "
+			    "or \"preserve\"",
+			    a->key, s,
+			    config_word(s, others) < 0 ? " is no action of xl"
+						       : " is known to xl but not supported");
+	*(enum vm_action *)((char *)c->out + k->off) = (enum vm_action)i;
+	return true;
+}
+
+/* The items of a list of printable strings, each to fn. */
+static bool each_string(struct config_ctx *c, const struct cfg_assign *a, u32 max,
+			bool (*fn)(struct config_ctx *c, const struct cfg_item *it))
+{
+	bool ok = true;
+
+	if (a->val.type != CFG_LIST)
+		return fail(c, a->val.line, a->val.col,
+			    "%s is a list, this is %s; write %s = [ \"...\" ]", a->key,
+			    type_name(a->val.type), a->key);
+	if (a->nr_items > max)
+		return fail(c, a->items[max].line, a->items[max].col, "%u items in %s; at most %u",
+			    a->nr_items, a->key, max);
+	for (u32 i = 0; i < a->nr_items; i++) {
+		struct cfg_assign one = {.key = a->key, .val = a->items[i]};
+		const char *s;
+
+		ok = get_string(c, &one, CFG_STR_MAX, &s) && fn(c, &a->items[i]) && ok;
+	}
+	return ok;
+}
+
+static bool set_disks(struct config_ctx *c, const struct cfg_assign *a, const struct config_key *k)
+{
+	(void)k;
+	return each_string(c, a, VM_MAX_DISKS, config_add_disk);
+}
+
+static bool add_vm(struct config_ctx *c, const struct cfg_item *it)
+{
+	struct host_config *h = c->out;
+
+	if (!it->len || it->len >= sizeof(h->vms[0]))
+		return fail(c, it->line, it->col, "VM file name of %zu bytes; 1 to %zu", it->len,
+			    sizeof(h->vms[0]) - 1);
+	for (u32 i = 0; i < h->nr_vms; i++)
+		if (!strcmp(h->vms[i], it->str))
+			return fail(c, it->line, it->col,
+				    "VM file \"%s\" stands twice; a VM is started once, write "
+				    "another file with another name",
+				    it->str);
+	memcpy(h->vms[h->nr_vms++], it->str, it->len + 1);
+	return true;
+}
+
+static bool set_vms(struct config_ctx *c, const struct cfg_assign *a, const struct config_key *k)
+{
+	(void)k;
+	return each_string(c, a, HOST_MAX_VMS, add_vm);
+}
+
+static bool set_loglevel(struct config_ctx *c, const struct cfg_assign *a,
+			 const struct config_key *k)
+{
+	static const char *const words[] = {[LOG_ERR] = "error",
+					    [LOG_WARN] = "warning",
+					    [LOG_INFO] = "info",
+					    [LOG_DEBUG] = "debug",
+					    NULL};
+	struct host_config *h = c->out;
+	const char *s;
+	int i;
+
+	(void)k;
+	if (!get_string(c, a, CFG_STR_MAX, &s))
+		return false;
+	i = config_word(s, words);
+	if (i < 0)
+		return fail(c, a->val.line, a->val.col,
+			    "loglevel \"%.40s\"; write \"error\", \"warning\", \"info\" or "
+			    "\"debug\"",
+			    s);
+	h->loglevel = i;
+	return true;
+}
+
+#define VM(f)   offsetof(struct vm_config, f)
+#define VMS(f)  VM(f), sizeof(((struct vm_config *)0)->f)
+#define MEMORY  MEMORY_MIN, MEMORY_MAX, " MiB"
+#define BOOLEAN 0, 1, ""
+
+static const struct config_key vm_keys[] = {
+	{"name", set_name, VMS(name), 0, 0, NULL},
+	{"memory", set_u64, VMS(memory), MEMORY},
+	{"maxmem", set_u64, VMS(maxmem), MEMORY},
+	{"vcpus", set_vcpus, 0, 0, 1, 4096, ""},
+	{"type", set_type, 0, 0, 0, 0, NULL},
+	{"kernel", set_path, VMS(kernel), 0, 0, NULL},
+	{"ramdisk", set_path, VMS(ramdisk), 0, 0, NULL},
+	{"cmdline", set_string, VMS(cmdline), 0, 0, NULL},
+	{"root", set_root_extra, 0, 0, 0, 0, NULL},
+	{"extra", set_root_extra, 0, 0, 0, 0, NULL},
+	{"disk", set_disks, 0, 0, 0, 0, NULL},
+	{"on_poweroff", set_action, VMS(on_poweroff), 0, 0, NULL},
+	{"on_reboot", set_action, VMS(on_reboot), 0, 0, NULL},
+	{"on_crash", set_action, VMS(on_crash), 0, 0, NULL},
+	{"debug_exit", set_bool, VMS(debug_exit), BOOLEAN},
+};
+
+static const struct config_key host_keys[] = {
+	{"vms", set_vms, 0, 0, 0, 0, NULL},
+	{"exit_when_empty", set_bool, offsetof(struct host_config, exit_when_empty), 0, BOOLEAN},
+	{"loglevel", set_loglevel, 0, 0, 0, 0, NULL},
+};
+
+static_assert(ARRAY_SIZE(vm_keys) <= CONFIG_MAX_KEYS && ARRAY_SIZE(host_keys) <= CONFIG_MAX_KEYS,
+	      "places for all keys");
+
+/* Levenshtein distance of two keys, each shorter than CFG_KEY_MAX. */
+static u32 distance(const char *a, const char *b)
+{
+	u32 row[CFG_KEY_MAX + 1], n = (u32)strlen(b);
+
+	for (u32 j = 0; j <= n; j++)
+		row[j] = j;
+	for (u32 i = 0; a[i]; i++) {
+		u32 diagonal = row[0];
+
+		row[0] = i + 1;
+		for (u32 j = 0; j < n; j++) {
+			u32 cost = diagonal + (a[i] != b[j]);
+
+			diagonal = row[j + 1];
+			row[j + 1] = MIN(cost, MIN(row[j], diagonal) + 1);
+		}
+	}
+	return row[n];
+}
+
+static bool unknown_key(struct config_ctx *c, const struct cfg_assign *a, bool xl)
+{
+	const char *near = NULL;
+	/* Half a word changed is another word. */
+	u32 best = MIN((u32)strlen(a->key) / 2 + 1, 4u);
+
+	for (u32 i = 0; i < c->nr_keys; i++) {
+		u32 d = distance(a->key, c->keys[i].name);
+
+		if (d < best) {
+			best = d;
+			near = c->keys[i].name;
+		}
+	}
+	for (u32 i = 0; xl && i < ARRAY_SIZE(xl_keys); i++) {
+		u32 d = distance(a->key, xl_keys[i]);
+
+		if (d < best) {
+			best = d;
+			near = xl_keys[i];
+		}
+	}
+	if (near)
+		return fail(c, a->line, a->col, "unknown key '%s'; did you mean '%s'?", a->key,
+			    near);
+	return fail(c, a->line, a->col, "unknown key '%s'; remove the line, or see %s", a->key,
+		    xl ? "xl.cfg(5) for the names" : "README for dalang.cfg's keys");
+}
+
+static bool assign(void *arg, const struct cfg_assign *a)
+{
+	struct config_ctx *c = arg;
+	bool xl = c->keys == vm_keys;
+
+	for (u32 i = 0; i < c->nr_keys; i++) {
+		struct config_place *p = &c->seen[i];
+
+		if (strcmp(a->key, c->keys[i].name))
+			continue;
+		if (p->line)
+			return fail(c, a->line, a->col,
+				    "'%s' is already set in line %u; remove one of the two", a->key,
+				    p->line);
+		*p = (struct config_place){a->line, a->col};
+		return c->keys[i].set(c, a, &c->keys[i]);
+	}
+	for (u32 i = 0; xl && i < ARRAY_SIZE(xl_keys); i++) {
+		if (!strcmp(a->key, xl_keys[i])) {
+			warn(c, a->line, a->col, "'%s' is known to xl, not used by Dalang", a->key);
+			return true;
+		}
+	}
+	return unknown_key(c, a, xl);
+}
+
+/* cmdline, or else root and extra put together, as xl does. */
+static bool make_cmdline(struct config_ctx *c, struct vm_config *vm)
+{
+	const struct config_place *r = seen(c, "root"), *e = seen(c, "extra"), *p = r->line ? r : e;
+	int n;
+
+	if (!p->line)
+		return true;
+	if (seen(c, "cmdline")->line) {
+		warn(c, p->line, p->col, "root and extra are ignored because cmdline is set");
+		return true;
+	}
+	n = snprintf(vm->cmdline, sizeof(vm->cmdline), "%s%s%s%s", r->line ? "root=" : "",
+		     work.root, r->line && e->line ? " " : "", work.extra);
+	if (n < 0 || (size_t)n >= sizeof(vm->cmdline))
+		return fail(c, p->line, p->col, "root and extra make %d bytes; at most %zu", n,
+			    sizeof(vm->cmdline) - 1);
+	return true;
+}
+
+static bool check_memory(struct config_ctx *c, struct vm_config *vm)
+{
+	const struct config_place *m = seen(c, "memory"), *max = seen(c, "maxmem");
+
+	if (!m->line && !max->line && c->syntax_errors)
+		return false;
+	if (!m->line && !max->line)
+		return fail(c, 1, 1, "no memory; add a line memory = 256 (MiB)");
+	if (!m->line)
+		vm->memory = vm->maxmem;
+	if (!max->line)
+		vm->maxmem = vm->memory;
+	/* A value of 0 was refused above: say nothing more about it. */
+	if (vm->memory && vm->maxmem && vm->maxmem < vm->memory)
+		return fail(c, max->line, max->col,
+			    "maxmem = %llu is less than memory = %llu; write at least %llu",
+			    (unsigned long long)vm->maxmem, (unsigned long long)vm->memory,
+			    (unsigned long long)vm->memory);
+	if (vm->memory && vm->maxmem > vm->memory)
+		warn(c, max->line, max->col,
+		     "maxmem = %llu: memory does not grow yet, the guest keeps memory = %llu",
+		     (unsigned long long)vm->maxmem, (unsigned long long)vm->memory);
+	return true;
+}
+
+/* What lib/cfg.c reports passes through here; what this file reports does not. */
+static void syntax_report(void *arg, enum cfg_level level, const char *line)
+{
+	struct config_ctx *c = arg;
+
+	c->syntax_errors = true;
+	c->diag->report(c->diag->arg, level, line);
+}
+
+static bool parse(struct config_ctx *c, const char *text, size_t n)
+{
+	struct cfg_diag diag = {.report = syntax_report, .arg = c};
+
+	work.root[0] = work.extra[0] = '\0';
+	return !cfg_parse(c->file, text, n, &work.space, assign, c, &diag);
+}
+
+int config_parse_vm(const char *file, const char *text, size_t n, struct vm_config *out,
+		    const struct cfg_diag *diag)
+{
+	struct config_ctx c = {.file = file,
+			       .diag = diag,
+			       .keys = vm_keys,
+			       .nr_keys = ARRAY_SIZE(vm_keys),
+			       .out = out};
+	bool ok;
+
+	memset(out, 0, sizeof(*out));
+	snprintf(out->file, sizeof(out->file), "%s", file);
+	out->vcpus = 1;
+	out->on_poweroff = out->on_crash = ACTION_DESTROY;
+	out->on_reboot = ACTION_RESTART;
+	ok = parse(&c, text, n);
+	if (!seen(&c, "name")->line && !c.syntax_errors)
+		ok = fail(&c, 1, 1, "no name; add a line name = \"NAME\"");
+	if (!seen(&c, "kernel")->line && !c.syntax_errors)
+		ok = fail(&c, 1, 1, "no kernel; add a line kernel = \"FILE\"");
+	ok = check_memory(&c, out) && ok;
+	ok = make_cmdline(&c, out) && ok;
+	return ok ? 0 : -EINVAL;
+}
+
+int config_parse_host(const char *file, const char *text, size_t n, struct host_config *out,
+		      const struct cfg_diag *diag)
+{
+	struct config_ctx c = {.file = file,
+			       .diag = diag,
+			       .keys = host_keys,
+			       .nr_keys = ARRAY_SIZE(host_keys),
+			       .out = out};
+
+	memset(out, 0, sizeof(*out));
+	out->loglevel = LOG_INFO;
+	if (!parse(&c, text, n))
+		return -EINVAL;
+	if (!out->nr_vms)
+		warn(&c, 1, 1, "no VM to start; add a line vms = [ \"FILE.cfg\" ]");
+	return 0;
+}

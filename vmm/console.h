@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The framing of docs/console.md over the host's serial port. Any pCPU; short critical sections. */
+#pragma once
+#include "lib/types.h"
+
+struct vm;
+
+void console_init(void); /* takes over the log and the serial input */
+void console_event(const char *fmt, ...) __format(1, 2);
+/* Give the guest's UART the typed bytes that wait, as many as it takes (vCPU 0's pCPU). */
+void console_feed(struct vm *vm);
+/* The next channel number for a guest; the first guest is also the first input channel. */
+u32 console_new_channel(void);

@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The exit table, and the handlers that need no file of their own. */
+#include "arch/x86_64/asm.h"
+#include "arch/x86_64/fpu.h"
+#include "arch/x86_64/x86.h"
+#include "lib/errno.h"
+#include "vmm/gwalk.h"
+#include "vmm/sched.h"
+#include "vmm/vm.h"
+
+static void advance_over(struct vcpu *v, const struct vm_exit *e, const struct insn_id *id)
+{
+	unsigned len = guest_insn_len(v, e, id);
+
+	if (len)
+		hv->advance(&v->hv, len);
+}
+
+/* The backend, or the look at interrupts before the next entry, does all there is to do. */
+static void exit_nothing(struct vcpu *v, const struct vm_exit *e)
+{
+	(void)v;
+	(void)e;
+}
+
+/* It is asked for anew before the next entry if it is still wanted. */
+static void exit_window(struct vcpu *v, const struct vm_exit *e)
+{
+	(void)e;
+	v->windows = 0;
+	hv->request_windows(&v->hv, 0);
+}
+
+static void exit_intr(struct vcpu *v, const struct vm_exit *e)
+{
+	(void)v;
+	(void)e;
+	sched_irq_window();
+}
+
+void exit_cpuid(struct vcpu *v, const struct vm_exit *e)
+{
+	static const struct insn_id id = {2, {0x0f, 0xa2}};
+	unsigned len = guest_insn_len(v, e, &id);
+	struct cpuid r;
+
+	if (!len)
+		return;
+	cpuid_read(v, v->hv.gpr[REG_RAX], v->hv.gpr[REG_RCX], &r);
+	v->hv.gpr[REG_RAX] = r.eax;
+	v->hv.gpr[REG_RBX] = r.ebx;
+	v->hv.gpr[REG_RCX] = r.ecx;
+	v->hv.gpr[REG_RDX] = r.edx;
+	hv->advance(&v->hv, len);
+}
+
+static void exit_hlt(struct vcpu *v, const struct vm_exit *e)
+{
+	static const struct insn_id id = {1, {0xf4}};
+	unsigned len = guest_insn_len(v, e, &id);
+
+	if (!len)
+		return;
+	hv->advance(&v->hv, len);
+	v->state = VCPU_HALTED;
+}
+
+static void exit_pause(struct vcpu *v, const struct vm_exit *e)
+{
+	static const struct insn_id id = {1, {0x90}};
+
+	advance_over(v, e, &id);
+	this_sched()->slice_over = true; /* it spins: let another run */
+}
+
+/* Memory is coherent and nothing is passed through: there is nothing to write back. INVD must not
+ * throw our lines away, so it is the same. */
+static void exit_wbinvd(struct vcpu *v, const struct vm_exit *e)
+{
+	static const struct insn_id wbinvd = {2, {0x0f, 0x09}}, invd = {2, {0x0f, 0x08}};
+	struct insn i;
+
+	if (e->insn_len) {
+		hv->advance(&v->hv, e->insn_len);
+		return;
+	}
+	if (guest_decode(v, &i, NULL, 0))
+		return;
+	advance_over(v, e, i.opcode == 0x08 ? &invd : &wbinvd);
+}
+
+/* No hypercall is defined yet. */
+static void exit_hypercall(struct vcpu *v, const struct vm_exit *e)
+{
+	static const struct insn_id vmmcall = {3, {0x0f, 0x01, 0xd9}};
+	unsigned len = guest_insn_len(v, e, &vmmcall);
+
+	if (!len)
+		return;
+	v->hv.gpr[REG_RAX] = -ENOSYS;
+	hv->advance(&v->hv, len);
+}
+
+static void exit_ud(struct vcpu *v, const struct vm_exit *e)
+{
+	(void)e;
+	vcpu_raise_ud(v);
+}
+
+/* No performance counters are offered: as on a CPU without them. */
+static void exit_gp(struct vcpu *v, const struct vm_exit *e)
+{
+	(void)e;
+	vcpu_raise_gp(v);
+}
+
+static void exit_exception(struct vcpu *v, const struct vm_exit *e)
+{
+	const struct hv_event *ev = &e->exc.ev;
+
+	vcpu_raise(v, ev->vector, ev->has_error, ev->error, e->exc.payload);
+}
+
+static void exit_triple_fault(struct vcpu *v, const struct vm_exit *e)
+{
+	(void)e;
+	vm_request_end(v->vm, VM_END_REBOOT, 0); /* shutdown: the board pulls reset */
+}
+
+static void exit_task_switch(struct vcpu *v, const struct vm_exit *e)
+{
+	vm_kill(v->vm, "hardware task switch to selector %#x, which is not emulated yet",
+		e->task.selector);
+}
+
+static void exit_entry_failed(struct vcpu *v, const struct vm_exit *e)
+{
+	vm_kill(v->vm, "the CPU refused to enter the guest (reason %#x, %#lx)", e->hw_reason,
+		(unsigned long)e->hw_info1);
+}
+
+static void exit_unknown(struct vcpu *v, const struct vm_exit *e)
+{
+	vm_kill(v->vm, "exit %s, hardware reason %#x, that nobody asked for", hv_exit_name(e->code),
+		e->hw_reason);
+}
+
+const exit_fn exit_table[HV_NR_EXITS] = {
+	[HV_EXIT_NONE] = exit_nothing,
+	[HV_EXIT_INTR] = exit_intr,
+	[HV_EXIT_NMI] = exit_nothing,
+	[HV_EXIT_IRQ_WINDOW] = exit_window,
+	[HV_EXIT_NMI_WINDOW] = exit_window,
+	[HV_EXIT_TPR] = exit_nothing,
+	[HV_EXIT_CPUID] = exit_cpuid,
+	[HV_EXIT_HLT] = exit_hlt,
+	[HV_EXIT_PAUSE] = exit_pause,
+	[HV_EXIT_PIO] = exit_pio,
+	[HV_EXIT_RDMSR] = exit_rdmsr,
+	[HV_EXIT_WRMSR] = exit_wrmsr,
+	[HV_EXIT_CR] = exit_cr,
+	[HV_EXIT_DR] = exit_unknown,
+	[HV_EXIT_NPF] = exit_npf,
+	[HV_EXIT_EXCEPTION] = exit_exception,
+	[HV_EXIT_HYPERCALL] = exit_hypercall,
+	[HV_EXIT_WBINVD] = exit_wbinvd,
+	[HV_EXIT_XSETBV] = exit_xsetbv,
+	[HV_EXIT_MONITOR] = exit_ud,
+	[HV_EXIT_RDPMC] = exit_gp,
+	[HV_EXIT_RDTSC] = exit_unknown,
+	[HV_EXIT_INVLPG] = exit_unknown,
+	[HV_EXIT_TASK_SWITCH] = exit_task_switch,
+	[HV_EXIT_DESC] = exit_unknown,
+	[HV_EXIT_UD_INSN] = exit_ud,
+	[HV_EXIT_TRIPLE_FAULT] = exit_triple_fault,
+	[HV_EXIT_INIT] = exit_nothing, /* INIT is blocked in root mode; ours to ignore */
+	[HV_EXIT_SIPI] = exit_nothing,
+	[HV_EXIT_ENTRY_FAILED] = exit_entry_failed,
+	[HV_EXIT_UNKNOWN] = exit_unknown,
+};

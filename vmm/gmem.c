@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The one accessor to guest memory: range check first, then windows, page by page. */
+#include "vmm/gmem.h"
+#include "arch/x86_64/frame.h"
+#include "arch/x86_64/window.h"
+#include "lib/errno.h"
+#include "lib/string.h"
+#include "vmm/vm.h"
+
+/* The slot that holds gpa; the low RAM slot above 1 MiB, by far the usual one, is slot 1. */
+static const struct slot *find_slot(const struct vm *vm, gpa_t gpa)
+{
+	if (likely(gpa - vm->slots[1].gpa < vm->slots[1].size))
+		return &vm->slots[1];
+	for (u32 i = 0; i < vm->nr_slots; i++)
+		if (gpa - vm->slots[i].gpa < vm->slots[i].size)
+			return &vm->slots[i];
+	return NULL;
+}
+
+static hpa_t slot_hpa(const struct slot *s, gpa_t gpa)
+{
+	u64 at = gpa - s->gpa + s->off;
+
+	return s->obj->blocks[at / PAGE_2M] + (at & (PAGE_2M - 1));
+}
+
+bool gmem_is_ram(struct vm *vm, gpa_t gpa, u64 n)
+{
+	while (n) {
+		const struct slot *s = find_slot(vm, gpa);
+		u64 part;
+
+		if (!s)
+			return false;
+		part = s->size - (gpa - s->gpa);
+		if (part >= n)
+			return true;
+		gpa += part;
+		n -= part;
+	}
+	return true;
+}
+
+enum op { OP_READ, OP_WRITE, OP_ZERO };
+
+static int transfer(struct vm *vm, gpa_t gpa, void *buf, u64 n, enum op op)
+{
+	if (!gmem_is_ram(vm, gpa, n))
+		return -EFAULT;
+	while (n) {
+		u64 part = MIN(n, PAGE_SIZE - (gpa & (PAGE_SIZE - 1)));
+		void *w = window_open(slot_hpa(find_slot(vm, gpa), gpa));
+
+		if (op == OP_READ)
+			memcpy(buf, w, part);
+		else if (op == OP_WRITE)
+			memcpy(w, buf, part);
+		else
+			memset(w, 0, part);
+		window_close(w);
+		gpa += part;
+		n -= part;
+		if (buf)
+			buf = (u8 *)buf + part;
+	}
+	return 0;
+}
+
+int gmem_read(struct vm *vm, gpa_t gpa, void *buf, size_t n)
+{
+	return transfer(vm, gpa, buf, n, OP_READ);
+}
+
+int gmem_write(struct vm *vm, gpa_t gpa, const void *buf, size_t n)
+{
+	return transfer(vm, gpa, (void *)buf, n, OP_WRITE);
+}
+
+int gmem_zero(struct vm *vm, gpa_t gpa, u64 n)
+{
+	return transfer(vm, gpa, NULL, n, OP_ZERO);
+}
+
+int gmem_copy_from_phys(struct vm *vm, gpa_t gpa, hpa_t src, u64 n)
+{
+	if (!gmem_is_ram(vm, gpa, n))
+		return -EFAULT;
+	while (n) {
+		u64 part = MIN(n, PAGE_SIZE - (gpa & (PAGE_SIZE - 1)));
+
+		phys_copy(slot_hpa(find_slot(vm, gpa), gpa), src, part);
+		gpa += part;
+		src += part;
+		n -= part;
+	}
+	return 0;
+}
+
+void *gmem_map(struct vm *vm, gpa_t gpa, size_t n, bool write)
+{
+	const struct slot *s = find_slot(vm, gpa);
+
+	(void)write; /* copy-on-write and dirty logging will ask */
+	if (!s || n > PAGE_SIZE - (gpa & (PAGE_SIZE - 1)) || gpa - s->gpa + n > s->size)
+		return NULL;
+	return window_open(slot_hpa(s, gpa));
+}
+
+void gmem_unmap(struct vm *vm, void *p)
+{
+	(void)vm;
+	window_close(p);
+}

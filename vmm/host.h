@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The host as a whole: what it was started with and when it ends. main.c */
+#pragma once
+#include "boot/boot_info.h"
+#include "vmm/config.h"
+
+struct vm;
+
+const struct boot_info *host_boot_info(void);
+const struct host_config *host_config(void);
+/* A guest is about to run its first instruction: logs how long that took, once. */
+void host_note_first_entry(void);
+/* A VM or the host cannot start: one line to the log and one event. */
+void host_refuse(const char *line);
+/* The last VM has ended: do what dalang.cfg says. */
+void host_vm_ended(void);
+/* TSC at which vmm_start() ran: the base of host times. */
+u64 host_start_tsc(void);

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The only place that puts events into a guest. Order (SDM vol. 3, 6.9 and 28.2.4; APM vol.
+ * 2, 8.5): what an exit cut short, exceptions of the instruction at RIP, NMI, external interrupts.
+ */
+#include "arch/x86_64/x86.h"
+#include "vmm/vm.h"
+
+static bool extint_waits(struct vcpu *v)
+{
+	return v->vm->pic_intr && v->id == 0 && lapic_accepts_extint(&v->lapic);
+}
+
+bool vcpu_has_event(struct vcpu *v)
+{
+	if (v->nmi_pending || v->exception.valid || v->reinject.valid)
+		return true;
+	if (!(v->hv.rflags & RFLAGS_IF))
+		return false;
+	return (v->lapic.irr_any && lapic_pending(&v->lapic) >= 0) || extint_waits(v);
+}
+
+/* Exceptions that combine into #DF (SDM vol. 3, table 6-5; APM vol. 2, table 8-3). */
+static bool contributory(u8 vector)
+{
+	return vector == EXC_DE || (vector >= EXC_TS && vector <= EXC_GP) || vector == EXC_CP;
+}
+
+void vcpu_raise(struct vcpu *v, u8 vector, bool has_error, u32 error, u64 payload)
+{
+	struct hv_event *prev = NULL;
+
+	if (v->exception.valid)
+		prev = &v->exception;
+	else if (v->reinject.valid && v->reinject.type == HV_EV_EXC)
+		prev = &v->reinject;
+	if (prev && prev->vector == EXC_DF) {
+		vm_request_end(v->vm, VM_END_REBOOT, 0); /* triple fault: shutdown, then reset */
+		return;
+	}
+	if (prev && ((contributory(prev->vector) && contributory(vector)) ||
+		     (prev->vector == EXC_PF && (vector == EXC_PF || contributory(vector))))) {
+		vector = EXC_DF;
+		has_error = true;
+		error = 0;
+	}
+	v->reinject.valid = prev == &v->reinject ? 0 : v->reinject.valid;
+	v->exception = (struct hv_event){
+		.valid = 1,
+		.type = HV_EV_EXC,
+		.vector = vector,
+		.has_error = has_error,
+		.error = error,
+	};
+	v->exception_payload = payload;
+}
+
+/* One of the rare kinds, or nothing; true: the entry's one place is taken. */
+static bool inject_special(struct vcpu *v, u32 *want)
+{
+	if (v->reinject.valid) {
+		hv->inject(&v->hv, &v->reinject);
+		v->reinject.valid = 0;
+		return true;
+	}
+	if (v->exception.valid) {
+		if (v->exception.vector == EXC_PF)
+			v->hv.cr2 = v->exception_payload;
+		if (v->exception.vector == EXC_DB)
+			v->hv.dr6 |= v->exception_payload;
+		hv->inject(&v->hv, &v->exception);
+		v->exception.valid = 0;
+		return true;
+	}
+	if (!(hv->windows(&v->hv) & HV_WIN_NMI)) {
+		*want |= HV_WIN_NMI;
+		return false;
+	}
+	hv->inject(&v->hv, &(struct hv_event){.valid = 1, .type = HV_EV_NMI, .vector = EXC_NMI});
+	v->nmi_pending = false;
+	return true;
+}
+
+static void inject_irq(struct vcpu *v, bool taken, u32 *want)
+{
+	bool ext = extint_waits(v);
+	int vec = v->lapic.irr_any ? lapic_pending(&v->lapic) : -1;
+	struct hv_event ev = {.valid = 1, .type = HV_EV_EXTINT};
+
+	if (!ext && vec < 0)
+		return;
+	if (taken || !(hv->windows(&v->hv) & HV_WIN_IRQ)) {
+		*want |= HV_WIN_IRQ;
+		return;
+	}
+	if (ext) { /* ExtINT bypasses the APIC's priorities (SDM vol. 3, 11.8.1) */
+		vec = pic_ack(v->vm);
+		v->vm->pic_intr = pic_pending(v->vm);
+	} else {
+		lapic_ack(&v->lapic, vec);
+	}
+	ev.vector = vec;
+	hv->inject(&v->hv, &ev);
+}
+
+/* A vector that only CR8 holds back: leave the guest when CR8 falls below its class. */
+static u8 tpr_threshold(const struct lapic *l)
+{
+	int vec = l->irr_any ? lapic_highest_irr(l) : -1;
+
+	if (vec < 0 || (vec & 0xf0) > (int)(l->tpr & 0xf0))
+		return 0;
+	if (l->highest_isr >= 0 && (vec & 0xf0) <= (l->highest_isr & 0xf0))
+		return 0;
+	return vec >> 4;
+}
+
+void vcpu_inject(struct vcpu *v)
+{
+	u32 want = 0;
+	bool taken = false;
+
+	if (unlikely(v->reinject.valid | v->exception.valid | v->nmi_pending))
+		taken = inject_special(v, &want);
+	if (v->lapic.irr_any | v->vm->pic_intr) {
+		inject_irq(v, taken, &want);
+		v->hv.tpr_threshold = tpr_threshold(&v->lapic);
+	} else {
+		v->hv.tpr_threshold = 0;
+	}
+	v->hv.tpr = v->lapic.tpr >> 4;
+	if (unlikely(want != v->windows)) {
+		v->windows = want;
+		hv->request_windows(&v->hv, want);
+	}
+}

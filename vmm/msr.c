@@ -1,0 +1,385 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The MSRs a guest can reach with an exit: one sorted table. Everything that is not in it raises
+ * #GP, reads and writes alike. (FS/GS bases, the SYSCALL and the SYSENTER MSRs never exit: vcpu.c.)
+ */
+#include "arch/x86_64/asm.h"
+#include "arch/x86_64/x86.h"
+#include "lib/log.h"
+#include "lib/string.h"
+#include "vmm/gwalk.h"
+#include "vmm/vm.h"
+
+struct msr_desc {
+	u32 first, last;
+	bool (*read)(struct vcpu *v, u32 msr, u64 *val);
+	bool (*write)(struct vcpu *v, u32 msr, u64 val);
+};
+
+#define PAT_TYPES 0xf3 /* UC WC WT WP WB UC-: values 0, 1, 4, 5, 6, 7 (SDM vol. 3, 12.12.2) */
+
+static bool valid_types(u64 val, u32 types)
+{
+	for (int i = 0; i < 64; i += 8)
+		if ((val >> i & 0xff) > 7 || !(types >> (val >> i & 7) & 1))
+			return false;
+	return true;
+}
+
+static bool read_zero(struct vcpu *v, u32 msr, u64 *val)
+{
+	(void)v;
+	(void)msr;
+	*val = 0;
+	return true;
+}
+
+static bool write_ignore(struct vcpu *v, u32 msr, u64 val)
+{
+	(void)v;
+	(void)msr;
+	(void)val;
+	return true;
+}
+
+static bool read_tsc(struct vcpu *v, u32 msr, u64 *val)
+{
+	(void)msr;
+	*val = vcpu_tsc(v);
+	return true;
+}
+
+static bool write_tsc(struct vcpu *v, u32 msr, u64 val)
+{
+	(void)msr;
+	v->tsc_offset = val - rdtsc();
+	hv->set_tsc_offset(&v->hv, v->tsc_offset);
+	lapic_timer_rearm(v); /* a TSC deadline lies elsewhere in time now */
+	return true;
+}
+
+static bool read_lapic(struct vcpu *v, u32 msr, u64 *val)
+{
+	return lapic_msr_read(v, msr, val);
+}
+
+static bool write_lapic(struct vcpu *v, u32 msr, u64 val)
+{
+	return lapic_msr_write(v, msr, val);
+}
+
+static bool read_efer(struct vcpu *v, u32 msr, u64 *val)
+{
+	(void)msr;
+	*val = hv->get_reg(&v->hv, REG_EFER);
+	return true;
+}
+
+static bool write_efer(struct vcpu *v, u32 msr, u64 val)
+{
+	(void)msr;
+	return efer_write(v, val);
+}
+
+static bool read_pat(struct vcpu *v, u32 msr, u64 *val)
+{
+	(void)msr;
+	*val = hv->get_reg(&v->hv, REG_PAT);
+	return true;
+}
+
+static bool write_pat(struct vcpu *v, u32 msr, u64 val)
+{
+	(void)msr;
+	if (!valid_types(val, PAT_TYPES))
+		return false;
+	hv->set_reg(&v->hv, REG_PAT, val);
+	return true;
+}
+
+static bool read_tsc_aux(struct vcpu *v, u32 msr, u64 *val)
+{
+	(void)msr;
+	if (!cpuid_guest_has(v->vm->cpuid, 0x80000001, 'd', 27))
+		return false;
+	*val = hv->get_reg(&v->hv, REG_TSC_AUX);
+	return true;
+}
+
+static bool write_tsc_aux(struct vcpu *v, u32 msr, u64 val)
+{
+	(void)msr;
+	if (val >> 32 || !cpuid_guest_has(v->vm->cpuid, 0x80000001, 'd', 27))
+		return false;
+	hv->set_reg(&v->hv, REG_TSC_AUX, val);
+	return true;
+}
+
+/* --- MTRRs: eight variable pairs, the fixed ones, WC; they read back (SDM vol. 3, 12.11) --- */
+
+static bool read_mtrrcap(struct vcpu *v, u32 msr, u64 *val)
+{
+	(void)v;
+	(void)msr;
+	*val = 8 | BIT(8) | BIT(10);
+	return true;
+}
+
+static bool write_mtrr_var(struct vcpu *v, u32 msr, u64 val)
+{
+	u64 phys = BIT(v->vm->cpuid->ext[8].eax & 0xff) - 1, ok = phys & ~0xfffull;
+
+	if (msr & 1)
+		ok |= BIT(11);
+	else if (!(0x73 >> (val & 7) & 1))
+		return false;
+	else
+		ok |= 7;
+	if (val & ~ok)
+		return false;
+	v->msrs.mtrr_var[msr - MSR_MTRR_PHYSBASE(0)] = val;
+	return true;
+}
+
+static bool read_mtrr_var(struct vcpu *v, u32 msr, u64 *val)
+{
+	*val = v->msrs.mtrr_var[msr - MSR_MTRR_PHYSBASE(0)];
+	return true;
+}
+
+static unsigned fixed_index(u32 msr)
+{
+	if (msr == MSR_MTRR_FIX64K_00000)
+		return 0;
+	return msr <= MSR_MTRR_FIX16K_A0000 ? msr - MSR_MTRR_FIX16K_80000 + 1
+					    : msr - MSR_MTRR_FIX4K_C0000 + 3;
+}
+
+static bool write_mtrr_fixed(struct vcpu *v, u32 msr, u64 val)
+{
+	if (!valid_types(val, 0x73))
+		return false;
+	v->msrs.mtrr_fixed[fixed_index(msr)] = val;
+	return true;
+}
+
+static bool read_mtrr_fixed(struct vcpu *v, u32 msr, u64 *val)
+{
+	*val = v->msrs.mtrr_fixed[fixed_index(msr)];
+	return true;
+}
+
+static bool write_mtrr_def(struct vcpu *v, u32 msr, u64 val)
+{
+	(void)msr;
+	if (val & ~(MTRR_DEF_E | MTRR_DEF_FE | 7ull) || !(0x73 >> (val & 7) & 1))
+		return false;
+	v->msrs.mtrr_def = val;
+	return true;
+}
+
+static bool read_mtrr_def(struct vcpu *v, u32 msr, u64 *val)
+{
+	(void)msr;
+	*val = v->msrs.mtrr_def;
+	return true;
+}
+
+static bool read_misc_enable(struct vcpu *v, u32 msr, u64 *val)
+{
+	(void)msr;
+	*val = v->msrs.misc_enable;
+	return v->vm->cpuid->basic[0].ebx == 0x756e6547; /* "Genu" */
+}
+
+static bool write_misc_enable(struct vcpu *v, u32 msr, u64 val)
+{
+	(void)msr;
+	v->msrs.misc_enable = val;
+	return v->vm->cpuid->basic[0].ebx == 0x756e6547;
+}
+
+/* The microcode revision: 0 is written before CPUID 1 is run to read it (SDM vol. 3, 10.11.7.1). */
+static bool write_bios_sign(struct vcpu *v, u32 msr, u64 val)
+{
+	(void)v;
+	(void)msr;
+	return val == 0;
+}
+
+static bool read_bios_sign(struct vcpu *v, u32 msr, u64 *val)
+{
+	(void)msr;
+	*val = v->msrs.bios_sign;
+	return true;
+}
+
+/* No machine-check banks are offered; status reads back. */
+static bool read_mcg_status(struct vcpu *v, u32 msr, u64 *val)
+{
+	(void)msr;
+	*val = v->msrs.mcg_status;
+	return true;
+}
+
+static bool write_mcg_status(struct vcpu *v, u32 msr, u64 val)
+{
+	(void)msr;
+	v->msrs.mcg_status = val;
+	return val == 0;
+}
+
+/* Last-branch and single-step-on-branch tracing are not virtualised: only 0 may be written. */
+static bool write_debugctl(struct vcpu *v, u32 msr, u64 val)
+{
+	(void)v;
+	(void)msr;
+	return val == 0;
+}
+
+static bool is_amd(const struct vcpu *v)
+{
+	u32 b = v->vm->cpuid->basic[0].ebx;
+
+	return b == 0x68747541 || b == 0x6f677948; /* "Auth", "Hygo" */
+}
+
+/* SYSCFG, TOP_MEM, DE_CFG and others that kernels for AMD read without asking CPUID. */
+static bool read_amd(struct vcpu *v, u32 msr, u64 *val)
+{
+	*val = msr == MSR_HWCR ? v->msrs.hwcr : 0;
+	return is_amd(v);
+}
+
+static bool write_amd(struct vcpu *v, u32 msr, u64 val)
+{
+	if (msr == MSR_HWCR)
+		v->msrs.hwcr = val;
+	return is_amd(v);
+}
+
+static bool read_intel_zero(struct vcpu *v, u32 msr, u64 *val)
+{
+	(void)msr;
+	*val = 0;
+	return !is_amd(v);
+}
+
+/* VM_CR: SVM is disabled and locked, which is what hiding it means (APM vol. 2, 15.30.1). */
+static bool read_vm_cr(struct vcpu *v, u32 msr, u64 *val)
+{
+	(void)msr;
+	*val = VM_CR_LOCK | VM_CR_SVMDIS;
+	return is_amd(v);
+}
+
+static const struct msr_desc msrs[] = {
+	{MSR_TSC, MSR_TSC, read_tsc, write_tsc},
+	{MSR_PLATFORM_ID, MSR_PLATFORM_ID, read_intel_zero, NULL},
+	{MSR_APIC_BASE, MSR_APIC_BASE, read_lapic, write_lapic},
+	{MSR_FEATURE_CONTROL, MSR_FEATURE_CONTROL, read_intel_zero, NULL},
+	{MSR_BIOS_SIGN_ID, MSR_BIOS_SIGN_ID, read_bios_sign, write_bios_sign},
+	{MSR_PLATFORM_INFO, MSR_PLATFORM_INFO, read_intel_zero, NULL},
+	{MSR_MTRRCAP, MSR_MTRRCAP, read_mtrrcap, NULL},
+	{MSR_MCG_CAP, MSR_MCG_CAP, read_zero, NULL},
+	{MSR_MCG_STATUS, MSR_MCG_STATUS, read_mcg_status, write_mcg_status},
+	{MSR_PERF_STATUS, MSR_PERF_STATUS, read_intel_zero, NULL},
+	{MSR_MISC_ENABLE, MSR_MISC_ENABLE, read_misc_enable, write_misc_enable},
+	{MSR_DEBUGCTL, MSR_DEBUGCTL, read_zero, write_debugctl},
+	{MSR_LASTBRANCHFROMIP, MSR_LASTINTTOIP, read_zero, NULL},
+	{MSR_MTRR_PHYSBASE(0), MSR_MTRR_PHYSMASK(7), read_mtrr_var, write_mtrr_var},
+	{MSR_MTRR_FIX64K_00000, MSR_MTRR_FIX64K_00000, read_mtrr_fixed, write_mtrr_fixed},
+	{MSR_MTRR_FIX16K_80000, MSR_MTRR_FIX16K_A0000, read_mtrr_fixed, write_mtrr_fixed},
+	{MSR_MTRR_FIX4K_C0000, MSR_MTRR_FIX4K_C0000 + 7, read_mtrr_fixed, write_mtrr_fixed},
+	{MSR_PAT, MSR_PAT, read_pat, write_pat},
+	{MSR_MTRR_DEF_TYPE, MSR_MTRR_DEF_TYPE, read_mtrr_def, write_mtrr_def},
+	{MSR_TSC_DEADLINE, MSR_TSC_DEADLINE, read_lapic, write_lapic},
+	{MSR_X2APIC_BASE, MSR_X2APIC_BASE + 0xff, read_lapic, write_lapic},
+	{MSR_EFER, MSR_EFER, read_efer, write_efer},
+	{MSR_TSC_AUX, MSR_TSC_AUX, read_tsc_aux, write_tsc_aux},
+	{MSR_SYSCFG, MSR_SYSCFG, read_amd, write_ignore},
+	{MSR_HWCR, MSR_HWCR, read_amd, write_amd},
+	{0xc001001a, 0xc001001a, read_amd, NULL},      /* TOP_MEM */
+	{0xc001001d, 0xc001001d, read_amd, NULL},      /* TOP_MEM2 */
+	{0xc001001f, 0xc001001f, read_amd, write_amd}, /* NB_CFG */
+	{0xc0010055, 0xc0010055, read_amd, NULL},      /* interrupt pending message */
+	{0xc0010112, 0xc0010113, read_amd, NULL},      /* SMM TSEG */
+	{MSR_VM_CR, MSR_VM_CR, read_vm_cr, NULL},
+	{0xc0010140, 0xc0010141, read_amd, NULL},      /* OSVW */
+	{0xc0011020, 0xc0011020, read_amd, write_amd}, /* LS_CFG */
+	{0xc0011022, 0xc0011022, read_amd, write_amd}, /* DC_CFG */
+	{0xc0011029, 0xc0011029, read_amd, write_amd}, /* DE_CFG */
+};
+
+static const struct msr_desc *find(u32 msr)
+{
+	u32 lo = 0, hi = ARRAY_SIZE(msrs);
+
+	while (lo < hi) {
+		u32 mid = (lo + hi) / 2;
+
+		if (msr > msrs[mid].last)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo < ARRAY_SIZE(msrs) && msr >= msrs[lo].first ? &msrs[lo] : NULL;
+}
+
+void exit_rdmsr(struct vcpu *v, const struct vm_exit *e)
+{
+	static const struct insn_id id = {2, {0x0f, 0x32}};
+	const struct msr_desc *d = find(v->hv.gpr[REG_RCX]);
+	unsigned len;
+	u64 val;
+
+	if (!d || !d->read) {
+		vcpu_raise_gp(v);
+		return;
+	}
+	len = guest_insn_len(v, e, &id);
+	if (!len)
+		return;
+	if (!d->read(v, v->hv.gpr[REG_RCX], &val)) {
+		vcpu_raise_gp(v);
+		return;
+	}
+	v->hv.gpr[REG_RAX] = (u32)val;
+	v->hv.gpr[REG_RDX] = val >> 32;
+	hv->advance(&v->hv, len);
+}
+
+void exit_wrmsr(struct vcpu *v, const struct vm_exit *e)
+{
+	static const struct insn_id id = {2, {0x0f, 0x30}};
+	const struct msr_desc *d = find(v->hv.gpr[REG_RCX]);
+	u64 val = (u32)v->hv.gpr[REG_RAX] | v->hv.gpr[REG_RDX] << 32;
+	unsigned len;
+
+	if (!d || !d->write) {
+		vcpu_raise_gp(v);
+		return;
+	}
+	len = guest_insn_len(v, e, &id);
+	if (!len)
+		return;
+	if (d->write(v, v->hv.gpr[REG_RCX], val))
+		hv->advance(&v->hv, len);
+	else
+		vcpu_raise_gp(v);
+}
+
+/* Write-back by default, the PCI hole uncached, VGA uncached: what a PC's firmware sets up. */
+void msrs_reset(struct vcpu *v)
+{
+	struct vcpu_msrs *m = &v->msrs;
+	u64 phys = BIT(v->vm->cpuid->ext[8].eax & 0xff) - 1;
+
+	memset(m, 0, sizeof(*m));
+	m->mtrr_def = MTRR_DEF_E | MTRR_DEF_FE | PT_WB;
+	for (int i = 0; i < 11; i++)
+		m->mtrr_fixed[i] = i == 2 ? 0 : 0x0606060606060606ull;
+	m->mtrr_var[0] = GUEST_LOW_RAM_MAX | PT_UC;
+	m->mtrr_var[1] = (phys & ~(GIB(1) - 1)) | BIT(11);
+	m->misc_enable = BIT(0); /* fast strings */
+}

@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The guest's ACPI tables (ACPI 5.0, chapter 5), written into the ROM area where a guest that was
+ * given no pointer finds the RSDP by itself (5.2.5.1). The board is vmm/platform_map.h.
+ */
+#include "vmm/loader.h"
+#include "vmm/platform_map.h"
+#include "vmm/platform/dsdt_aml.h"
+#include "lib/errno.h"
+#include "lib/string.h"
+
+#define AREA_START 0xe0000u
+#define AREA_END   0x100000u
+#define MAX_VCPUS  255 /* xAPIC ids; 255 is broadcast */
+
+struct acpi_header {
+	char signature[4];
+	u32 length;
+	u8 revision, checksum;
+	char oem_id[6], oem_table_id[8];
+	u32 oem_revision;
+	char creator_id[4];
+	u32 creator_revision;
+} __packed;
+static_assert(sizeof(struct acpi_header) == 36, "ACPI 5.2.6");
+
+struct acpi_rsdp {
+	char signature[8];
+	u8 checksum;
+	char oem_id[6];
+	u8 revision;
+	u32 rsdt, length;
+	u64 xsdt;
+	u8 extended_checksum, reserved[3];
+} __packed;
+static_assert(sizeof(struct acpi_rsdp) == 36, "ACPI 5.2.5.3");
+
+struct acpi_gas {
+	u8 space, bit_width, bit_offset, access_size;
+	u64 address;
+} __packed;
+
+struct acpi_fadt {
+	struct acpi_header h;
+	u32 facs, dsdt;
+	u8 reserved0, profile;
+	u16 sci_int;
+	u32 smi_cmd;
+	u8 acpi_enable, acpi_disable, s4bios_req, pstate_cnt;
+	u32 pm1a_evt, pm1b_evt, pm1a_cnt, pm1b_cnt, pm2_cnt, pm_tmr, gpe0, gpe1;
+	u8 pm1_evt_len, pm1_cnt_len, pm2_cnt_len, pm_tmr_len, gpe0_len, gpe1_len, gpe1_base,
+		cst_cnt;
+	u16 p_lvl2_lat, p_lvl3_lat, flush_size, flush_stride;
+	u8 duty_offset, duty_width, day_alarm, month_alarm, century;
+	u16 iapc_boot_arch;
+	u8 reserved1;
+	u32 flags;
+	struct acpi_gas reset_reg;
+	u8 reset_value, reserved2[3];
+	u64 x_facs, x_dsdt;
+	struct acpi_gas x_pm1a_evt, x_pm1b_evt, x_pm1a_cnt, x_pm1b_cnt, x_pm2_cnt, x_pm_tmr, x_gpe0,
+		x_gpe1, sleep_control, sleep_status;
+} __packed;
+static_assert(offsetof(struct acpi_fadt, flags) == 112, "ACPI 5.2.9");
+static_assert(offsetof(struct acpi_fadt, x_dsdt) == 140, "ACPI 5.2.9");
+static_assert(sizeof(struct acpi_fadt) == 268, "ACPI 5.0, 5.2.9, revision 5");
+
+struct acpi_facs {
+	char signature[4];
+	u32 length, hardware_signature, waking_vector, global_lock, flags;
+	u64 x_waking_vector;
+	u8 version, reserved[31];
+} __packed;
+static_assert(sizeof(struct acpi_facs) == 64, "ACPI 5.2.10");
+
+struct acpi_madt {
+	struct acpi_header h;
+	u32 lapic_address, flags;
+} __packed;
+
+struct madt_lapic {
+	u8 type, length, processor, id;
+	u32 flags;
+} __packed;
+
+struct madt_tail {
+	struct {
+		u8 type, length, id, reserved;
+		u32 address, gsi_base;
+	} __packed ioapic;
+	struct {
+		u8 type, length, bus, source;
+		u32 gsi;
+		u16 flags;
+	} __packed override[2];
+	struct {
+		u8 type, length, processor;
+		u16 flags;
+		u8 lint;
+	} __packed nmi;
+} __packed;
+static_assert(sizeof(struct madt_tail) == 12 + 2 * 10 + 6, "ACPI 5.2.12");
+
+enum { GAS_IO = 1, GAS_BYTE = 1, GAS_WORD = 2, GAS_DWORD = 3 };
+enum { /* FADT flags, ACPI table 5-35 */
+       FADT_WBINVD = 1 << 0,
+       FADT_PROC_C1 = 1 << 2,
+       FADT_SLP_BUTTON = 1 << 5, /* none as fixed hardware */
+       FADT_FIX_RTC = 1 << 6,    /* no wake status as fixed hardware */
+       FADT_RESET_REG_SUP = 1 << 10,
+};
+enum { BOOT_LEGACY_DEVICES = 1 << 0, BOOT_NO_VGA = 1 << 2 }; /* 8042: bit 1, not set */
+enum { MADT_LAPIC, MADT_IOAPIC, MADT_OVERRIDE, MADT_NMI = 4 };
+enum { MADT_PCAT_COMPAT = 1, LAPIC_ENABLED = 1 };
+#define MPS_HIGH_LEVEL 0x000d /* ACPI table 5-50: polarity 1, trigger 3 */
+
+/* Tables are laid down one after another; each is streamed, and its checksum set at its end. */
+struct writer {
+	struct load_target *t;
+	gpa_t table, at;
+	u8 sum;
+	int err;
+};
+
+static void put(struct writer *w, const void *data, size_t n)
+{
+	const u8 *p = data;
+
+	if (!w->err && n > AREA_END - w->at)
+		w->err = -ENOSPC;
+	if (!w->err)
+		w->err = w->t->write(w->t, w->at, data, n);
+	if (w->err)
+		return;
+	for (size_t i = 0; i < n; i++)
+		w->sum += p[i];
+	w->at += n;
+}
+
+static void begin(struct writer *w, u32 align)
+{
+	w->at = w->table = ALIGN_UP(w->at, (gpa_t)align);
+	w->sum = 0;
+}
+
+static void end(struct writer *w, size_t checksum_at)
+{
+	u8 sum = (u8)-w->sum;
+
+	if (!w->err)
+		w->err = w->t->write(w->t, w->table + checksum_at, &sum, 1);
+}
+
+static struct acpi_header header(const char *signature, u8 revision, size_t length)
+{
+	struct acpi_header h = {
+		.length = (u32)length,
+		.revision = revision,
+		.oem_id = {'D', 'A', 'L', 'A', 'N', 'G'},
+		.oem_table_id = {'D', 'A', 'L', 'A', 'N', 'G', 'V', 'M'},
+		.oem_revision = 1,
+		.creator_id = {'D', 'L', 'N', 'G'},
+		.creator_revision = 1,
+	};
+
+	memcpy(h.signature, signature, 4);
+	return h;
+}
+
+static u32 put_facs(struct writer *w)
+{
+	const struct acpi_facs f = {
+		.signature = {'F', 'A', 'C', 'S'}, .length = sizeof(f), .version = 2};
+
+	begin(w, 64);
+	put(w, &f, sizeof(f));
+	return (u32)w->table;
+}
+
+static u32 put_dsdt(struct writer *w)
+{
+	const struct acpi_header h = header("DSDT", 2, sizeof(h) + sizeof(dsdt_aml));
+
+	begin(w, 16);
+	put(w, &h, sizeof(h));
+	put(w, dsdt_aml, sizeof(dsdt_aml));
+	end(w, offsetof(struct acpi_header, checksum));
+	return (u32)w->table;
+}
+
+static struct acpi_gas port(u32 address, u32 bytes, u8 access)
+{
+	return (struct acpi_gas){GAS_IO, (u8)(bytes * 8), 0, access, address};
+}
+
+/* SMI_CMD is 0: there is no legacy mode to leave, ACPI mode is on from reset (5.2.9). */
+static u32 put_fadt(struct writer *w, u32 facs, u32 dsdt)
+{
+	const struct acpi_fadt f = {
+		.h = header("FACP", 5, sizeof(f)),
+		.facs = facs,
+		.dsdt = dsdt,
+		.sci_int = PLAT_GSI_SCI,
+		.pm1a_evt = PLAT_PM1_EVT,
+		.pm1a_cnt = PLAT_PM1_CNT,
+		.pm_tmr = PLAT_PM_TMR,
+		.gpe0 = PLAT_GPE0,
+		.pm1_evt_len = PLAT_PM1_EVT_LEN,
+		.pm1_cnt_len = PLAT_PM1_CNT_LEN,
+		.pm_tmr_len = PLAT_PM_TMR_LEN,
+		.gpe0_len = PLAT_GPE0_LEN,
+		.p_lvl2_lat = 101,  /* more than 100: no C2 */
+		.p_lvl3_lat = 1001, /* more than 1000: no C3 */
+		.iapc_boot_arch = BOOT_LEGACY_DEVICES | BOOT_NO_VGA,
+		.flags = FADT_WBINVD | FADT_PROC_C1 | FADT_SLP_BUTTON | FADT_FIX_RTC |
+			 FADT_RESET_REG_SUP,
+		.reset_reg = port(PLAT_RESET_PORT, 1, GAS_BYTE),
+		.reset_value = PLAT_RESET_VALUE,
+		.x_dsdt = dsdt,
+		.x_pm1a_evt = port(PLAT_PM1_EVT, PLAT_PM1_EVT_LEN, GAS_WORD),
+		.x_pm1a_cnt = port(PLAT_PM1_CNT, PLAT_PM1_CNT_LEN, GAS_WORD),
+		.x_pm_tmr = port(PLAT_PM_TMR, PLAT_PM_TMR_LEN, GAS_DWORD),
+		.x_gpe0 = port(PLAT_GPE0, PLAT_GPE0_LEN, GAS_BYTE),
+	};
+
+	begin(w, 16);
+	put(w, &f, sizeof(f));
+	end(w, offsetof(struct acpi_header, checksum));
+	return (u32)w->table;
+}
+
+static u32 put_madt(struct writer *w, u32 vcpus)
+{
+	const struct acpi_madt m = {
+		.h = header("APIC", 3,
+			    sizeof(m) + vcpus * sizeof(struct madt_lapic) +
+				    sizeof(struct madt_tail)),
+		.lapic_address = PLAT_LAPIC_BASE,
+		.flags = MADT_PCAT_COMPAT,
+	};
+	const struct madt_tail tail = {
+		.ioapic = {MADT_IOAPIC, sizeof(tail.ioapic), PLAT_IOAPIC_ID, 0, PLAT_IOAPIC_BASE,
+			   0},
+		.override =
+			{
+				{MADT_OVERRIDE, sizeof(tail.override[0]), 0, 0, PLAT_IOAPIC_PIN_PIT,
+				 0},
+				{MADT_OVERRIDE, sizeof(tail.override[0]), 0, PLAT_GSI_SCI,
+				 PLAT_GSI_SCI, MPS_HIGH_LEVEL},
+			},
+		.nmi = {MADT_NMI, sizeof(tail.nmi), 0xff /* all */, 0, 1},
+	};
+
+	begin(w, 16);
+	put(w, &m, sizeof(m));
+	for (u32 i = 0; i < vcpus; i++) {
+		struct madt_lapic l = {MADT_LAPIC, sizeof(l), (u8)i, (u8)i, LAPIC_ENABLED};
+
+		put(w, &l, sizeof(l));
+	}
+	put(w, &tail, sizeof(tail));
+	end(w, offsetof(struct acpi_header, checksum));
+	return (u32)w->table;
+}
+
+static u32 put_sdt(struct writer *w, const char *signature, size_t width, const u32 *table, u32 n)
+{
+	const struct acpi_header h = header(signature, 1, sizeof(h) + n * width);
+
+	begin(w, 16);
+	put(w, &h, sizeof(h));
+	for (u32 i = 0; i < n; i++) {
+		u64 address = table[i];
+
+		put(w, &address, width);
+	}
+	end(w, offsetof(struct acpi_header, checksum));
+	return (u32)w->table;
+}
+
+/* Two checksums: of the first 20 bytes (ACPI 1.0's structure) and of all. */
+static void put_rsdp(struct writer *w, u32 rsdt, u32 xsdt)
+{
+	const struct acpi_rsdp r = {
+		.signature = {'R', 'S', 'D', ' ', 'P', 'T', 'R', ' '},
+		.oem_id = {'D', 'A', 'L', 'A', 'N', 'G'},
+		.revision = 2,
+		.rsdt = rsdt,
+		.length = sizeof(r),
+		.xsdt = xsdt,
+	};
+
+	begin(w, 16);
+	put(w, &r, 20);
+	end(w, offsetof(struct acpi_rsdp, checksum));
+	w->sum = 0; /* what the first 20 bytes now add up to */
+	put(w, (const u8 *)&r + 20, sizeof(r) - 20);
+	end(w, offsetof(struct acpi_rsdp, extended_checksum));
+}
+
+int guest_acpi_tables(struct load_target *t, gpa_t *rsdp)
+{
+	struct writer w = {.t = t, .at = AREA_START};
+	u32 tables[2], facs, dsdt, rsdt, xsdt;
+
+	if (t->vcpus > MAX_VCPUS)
+		return -ENOSPC;
+	facs = put_facs(&w);
+	dsdt = put_dsdt(&w);
+	tables[0] = put_fadt(&w, facs, dsdt);
+	tables[1] = put_madt(&w, t->vcpus);
+	rsdt = put_sdt(&w, "RSDT", 4, tables, ARRAY_SIZE(tables));
+	xsdt = put_sdt(&w, "XSDT", 8, tables, ARRAY_SIZE(tables));
+	put_rsdp(&w, rsdt, xsdt);
+	*rsdp = w.table;
+	return w.err;
+}

@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "vmm/sched.h"
+#include "arch/x86_64/asm.h"
+#include "arch/x86_64/frame.h"
+#include "arch/x86_64/machine.h"
+#include "lib/log.h"
+#include "vmm/vm.h"
+
+#define SLICE_NS 10000000ull /* 10 ms; felt only when two vCPUs want the same pCPU */
+
+static void slice_due(struct timer *t)
+{
+	container_of(t, struct sched_cpu, slice)->slice_over = true;
+}
+
+/* Another pCPU wants us to look around: out of the run loop, through sched_loop() once. */
+static void kick_interrupt(void)
+{
+	this_sched()->slice_over = true;
+}
+
+void sched_init_cpu(void)
+{
+	struct sched_cpu *sc = kzalloc(sizeof(*sc), FRAME_PCPU, OWNER_HOST);
+
+	if (!sc)
+		panic("no memory for the run queue of CPU %u", this_cpu()->index);
+	sc->lock = (struct spinlock)SPINLOCK(LOCK_SCHED);
+	list_init(&sc->vcpus);
+	list_init(&sc->inbox);
+	timer_init(&sc->slice, slice_due);
+	this_cpu()->sched = sc;
+	irq_set_handler(VEC_KICK, kick_interrupt);
+	timers_init_cpu();
+}
+
+void sched_add(struct vcpu *v)
+{
+	struct sched_cpu *best = NULL;
+
+	for (u32 i = 0; i < nr_pcpus; i++) {
+		struct sched_cpu *sc = pcpus[i]->sched;
+
+		if (pcpus[i]->state != PCPU_ONLINE || !sc)
+			continue;
+		if (!best || sc->nr_vcpus < best->nr_vcpus) {
+			best = sc;
+			v->pcpu = i;
+		}
+	}
+	ASSERT(best);
+	spin_lock(&best->lock);
+	list_insert(&best->inbox, &v->sched_node);
+	best->nr_vcpus++;
+	spin_unlock(&best->lock);
+	if (v->pcpu != this_cpu()->index)
+		ipi_send(v->pcpu, VEC_KICK);
+}
+
+void sched_remove(struct vcpu *v)
+{
+	struct sched_cpu *sc = this_sched();
+
+	ASSERT(v->pcpu == this_cpu()->index);
+	if (this_cpu()->loaded == &v->hv) {
+		hv->put(&v->hv);
+		this_cpu()->loaded = NULL;
+	}
+	spin_lock(&sc->lock);
+	list_del(&v->sched_node);
+	sc->nr_vcpus--;
+	spin_unlock(&sc->lock);
+}
+
+static void drain_inbox(struct sched_cpu *sc)
+{
+	spin_lock(&sc->lock);
+	while (!list_empty(&sc->inbox)) {
+		struct list *n = sc->inbox.next;
+
+		list_del(n);
+		list_insert(&sc->vcpus, n);
+	}
+	spin_unlock(&sc->lock);
+}
+
+/* The first that wants to run goes to the tail: round robin. *more: is there another? */
+static struct vcpu *pick(struct sched_cpu *sc, bool *more)
+{
+	struct vcpu *chosen = NULL;
+
+	*more = false;
+	list_for_each (n, &sc->vcpus) {
+		struct vcpu *v = list_entry(n, struct vcpu, sched_node);
+
+		if (!vcpu_runnable(v))
+			continue;
+		if (chosen) {
+			*more = true;
+			break;
+		}
+		chosen = v;
+	}
+	if (chosen) {
+		list_del(&chosen->sched_node);
+		list_insert(&sc->vcpus, &chosen->sched_node);
+	}
+	return chosen;
+}
+
+void sched_irq_window(void)
+{
+	/* STI's shadow lasts one instruction: the NOP is where waiting interrupts come in. */
+	__asm__ volatile("sti; nop; cli" ::: "memory");
+}
+
+bool sched_check(struct vcpu *v)
+{
+	return unlikely(this_sched()->slice_over) || unlikely(v->state != VCPU_RUNNING);
+}
+
+static void switch_to(struct vcpu *v)
+{
+	struct pcpu *cpu = this_cpu();
+
+	if (cpu->loaded == &v->hv)
+		return;
+	if (cpu->loaded)
+		hv->put(cpu->loaded);
+	hv->load(&v->hv);
+	cpu->loaded = &v->hv;
+}
+
+void sched_loop(void)
+{
+	struct sched_cpu *sc = this_sched();
+
+	for (;;) {
+		struct vcpu *v;
+		bool more;
+
+		drain_inbox(sc);
+		sc->slice_over = false;
+		v = pick(sc, &more);
+		if (!v) {
+			irq_enable_halt();
+			continue;
+		}
+		if (more)
+			timer_set(&sc->slice, rdtsc() + ns_to_tsc(SLICE_NS));
+		else if (timer_armed(&sc->slice))
+			timer_stop(&sc->slice);
+		switch_to(v);
+		vcpu_run(v);
+		if (v->state == VCPU_DEAD)
+			vm_reap(v->vm);
+		sched_irq_window();
+	}
+}

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Slots, the memory objects behind them, and the nested tables that show them to the guest. RAM is
+ * backed with large pages when the VM is created; its content is zeroed by the boot steps (boot.c)
+ * before the guest can see it.
+ */
+#include "arch/x86_64/frame.h"
+#include "lib/errno.h"
+#include "lib/log.h"
+#include "lib/string.h"
+#include "vmm/vm.h"
+
+static hpa_t nested_alloc(void *ctx)
+{
+	struct vm *vm = ctx;
+
+	return frame_alloc(0, FRAME_NESTED_PT, vm->id);
+}
+
+static void nested_free(void *ctx, hpa_t table)
+{
+	(void)ctx;
+	frame_free(table, 0);
+}
+
+static void *nested_access(void *ctx, hpa_t table)
+{
+	(void)ctx;
+	return frame_va(table);
+}
+
+static void memobj_put(struct memobj *o)
+{
+	if (--o->refs)
+		return;
+	for (u32 i = 0; i < o->nr_blocks; i++)
+		gpool_put_block(o->blocks[i]);
+	kfree(o);
+}
+
+static struct memobj *memobj_create(u64 bytes, u16 owner)
+{
+	u32 n = ALIGN_UP(bytes, PAGE_2M) / PAGE_2M;
+	struct memobj *o = kzalloc(sizeof(*o) + n * sizeof(o->blocks[0]), FRAME_VM, owner);
+
+	if (!o)
+		return NULL;
+	o->refs = 1;
+	for (u32 i = 0; i < n; i++) {
+		hpa_t b = gpool_alloc_block(owner);
+
+		if (b == HPA_NONE) {
+			memobj_put(o);
+			return NULL;
+		}
+		o->blocks[o->nr_blocks++] = b;
+	}
+	return o;
+}
+
+static int slot_add(struct vm *vm, gpa_t gpa, u64 size, struct memobj *o, u64 off)
+{
+	struct slot *s = &vm->slots[vm->nr_slots];
+	u64 done = 0;
+	bool flush = false;
+
+	ASSERT(vm->nr_slots < VM_MAX_SLOTS && IS_ALIGNED(gpa - off, PAGE_2M));
+	*s = (struct slot){.gpa = gpa, .size = size, .obj = o, .off = off};
+	o->refs++;
+	vm->nr_slots++;
+	while (done < size) {
+		u64 at = off + done, in = at & (PAGE_2M - 1), n = MIN(PAGE_2M - in, size - done);
+		int r = pt_map(&vm->nested, gpa + done, o->blocks[at / PAGE_2M] + in, n,
+			       PT_RWX | PT_U, PT_WB, &flush);
+
+		if (r)
+			return r;
+		done += n;
+	}
+	return 0;
+}
+
+/*
+ * RAM as on a PC: from 0 with the VGA hole left out, up to GUEST_LOW_RAM_MAX, the rest from 4 GiB.
+ * One object; the hole's frames stay unused so that everything else maps with large leaves.
+ */
+static int map_ram(struct vm *vm, struct memobj *o)
+{
+	u64 low = MIN(vm->ram_bytes, GUEST_LOW_RAM_MAX), high = vm->ram_bytes - low;
+	int r;
+
+	vm->ram_low = low;
+	vm->ram_high = high ? GIB(4) + high : 0;
+	r = slot_add(vm, 0, 0xa0000, o, 0);
+	if (!r)
+		r = slot_add(vm, 0xc0000, low - 0xc0000, o, 0xc0000);
+	if (!r && high)
+		r = slot_add(vm, GIB(4), high, o, low);
+	return r;
+}
+
+int vm_memory_create(struct vm *vm, char *why, size_t n)
+{
+	struct memobj *o;
+	int r;
+
+	vm->nested_env = (struct pt_env){
+		.alloc = nested_alloc,
+		.free = nested_free,
+		.access = nested_access,
+		.ctx = vm,
+	};
+	vm->ram_bytes = MIB(vm->cfg.memory);
+	r = pt_init(&vm->nested, hv->nested_format, &vm->nested_env, 4);
+	if (r) {
+		snprintf(why, n, "%s: no memory of our own is left for nested page tables",
+			 vm->name);
+		return r;
+	}
+	o = memobj_create(vm->ram_bytes, vm->id);
+	if (!o) {
+		struct frame_stats st;
+
+		frame_get_stats(&st);
+		snprintf(why, n,
+			 "%s: memory = %lu MiB, but the host has %lu MiB left for guests; "
+			 "lower it or end another VM",
+			 vm->name, (unsigned long)vm->cfg.memory,
+			 (unsigned long)(st.guest_free >> 20));
+		vm_memory_destroy(vm);
+		return -ENOMEM;
+	}
+	r = map_ram(vm, o);
+	memobj_put(o); /* the slots hold it now */
+	if (r) {
+		snprintf(why, n, "%s: no memory of our own is left for nested page tables",
+			 vm->name);
+		vm_memory_destroy(vm);
+	}
+	return r;
+}
+
+void vm_memory_destroy(struct vm *vm)
+{
+	pt_destroy(&vm->nested);
+	while (vm->nr_slots)
+		memobj_put(vm->slots[--vm->nr_slots].obj);
+}

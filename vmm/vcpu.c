@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* vCPUs: life, requests, the run loop. */
+#include "arch/x86_64/asm.h"
+#include "arch/x86_64/fpu.h"
+#include "arch/x86_64/frame.h"
+#include "arch/x86_64/machine.h"
+#include "arch/x86_64/x86.h"
+#include "lib/errno.h"
+#include "lib/log.h"
+#include "lib/string.h"
+#include "vmm/console.h"
+#include "vmm/sched.h"
+#include "vmm/vm.h"
+
+static void lapic_timer_due(struct timer *t)
+{
+	lapic_timer_fire(container_of(t, struct vcpu, lapic_timer));
+}
+
+static void park_timer_due(struct timer *t)
+{
+	vcpu_request(container_of(t, struct vcpu, park_timer), REQ_UNPARK);
+}
+
+/*
+ * Registers that the guest may read and write without our seeing it: the CPU keeps them in the
+ * control block or they are switched with the vCPU.
+ */
+static const u32 passed_msrs[] = {
+	MSR_FS_BASE, MSR_GS_BASE, MSR_KERNEL_GS_BASE, MSR_STAR,         MSR_LSTAR,
+	MSR_CSTAR,   MSR_SFMASK,  MSR_SYSENTER_CS,    MSR_SYSENTER_ESP, MSR_SYSENTER_EIP,
+};
+
+int vcpu_create(struct vm *vm, u32 id)
+{
+	struct vcpu *v = kzalloc(sizeof(*v), FRAME_VCPU, vm->id);
+	int r;
+
+	if (!v)
+		return -ENOMEM;
+	v->vm = vm;
+	v->id = id;
+	v->state = VCPU_OFF;
+	v->hv.id = vm->id;
+	v->hv.nested_root = vm->nested.root;
+	timer_init(&v->lapic_timer, lapic_timer_due);
+	timer_init(&v->park_timer, park_timer_due);
+	list_init(&v->sched_node);
+	v->hv.xsave = kzalloc(ALIGN_UP(fpu_area_size(), 64), FRAME_VCPU, vm->id);
+	if (!v->hv.xsave) {
+		kfree(v);
+		return -ENOMEM;
+	}
+	fpu_area_init(v->hv.xsave);
+	v->hv.xcr0 = XCR0_X87;
+	v->hv.dr6 = DR6_FIXED;
+	r = hv->vcpu_create(&v->hv);
+	if (r) {
+		kfree(v->hv.xsave);
+		kfree(v);
+		return r;
+	}
+	for (unsigned i = 0; i < ARRAY_SIZE(passed_msrs); i++)
+		hv->msr_pass(&v->hv, passed_msrs[i], true, true);
+	vm->vcpus[id] = v;
+	vm->nr_vcpus++;
+	return 0;
+}
+
+void vcpu_destroy(struct vcpu *v)
+{
+	timer_stop(&v->lapic_timer);
+	timer_stop(&v->park_timer);
+	hv->vcpu_destroy(&v->hv);
+	kfree(v->hv.xsave);
+	kfree(v);
+}
+
+void vcpu_reset(struct vcpu *v)
+{
+	vcpu_timer_stop(v);
+	v->reinject.valid = v->exception.valid = 0;
+	v->nmi_pending = false;
+	fpu_area_init(v->hv.xsave);
+	v->hv.xcr0 = XCR0_X87;
+	memset(v->hv.dr, 0, sizeof(v->hv.dr));
+	v->hv.dr6 = DR6_FIXED;
+	hv->reset(&v->hv);
+	fpu_load(&v->hv);
+	hv->request_windows(&v->hv, v->windows = 0);
+	msrs_reset(v);
+	lapic_reset(&v->lapic, v->id, v->id == 0);
+	v->tsc_offset = -v->vm->t0_tsc;
+	hv->set_tsc_offset(&v->hv, v->tsc_offset);
+}
+
+void vcpu_request(struct vcpu *v, u32 req)
+{
+	__atomic_fetch_or(&v->requests, req, __ATOMIC_SEQ_CST);
+	if (v->pcpu != this_cpu()->index)
+		ipi_send(v->pcpu, VEC_KICK);
+}
+
+void vcpu_kick(struct vcpu *v)
+{
+	/* Here and running, it looks for interrupts before it next enters anyway. */
+	if (v->pcpu != this_cpu()->index || v->state != VCPU_RUNNING)
+		vcpu_request(v, REQ_EVENT);
+}
+
+void vcpu_nmi(struct vcpu *v)
+{
+	v->nmi_pending = true;
+	vcpu_kick(v);
+}
+
+/* INIT sends the boot CPU to the reset vector: with no firmware there, that is a reboot. */
+void vcpu_init_signal(struct vcpu *v)
+{
+	if (v->id == 0)
+		vm_request_end(v->vm, VM_END_REBOOT, 0);
+}
+
+/* Only a CPU that waits for it takes a SIPI (SDM vol. 3, 11.4.3); the boot CPU never does. */
+void vcpu_sipi(struct vcpu *v, u8 vector)
+{
+	(void)v;
+	(void)vector;
+}
+
+void vcpu_park(struct vcpu *v, u64 ns)
+{
+	v->state = VCPU_PARKED;
+	timer_set(&v->park_timer, rdtsc() + ns_to_tsc(ns));
+}
+
+bool vcpu_runnable(struct vcpu *v)
+{
+	switch (v->state) {
+	case VCPU_RUNNING:
+		return true;
+	case VCPU_HALTED:
+		return v->requests || vcpu_has_event(v);
+	case VCPU_OFF:
+	case VCPU_PARKED:
+		return v->requests != 0;
+	default:
+		return false;
+	}
+}
+
+/* The one place where requests are drained. */
+static void vcpu_serve_requests(struct vcpu *v)
+{
+	u32 req = __atomic_exchange_n(&v->requests, 0, __ATOMIC_SEQ_CST);
+
+	if (req & REQ_END) {
+		vm_serve_end(v);
+		return;
+	}
+	if (req & REQ_BOOT) {
+		if (vm_boot_step(v->vm))
+			v->state = VCPU_RUNNING;
+		else
+			__atomic_fetch_or(&v->requests, REQ_BOOT, __ATOMIC_SEQ_CST);
+	}
+	if (req & REQ_CONSOLE)
+		console_feed(v->vm);
+	if ((req & REQ_UNPARK) && v->state == VCPU_PARKED)
+		v->state = VCPU_RUNNING;
+	/* REQ_EVENT asked for no more than that we look again. */
+}
+
+void vcpu_run(struct vcpu *v)
+{
+	struct vm_exit exit;
+
+	do {
+		if (unlikely(v->requests))
+			vcpu_serve_requests(v);
+		if (unlikely(v->state != VCPU_RUNNING)) {
+			if (v->state != VCPU_HALTED || !vcpu_has_event(v))
+				return;
+			v->state = VCPU_RUNNING;
+		}
+		vcpu_inject(v);
+		hv->enter(&v->hv, &exit);
+		v->exits[exit.code]++;
+		if (unlikely(v->hv.tpr != v->lapic.tpr >> 4))
+			v->lapic.tpr = v->hv.tpr << 4;
+		if (unlikely(exit.interrupted.valid))
+			v->reinject = exit.interrupted;
+		exit_table[exit.code](v, &exit);
+	} while (!sched_check(v));
+}
+
+/* --- what platform/lapic.c asks of its vCPU --- */
+
+struct lapic *vcpu_lapic(struct vcpu *v)
+{
+	return &v->lapic;
+}
+
+struct vm *vcpu_vm(struct vcpu *v)
+{
+	return v->vm;
+}
+
+u64 vcpu_tsc(struct vcpu *v)
+{
+	return rdtsc() + v->tsc_offset;
+}
+
+/* The guest's TSC and its clock both read 0 at t0, unless the guest moved its TSC since. */
+u64 vcpu_tsc_to_ns(struct vcpu *v, u64 tsc)
+{
+	u64 host = tsc - v->tsc_offset, now = rdtsc();
+
+	if ((s64)(host - now) <= 0)
+		host = now;
+	return tsc_to_ns(host - v->vm->t0_tsc);
+}
+
+void vcpu_timer_set(struct vcpu *v, u64 deadline_ns)
+{
+	timer_set(&v->lapic_timer, v->vm->t0_tsc + ns_to_tsc(deadline_ns));
+}
+
+void vcpu_timer_stop(struct vcpu *v)
+{
+	timer_stop(&v->lapic_timer);
+}

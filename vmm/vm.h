@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The virtual machine and its vCPUs, as vmm/ sees them. Private to vmm/: devices use vdev.h. */
+#pragma once
+#include "lib/list.h"
+#include "lib/spinlock.h"
+#include "arch/x86_64/hv.h"
+#include "arch/x86_64/pt.h"
+#include "lib/insn.h"
+#include "vmm/config.h"
+#include "vmm/cpuid.h"
+#include "vmm/irq.h"
+#include "vmm/lapic.h"
+#include "vmm/loader.h"
+#include "vmm/timer.h"
+#include "vmm/vdev.h"
+
+#define VM_MAX_VCPUS   64
+#define VM_MAX_SLOTS   8
+#define VM_MAX_DEVS    32
+#define VM_MAX_REGIONS 64
+
+/* A reference-counted set of 2 MiB blocks of the guests' pool: it may outlive a VM and be shared.
+ */
+struct memobj {
+	u32 refs;
+	u32 nr_blocks;
+	hpa_t blocks[];
+};
+
+/* A range of guest-physical addresses with one backing. gpa and off agree below 2 MiB, so that
+ * large leaves fit. */
+struct slot {
+	gpa_t gpa;
+	u64 size;
+	struct memobj *obj;
+	u64 off;
+};
+
+/* Requests: bits that ask a vCPU to do something before it next enters the guest. */
+#define REQ_BOOT    BIT(0) /* bring the VM to its first instruction, a step at a time */
+#define REQ_END     BIT(1) /* the run has ended: vm->end says how */
+#define REQ_CONSOLE BIT(2) /* typed bytes wait */
+#define REQ_EVENT   BIT(3) /* an interrupt source changed: leave HLT and look */
+#define REQ_UNPARK  BIT(4) /* what a parked vCPU waited for may be there */
+
+enum vcpu_state { VCPU_OFF, VCPU_RUNNING, VCPU_HALTED, VCPU_PARKED, VCPU_DEAD };
+
+/* MSRs that read back what was written and live in no control block (msr.c). */
+struct vcpu_msrs {
+	u64 mtrr_def, mtrr_fixed[11], mtrr_var[16];
+	u64 misc_enable, mcg_status, bios_sign, hwcr, tsc_adjust, debugctl;
+};
+
+struct vcpu {
+	struct hv_vcpu hv; /* first: the backends know no more of us than this */
+	struct vm *vm;
+	u32 id;
+	u32 state;
+	u32 pcpu; /* index of the pCPU it lives on */
+	volatile u32 requests;
+	struct lapic lapic;
+	struct timer lapic_timer, park_timer;
+	struct list sched_node;
+	struct hv_event reinject;  /* cut short by an exit: before anything else */
+	struct hv_event exception; /* raised by us, for the instruction at RIP */
+	u64 exception_payload;     /* #PF: CR2; #DB: DR6 bits */
+	bool nmi_pending;
+	u32 windows; /* what request_windows() was last asked for */
+	u64 tsc_offset;
+	struct vcpu_msrs msrs;
+	u64 exits[HV_NR_EXITS];
+};
+
+struct region_pio {
+	u32 first, last;
+	const struct vdev_pio *r;
+	struct vdev *d;
+};
+struct region_mmio {
+	gpa_t first, last;
+	const struct vdev_mmio *r;
+	struct vdev *d;
+};
+struct dev_timer {
+	struct timer t;
+	struct vdev *d;
+	u64 deadline_ns;
+};
+
+/* The steps of bringing a VM from nothing to its first instruction (boot.c). */
+enum boot_stage { BOOT_ZERO, BOOT_LOAD, BOOT_COPY, BOOT_READY };
+#define BOOT_MAX_COPIES 64
+struct boot_copy {
+	gpa_t gpa;
+	hpa_t src;
+	u64 n;
+};
+struct vm_boot {
+	enum boot_stage stage;
+	u32 block; /* BOOT_ZERO: at this block, */
+	u64 pos;   /* at this offset */
+	u32 nr_copies, copy;
+	struct boot_copy copies[BOOT_MAX_COPIES];
+	struct load_state entry;
+};
+
+#define CONSOLE_IN_SIZE 4096
+struct vm_console {
+	u32 channel;
+	volatile u32 in_head, in_tail; /* single producer (serial), single consumer (vCPU 0) */
+	u8 in[CONSOLE_IN_SIZE];
+};
+
+struct vm {
+	u16 id; /* frame owner; from 1 */
+	char name[VM_NAME_MAX];
+	struct vm_config cfg;
+	struct list node;
+	struct vcpu *vcpus[VM_MAX_VCPUS];
+	u32 nr_vcpus;
+
+	struct slot slots[VM_MAX_SLOTS]; /* sorted by gpa */
+	u32 nr_slots;
+	struct pt nested;
+	struct pt_env nested_env;
+	u64 ram_low, ram_high, ram_bytes;
+
+	struct vdev devs[VM_MAX_DEVS];
+	struct dev_timer *dev_timers; /* VDEV_MAX_TIMERS a device */
+	u32 nr_devs;
+	struct region_pio pio[VM_MAX_REGIONS];   /* sorted */
+	struct region_mmio mmio[VM_MAX_REGIONS]; /* sorted */
+	u32 nr_pio, nr_mmio;
+	struct vm_irqchip irqchip;
+	bool pic_intr; /* the PIC's INTR output, kept by vm_pic_changed() */
+
+	struct cpuid_table *cpuid;
+	u64 t0_tsc; /* host TSC at which the guest's clock reads 0 */
+	bool ending, refused, preserved;
+	enum vm_end end;
+	u32 end_value;
+	char end_reason[160];
+	struct vm_boot boot;
+	struct vm_console console;
+};
+
+/* --- vm.c: life and death --- */
+/* Build a VM: memory, vCPUs, devices; REQ_BOOT set, not yet scheduled. 0 or -errno, `why` says it.
+ */
+int vm_create(const struct vm_config *cfg, struct vm **out, char *why, size_t n);
+void vm_serve_end(struct vcpu *v); /* REQ_END */
+void vm_reap(struct vm *vm);       /* give everything back; on its pCPU, not in its run loop */
+extern struct list vm_list;        /* guarded by vm_list_lock */
+extern struct spinlock vm_list_lock;
+extern u32 nr_live_vms;
+struct vm *vm_by_channel(u32 channel); /* vm_list_lock held */
+
+/* Not started after all: its file or its kernel is no good. One line says why. */
+void vm_refuse(struct vm *vm, const char *why);
+
+/* --- boot.c --- */
+bool vm_boot_step(struct vm *vm); /* true: vCPU 0 stands at the first instruction */
+void vm_boot_restart(struct vm *vm);
+
+/* --- slot.c --- */
+int vm_memory_create(struct vm *vm, char *why, size_t n);
+void vm_memory_destroy(struct vm *vm);
+
+/* --- vcpu.c --- */
+int vcpu_create(struct vm *vm, u32 id);
+void vcpu_destroy(struct vcpu *v);
+void vcpu_reset(struct vcpu *v);            /* architectural reset, APIC included; v is loaded */
+void vcpu_request(struct vcpu *v, u32 req); /* any pCPU: set the bit and kick */
+bool vcpu_runnable(struct vcpu *v);
+void vcpu_run(struct vcpu *v);          /* until it must leave the pCPU */
+void vcpu_park(struct vcpu *v, u64 ns); /* off the pCPU for a while */
+void vcpu_inject(struct vcpu *v);       /* inject.c: the only place that injects */
+bool vcpu_has_event(struct vcpu *v);    /* inject.c: would something wake it from HLT */
+/* Raise an exception for the guest's current instruction; merges into #DF and triple fault. */
+void vcpu_raise(struct vcpu *v, u8 vector, bool has_error, u32 error, u64 payload);
+static inline void vcpu_raise_gp(struct vcpu *v)
+{
+	vcpu_raise(v, 13, true, 0, 0);
+}
+static inline void vcpu_raise_ud(struct vcpu *v)
+{
+	vcpu_raise(v, 6, false, 0, 0);
+}
+
+/* --- exit*.c --- */
+typedef void (*exit_fn)(struct vcpu *v, const struct vm_exit *e);
+extern const exit_fn exit_table[HV_NR_EXITS];
+void msrs_reset(struct vcpu *v); /* as a BIOS leaves them */
+void exit_pio(struct vcpu *v, const struct vm_exit *e);
+void exit_npf(struct vcpu *v, const struct vm_exit *e);
+void exit_cpuid(struct vcpu *v, const struct vm_exit *e);
+void exit_rdmsr(struct vcpu *v, const struct vm_exit *e);
+void exit_wrmsr(struct vcpu *v, const struct vm_exit *e);
+void exit_cr(struct vcpu *v, const struct vm_exit *e);
+void exit_dr(struct vcpu *v, const struct vm_exit *e);
+void exit_xsetbv(struct vcpu *v, const struct vm_exit *e);
+/* A 16-bit register or memory operand of i; false: a fault was raised. */
+bool emulate_operand16(struct vcpu *v, const struct insn *i, u16 *val);
+bool efer_write(struct vcpu *v, u64 val); /* false: #GP */
+
+/* --- vdev.c --- */
+int vm_devices_create(struct vm *vm, char *why, size_t n);
+void vm_devices_destroy(struct vm *vm);
+void vm_devices_reset(struct vm *vm);
+u32 vm_pio_read(struct vm *vm, u16 port, unsigned size);
+void vm_pio_write(struct vm *vm, u16 port, unsigned size, u32 val);
+u64 vm_mmio_read(struct vcpu *v, gpa_t gpa, unsigned size);
+void vm_mmio_write(struct vcpu *v, gpa_t gpa, unsigned size, u64 val);
