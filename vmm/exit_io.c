@@ -267,6 +267,11 @@ static void emulate_insn(struct vcpu *v, const struct insn *i, const struct vm_e
 	finish(v, &r, i, emulate(&r.e, i));
 }
 
+static void raise_fault(struct vcpu *v, const struct emul_fault *f)
+{
+	vcpu_raise(v, f->vector, f->has_error, f->error, f->cr2);
+}
+
 bool emulate_operand16(struct vcpu *v, const struct insn *i, u16 *val)
 {
 	struct emul_run r;
@@ -279,7 +284,19 @@ bool emulate_operand16(struct vcpu *v, const struct insn *i, u16 *val)
 	run_init(&r, v, i);
 	if (!emul_operand_address(&r.e, i, 2, false, &linear) && !emul_read(&r.e, linear, val, 2))
 		return true;
-	vcpu_raise(v, r.e.fault.vector, r.e.fault.has_error, r.e.fault.error, r.e.fault.cr2);
+	raise_fault(v, &r.e.fault);
+	return false;
+}
+
+bool emulate_store16(struct vcpu *v, const struct insn *i, u16 val)
+{
+	struct emul_run r;
+	u64 linear;
+
+	run_init(&r, v, i);
+	if (!emul_operand_address(&r.e, i, 2, true, &linear) && !emul_write(&r.e, linear, &val, 2))
+		return true;
+	raise_fault(v, &r.e.fault);
 	return false;
 }
 

@@ -265,6 +265,14 @@ static bool read_intel_zero(struct vcpu *v, u32 msr, u64 *val)
 	return !is_amd(v);
 }
 
+/* Locked with VMX off: what firmware does that hides it. */
+static bool read_feature_control(struct vcpu *v, u32 msr, u64 *val)
+{
+	(void)msr;
+	*val = FEATURE_CONTROL_LOCK;
+	return !is_amd(v);
+}
+
 /* VM_CR: SVM is disabled and locked, which is what hiding it means (APM vol. 2, 15.30.1). */
 static bool read_vm_cr(struct vcpu *v, u32 msr, u64 *val)
 {
@@ -277,7 +285,7 @@ static const struct msr_desc msrs[] = {
 	{MSR_TSC, MSR_TSC, read_tsc, write_tsc},
 	{MSR_PLATFORM_ID, MSR_PLATFORM_ID, read_intel_zero, NULL},
 	{MSR_APIC_BASE, MSR_APIC_BASE, read_lapic, write_lapic},
-	{MSR_FEATURE_CONTROL, MSR_FEATURE_CONTROL, read_intel_zero, NULL},
+	{MSR_FEATURE_CONTROL, MSR_FEATURE_CONTROL, read_feature_control, NULL},
 	{MSR_BIOS_SIGN_ID, MSR_BIOS_SIGN_ID, read_bios_sign, write_bios_sign},
 	{MSR_PLATFORM_INFO, MSR_PLATFORM_INFO, read_intel_zero, NULL},
 	{MSR_MTRRCAP, MSR_MTRRCAP, read_mtrrcap, NULL},

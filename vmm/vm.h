@@ -214,6 +214,8 @@ void exit_dr(struct vcpu *v, const struct vm_exit *e);
 void exit_xsetbv(struct vcpu *v, const struct vm_exit *e);
 /* A 16-bit register or memory operand of i; false: a fault was raised. */
 bool emulate_operand16(struct vcpu *v, const struct insn *i, u16 *val);
+/* Store to i's 16-bit memory operand; false as above. */
+bool emulate_store16(struct vcpu *v, const struct insn *i, u16 val);
 bool efer_write(struct vcpu *v, u64 val); /* false: #GP */
 
 /* --- vdev.c --- */
