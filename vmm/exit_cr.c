@@ -209,28 +209,28 @@ static bool smsw(struct vcpu *v, const struct insn *i)
  * now. */
 static bool decode_op(struct vcpu *v, struct cr_op *op)
 {
-	struct insn i;
+	const struct insn *i = guest_decode(v, NULL, 0);
 
-	if (guest_decode(v, &i, NULL, 0) || i.enc != INSN_LEGACY || i.map != INSN_MAP_0F)
+	if (!i || i->enc != INSN_LEGACY || i->map != INSN_MAP_0F)
 		return false;
-	op->len = i.len;
-	switch (i.opcode) {
+	op->len = i->len;
+	switch (i->opcode) {
 	case 0x06:
 		op->kind = 1;
 		return true;
 	case 0x20:
 	case 0x22:
 		op->kind = 0;
-		op->write = i.opcode == 0x22;
-		op->cr = i.prefixes & INSN_PFX_LOCK ? i.reg | 8
-						    : i.reg; /* APM vol. 3: LOCK names CR8 */
-		op->gpr = i.rm;
+		op->write = i->opcode == 0x22;
+		op->cr = i->prefixes & INSN_PFX_LOCK ? i->reg | 8
+						    : i->reg; /* APM vol. 3: LOCK names CR8 */
+		op->gpr = i->rm;
 		return true;
 	case 0x01:
-		if ((i.reg & 7) == 4)
-			return smsw(v, &i); /* complete in itself */
+		if ((i->reg & 7) == 4)
+			return smsw(v, i); /* complete in itself */
 		op->kind = 2;
-		return (i.reg & 7) == 6 && emulate_operand16(v, &i, &op->lmsw);
+		return (i->reg & 7) == 6 && emulate_operand16(v, i, &op->lmsw);
 	default:
 		return false;
 	}

@@ -251,15 +251,19 @@ u8 guest_cpl(struct vcpu *v)
  * led to it. It counts only while every entry still holds what it held, which is what a new walk would
  * read: so it is never older than the CPU's own TLB, and needs no flush by the guest.
  */
-static bool cache_holds(const struct code_cache *c, const struct hv_paging *p, u64 page)
+static inline bool cache_holds(const struct code_cache *c, const struct hv_paging *p, u64 page)
 {
-	if (c->page != page || c->p.cr3 != p->cr3 || c->p.cr0 != p->cr0 || c->p.cr4 != p->cr4 ||
-	    c->p.efer != p->efer || c->p.cpl != p->cpl)
+	u64 differs = (c->page ^ page) | (c->p.cr3 ^ p->cr3) | (c->p.cr0 ^ p->cr0) |
+		      (c->p.cr4 ^ p->cr4) | (c->p.efer ^ p->efer) | (c->p.cpl ^ p->cpl);
+
+	if (unlikely(differs))
 		return false;
-	for (unsigned i = 0; i < c->nr_entries; i++)
-		if (READ_ONCE(*c->entry[i]) != c->seen[i])
-			return false;
-	return true;
+	/* Written out: it runs at most exits of a CPU that does not tell instruction lengths. */
+	differs = (READ_ONCE(*c->entry[0]) ^ c->seen[0]) | (READ_ONCE(*c->entry[1]) ^ c->seen[1]) |
+		  (READ_ONCE(*c->entry[2]) ^ c->seen[2]) | (READ_ONCE(*c->entry[3]) ^ c->seen[3]) |
+		  (READ_ONCE(*c->entry[4]) ^ c->seen[4]);
+	static_assert(CODE_LEVELS == 5, "all of them");
+	return !differs;
 }
 
 /* Pin what walk w found. Tables of 4-byte entries are old systems': they walk each time. */
@@ -269,16 +273,16 @@ static void cache_fill(struct code_cache *c, const struct walk *w, gpa_t gpa)
 	hpa_t hpa;
 
 	c->page = ~0ull;
-	c->nr_entries = 0;
 	if (w->levels && w->entry_size == 4)
 		return;
-	for (unsigned l = 0; l < w->levels; l++) {
-		if (w->at[l] == HPA_NONE)
+	for (unsigned l = 0; l < CODE_LEVELS; l++) {
+		c->entry[l] = &c->seen[l]; /* no such level: equal to itself */
+		if (l >= w->levels || w->at[l] == HPA_NONE)
 			continue;
 		if (!gmem_to_phys(vm, w->at[l], 8, &hpa))
 			return;
-		c->entry[c->nr_entries] = window_pin(c->nr_entries, hpa);
-		c->seen[c->nr_entries++] = w->seen[l];
+		c->entry[l] = window_pin(l, hpa);
+		c->seen[l] = w->seen[l];
 	}
 	if (!gmem_to_phys(vm, gpa & ~(PAGE_SIZE - 1), PAGE_SIZE, &hpa))
 		return;
@@ -324,7 +328,6 @@ static inline const u8 *code_at(struct vcpu *v, const struct hv_paging *p, u64 l
 void guest_code_forget(struct vcpu *v)
 {
 	v->code.page = ~0ull;
-	v->code.nr_entries = 0;
 	window_unpin_all();
 }
 
@@ -350,45 +353,63 @@ static u64 code_linear(const struct vcpu *v, const struct hv_paging *p)
 	return p->mode == INSN_64 ? v->hv.rip : (u32)(p->code_base + v->hv.rip);
 }
 
-static int raise_for(struct vcpu *v, enum insn_status st)
+static const struct insn *decoded(struct vcpu *v, enum insn_status st)
 {
-	if (st == INSN_OK)
-		return 0;
+	if (likely(st == INSN_OK))
+		return &v->code.insn;
+	v->code.mode = 0;
 	if (st == INSN_UD)
 		vcpu_raise_ud(v);
 	else
 		vcpu_raise_gp(v);
-	return -EFAULT;
+	return NULL;
 }
 
-int guest_decode(struct vcpu *v, struct insn *i, const u8 *bytes, size_t n)
+/* Where an instruction may reach into the next page, which may not be mapped nor needed. */
+static const struct insn *decode_at_page_end(struct vcpu *v, const struct hv_paging *p, u64 linear,
+					     enum insn_mode mode)
 {
+	unsigned have = MIN((u64)INSN_MAX, PAGE_SIZE - (linear & (PAGE_SIZE - 1)));
+	u8 buf[INSN_MAX];
+
+	v->code.mode = 0;
+	if (fetch(v, p, linear, buf, have))
+		return NULL;
+	if (have < INSN_MAX && insn_decode(&v->code.insn, buf, have, mode) == INSN_MORE &&
+	    fetch(v, p, linear + have, buf + have, INSN_MAX - have))
+		return NULL;
+	return decoded(v, insn_decode(&v->code.insn, buf, INSN_MAX, mode));
+}
+
+const struct insn *guest_decode(struct vcpu *v, const u8 *bytes, size_t n)
+{
+	struct code_cache *c = &v->code;
 	enum insn_mode mode;
 	struct hv_paging p;
-	unsigned have;
-	u8 buf[INSN_MAX];
 	const u8 *code;
 	bool fault;
-	u64 linear;
+	u64 linear, raw[2];
 
 	hv->get_paging(&v->hv, &p);
 	mode = p.mode | v->vm->insn_flags;
+	if (bytes && n) {
+		c->mode = 0;
+		if (insn_decode(&c->insn, bytes, n, mode) == INSN_OK)
+			return &c->insn;
+	}
 	linear = code_linear(v, &p);
-	if (bytes && n && insn_decode(i, bytes, n, mode) == INSN_OK)
-		return 0;
-	/* First what lies in RIP's page: the next one may not be mapped, nor needed. */
-	have = MIN((u64)INSN_MAX, PAGE_SIZE - (linear & (PAGE_SIZE - 1)));
+	if (unlikely((linear & (PAGE_SIZE - 1)) > PAGE_SIZE - sizeof(raw)))
+		return decode_at_page_end(v, &p, linear, mode);
 	code = code_at(v, &p, linear, &fault);
-	if (fault)
-		return -EFAULT;
-	if (likely(code && have == INSN_MAX))
-		return raise_for(v, insn_decode(i, code, have, mode));
-	if (fetch(v, &p, linear, buf, have))
-		return -EFAULT;
-	if (have < INSN_MAX && insn_decode(i, buf, have, mode) == INSN_MORE &&
-	    fetch(v, &p, linear + have, buf + have, INSN_MAX - have))
-		return -EFAULT;
-	return raise_for(v, insn_decode(i, buf, INSN_MAX, mode));
+	if (unlikely(!code))
+		return fault ? NULL : decode_at_page_end(v, &p, linear, mode);
+	memcpy(raw, code, sizeof(raw)); /* once: another vCPU may be writing there */
+	if (likely(raw[0] == c->raw[0] && raw[1] == c->raw[1] && mode == c->mode))
+		return &c->insn;
+	c->raw[0] = raw[0];
+	c->raw[1] = raw[1];
+	c->mode = mode;
+	return decoded(v, insn_decode(&c->insn, (u8 *)raw, INSN_MAX, mode));
 }
 
 static bool is_insn(const struct insn *i, const struct insn_id *id)
@@ -403,8 +424,8 @@ static bool is_insn(const struct insn *i, const struct insn_id *id)
 
 unsigned guest_insn_decode_len(struct vcpu *v, const struct insn_id *id)
 {
+	const struct insn *i;
 	struct hv_paging p;
-	struct insn i;
 	const u8 *code;
 	bool fault;
 	u64 linear;
@@ -421,8 +442,7 @@ unsigned guest_insn_decode_len(struct vcpu *v, const struct insn_id *id)
 			   (id->len < 3 || code[2] == id->bytes[2])))
 			return id->len;
 	}
-	if (guest_decode(v, &i, NULL, 0))
-		return 0;
+	i = guest_decode(v, NULL, 0);
 	/* Not what the CPU stopped at: somebody rewrote the page since. Run what stands there now. */
-	return is_insn(&i, id) ? i.len : 0;
+	return i && is_insn(i, id) ? i->len : 0;
 }

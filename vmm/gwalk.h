@@ -19,11 +19,11 @@ u8 guest_cpl(struct vcpu *v);
 /* The vCPU leaves this pCPU, or what backs its memory changes: drop the pinned windows onto its code. */
 void guest_code_forget(struct vcpu *v);
 /*
- * Fetch and decode the instruction at RIP; `bytes` (n of them) as the CPU supplied them, or NULL.
- * 0; -EFAULT: an exception was raised in the guest (page fault on the fetch, #UD, #GP for more than
- * 15 bytes): re-enter it.
+ * Fetch and decode the instruction at RIP; `bytes` (n of them) as the CPU supplied them, or NULL. Good until the
+ * next call. NULL: an exception was raised in the guest (page fault on the fetch, #UD, #GP for more
+ * than 15 bytes): re-enter it.
  */
-int guest_decode(struct vcpu *v, struct insn *i, const u8 *bytes, size_t n);
+const struct insn *guest_decode(struct vcpu *v, const u8 *bytes, size_t n);
 
 /* An instruction that exits by itself, by its bytes without prefixes: F4, 0F A2, 0F 01 D9. */
 struct insn_id {

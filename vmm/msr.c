@@ -63,6 +63,13 @@ static bool read_lapic(struct vcpu *v, u32 msr, u64 *val)
 	return lapic_msr_read(v, msr, val);
 }
 
+static bool read_apic_base(struct vcpu *v, u32 msr, u64 *val)
+{
+	(void)msr;
+	*val = v->lapic.base_msr;
+	return true;
+}
+
 static bool write_lapic(struct vcpu *v, u32 msr, u64 val)
 {
 	return lapic_msr_write(v, msr, val);
@@ -284,7 +291,7 @@ static bool read_vm_cr(struct vcpu *v, u32 msr, u64 *val)
 static const struct msr_desc msrs[] = {
 	{MSR_TSC, MSR_TSC, read_tsc, write_tsc},
 	{MSR_PLATFORM_ID, MSR_PLATFORM_ID, read_intel_zero, NULL},
-	{MSR_APIC_BASE, MSR_APIC_BASE, read_lapic, write_lapic},
+	{MSR_APIC_BASE, MSR_APIC_BASE, read_apic_base, write_lapic},
 	{MSR_FEATURE_CONTROL, MSR_FEATURE_CONTROL, read_feature_control, NULL},
 	{MSR_BIOS_SIGN_ID, MSR_BIOS_SIGN_ID, read_bios_sign, write_bios_sign},
 	{MSR_PLATFORM_INFO, MSR_PLATFORM_INFO, read_intel_zero, NULL},
@@ -319,7 +326,7 @@ static const struct msr_desc msrs[] = {
 	{0xc0011029, 0xc0011029, read_amd, write_amd}, /* DE_CFG */
 };
 
-static const struct msr_desc *find(u32 msr)
+static const struct msr_desc *bisect(u32 msr)
 {
 	u32 lo = 0, hi = ARRAY_SIZE(msrs);
 
@@ -334,10 +341,23 @@ static const struct msr_desc *find(u32 msr)
 	return lo < ARRAY_SIZE(msrs) && msr >= msrs[lo].first ? &msrs[lo] : NULL;
 }
 
+/* A guest tends to use one MSR, or one APIC, many times in a row. */
+static const struct msr_desc *find(struct vcpu *v, u32 msr)
+{
+	const struct msr_desc *d = v->last_msr;
+
+	if (likely(d && msr >= d->first && msr <= d->last))
+		return d;
+	d = bisect(msr);
+	if (d)
+		v->last_msr = d;
+	return d;
+}
+
 void exit_rdmsr(struct vcpu *v, const struct vm_exit *e)
 {
 	static const struct insn_id id = {2, {0x0f, 0x32}};
-	const struct msr_desc *d = find(v->hv.gpr[REG_RCX]);
+	const struct msr_desc *d = find(v, v->hv.gpr[REG_RCX]);
 	unsigned len;
 	u64 val;
 
@@ -360,7 +380,7 @@ void exit_rdmsr(struct vcpu *v, const struct vm_exit *e)
 void exit_wrmsr(struct vcpu *v, const struct vm_exit *e)
 {
 	static const struct insn_id id = {2, {0x0f, 0x30}};
-	const struct msr_desc *d = find(v->hv.gpr[REG_RCX]);
+	const struct msr_desc *d = find(v, v->hv.gpr[REG_RCX]);
 	u64 val = (u32)v->hv.gpr[REG_RAX] | v->hv.gpr[REG_RDX] << 32;
 	unsigned len;
 

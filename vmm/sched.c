@@ -116,11 +116,6 @@ void sched_irq_window(void)
 	__asm__ volatile("sti; nop; cli" ::: "memory");
 }
 
-bool sched_check(struct vcpu *v)
-{
-	return unlikely(this_sched()->slice_over) || unlikely(v->state != VCPU_RUNNING);
-}
-
 static void switch_to(struct vcpu *v)
 {
 	struct pcpu *cpu = this_cpu();

@@ -192,7 +192,7 @@ void vcpu_run(struct vcpu *v)
 		if (unlikely(exit.interrupted.valid))
 			v->reinject = exit.interrupted;
 		exit_table[exit.code](v, &exit);
-	} while (!sched_check(v));
+	} while (likely(v->state == VCPU_RUNNING) && likely(!sched_pending()));
 }
 
 /* --- what platform/lapic.c asks of its vCPU --- */

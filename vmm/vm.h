@@ -57,9 +57,12 @@ struct code_cache {
 	u64 page; /* linear; ~0: none */
 	struct hv_paging p;
 	const u8 *code;
-	unsigned nr_entries;
 	const u64 *entry[WINDOW_PINS - 1];
 	u64 seen[WINDOW_PINS - 1];
+	/* The instruction decoded last: good for as long as the 16 bytes and the mode are the same. */
+	u64 raw[2];
+	u8 mode;
+	struct insn insn;
 };
 
 struct vcpu {
@@ -80,6 +83,7 @@ struct vcpu {
 	u64 tsc_offset;
 	struct vcpu_msrs msrs;
 	struct code_cache code;
+	const struct msr_desc *last_msr; /* msr.c: found last */
 	u64 exits[HV_NR_EXITS];
 };
 
@@ -187,7 +191,18 @@ void vcpu_request(struct vcpu *v, u32 req); /* any pCPU: set the bit and kick */
 bool vcpu_runnable(struct vcpu *v);
 void vcpu_run(struct vcpu *v);          /* until it must leave the pCPU */
 void vcpu_park(struct vcpu *v, u64 ns); /* off the pCPU for a while */
-void vcpu_inject(struct vcpu *v);       /* inject.c: the only place that injects */
+void vcpu_inject_slow(struct vcpu *v); /* inject.c: the only place that injects */
+/* Nothing to deliver and nothing asked for, which is nearly always: no call. */
+static inline void vcpu_inject(struct vcpu *v)
+{
+	if (unlikely(v->reinject.valid | v->exception.valid | v->nmi_pending | v->windows |
+		     v->lapic.irr_any | v->vm->pic_intr)) {
+		vcpu_inject_slow(v);
+		return;
+	}
+	v->hv.tpr_threshold = 0;
+	v->hv.tpr = v->lapic.tpr >> 4;
+}
 bool vcpu_has_event(struct vcpu *v);    /* inject.c: would something wake it from HLT */
 /* Raise an exception for the guest's current instruction; merges into #DF and triple fault. */
 void vcpu_raise(struct vcpu *v, u8 vector, bool has_error, u32 error, u64 payload);
