@@ -7,15 +7,18 @@
 #include "lib/insn.h"
 #include "lib/insn_tables.h"
 
+typedef u64 __attribute__((may_alias)) word_t;
 /* clear() zeroes mode to vex_l as four words. */
 static_assert(offsetof(struct insn, mode) == 16 && offsetof(struct insn, disp) == 48, "moved");
 
+/* Out of line, so that the common instruction does not save registers for the rare one. */
+#define rare   __attribute__((noinline))
+#define common inline __attribute__((always_inline))
+
+/* Where the cold paths stand. They say INSN_MORE for missing bytes, whatever the reason. */
 struct cursor {
 	const u8 *p, *end;
-	bool full; /* end is the 15-byte limit, not the end of what the caller has */
 };
-
-#define OUT_OF_BYTES(c) ((c)->full ? INSN_TOO_LONG : INSN_MORE)
 
 static inline u64 load(const u8 *p, unsigned n)
 {
@@ -43,15 +46,23 @@ static inline u64 sign_extend(u64 v, unsigned n)
 	return (u64)((s64)(v << shift) >> shift);
 }
 
-/* Everything behind `bytes`, in words: this is called at every exit that needs an instruction. */
-static inline void clear(struct insn *i)
+/*
+ * Everything behind `bytes`, in words: this is called at every exit that needs an instruction. The
+ * address size is that without a 67 prefix.
+ */
+static inline void clear(struct insn *i, unsigned mode)
 {
-	const u64 zero[4] = { 0 };
+	word_t *w = (word_t *)(void *)i;
 
-	__builtin_memcpy((u8 *)i + 16, zero, sizeof(zero));
+	w[2] = w[3] = w[4] = w[5] = 0;
 	i->disp = 0;
 	i->imm = 0;
 	i->imm2 = 0;
+	i->mode = mode;
+	i->addr_size = mode;
+	i->base = i->index = -1;
+	i->scale = 1;
+	i->seg = 3;
 }
 
 /* Segment override. In 64-bit mode ES, CS, SS and DS are ignored, and do not undo FS or GS. */
@@ -63,7 +74,7 @@ static inline void segment_prefix(struct insn *i, unsigned seg)
 	i->seg = seg;
 }
 
-static void prefix(struct insn *i, u8 b)
+static rare void prefix(struct insn *i, u8 b)
 {
 	switch (b) {
 	case 0x26:
@@ -81,6 +92,7 @@ static void prefix(struct insn *i, u8 b)
 		break;
 	case 0x67:
 		i->prefixes |= INSN_PFX_ADSZ;
+		i->addr_size = i->mode == INSN_32 ? 2 : 4;
 		break;
 	case 0xf0:
 		i->prefixes |= INSN_PFX_LOCK;
@@ -102,108 +114,108 @@ static inline void default_segment(struct insn *i, bool stack)
 		i->seg = stack ? 2 : 3;
 }
 
-/* SDM vol. 2, table 2-1. */
-static void modrm16(struct insn *i)
+/* SDM vol. 2, table 2-1. Returns the length of the displacement. */
+static rare unsigned modrm16(struct insn *i, unsigned mod, unsigned rm)
 {
-	static const s8 base[8] = { 3, 3, 5, 5, 6, 7, 5, 3 };
-	static const s8 index[8] = { 6, 7, 6, 7, -1, -1, -1, -1 };
-	unsigned rm = i->modrm & 7;
+	static const s8 base[8] = {3, 3, 5, 5, 6, 7, 5, 3};
+	static const s8 index[8] = {6, 7, 6, 7, -1, -1, -1, -1};
 
-	if (i->mod == 0 && rm == 6) {
-		i->disp_len = 2;
-		return;
-	}
+	if (mod == 0 && rm == 6)
+		return 2;
 	i->base = base[rm];
 	i->index = index[rm];
-	i->disp_len = i->mod;
 	default_segment(i, base[rm] == 5);
+	return mod;
 }
 
-/* SDM vol. 2, tables 2-2 and 2-3. */
-static inline bool modrm32(struct insn *i, struct cursor *c)
+/* SDM vol. 2, table 2-3. Returns false if [base] is a bare disp32. */
+static rare bool sib(struct insn *i, u8 b, unsigned mod, unsigned rex)
 {
-	unsigned rm = i->modrm & 7;
+	unsigned index = ((b >> 3) & 7) | ((rex & 2) << 2);
 
-	if (rm == 4) {
-		if (c->p == c->end)
-			return false;
-		i->sib = *c->p++;
-		i->has_sib = 1;
-		i->scale = 1u << (i->sib >> 6);
-		i->index = ((i->sib >> 3) & 7) | ((i->rex & 2) << 2);
-		if (i->index == 4) /* VSIB's register 4 too: vector operands are not ours */
-			i->index = -1;
-		rm = i->sib & 7;
-		if (rm == 5 && i->mod == 0) {
-			i->disp_len = 4;
-			return true;
-		}
-	} else if (rm == 5 && i->mod == 0) {
-		i->disp_len = 4;
-		i->base = i->mode == INSN_64 ? 16 : -1;
-		return true;
-	}
-	i->base = rm | ((i->rex & 1) << 3);
-	i->disp_len = i->mod == 2 ? 4 : i->mod;
-	default_segment(i, i->base == 4 || i->base == 5);
-	return true;
+	i->sib = b;
+	i->has_sib = 1;
+	i->scale = 1u << (b >> 6);
+	if (index != 4) /* VSIB has a register 4, but vector operands are not ours */
+		i->index = index;
+	return mod != 0 || (b & 7) != 5;
 }
 
-/* ModRM, SIB and displacement; c stands on ModRM. `regs`: mod is ignored (MOV CR, MOV DR). */
-static inline enum insn_status modrm(struct insn *i, struct cursor *c, bool regs)
+/*
+ * ModRM, SIB and displacement; p stands on ModRM. Returns what follows, or NULL if bytes
+ * are missing. `regs`: mod is ignored (MOV CR, MOV DR).
+ *
+ * Locals rather than fields: a store through u8 would make the compiler read all of them again.
+ */
+static common const u8 *modrm(struct insn *i, const u8 *p, const u8 *end, bool regs)
 {
-	u8 b;
+	unsigned rex = i->rex, b, mod, rm, n;
 
-	if (c->p == c->end)
-		return OUT_OF_BYTES(c);
-	b = *c->p++;
+	if (unlikely(p == end))
+		return NULL;
+	b = *p++;
+	mod = regs ? 3 : b >> 6;
+	rm = b & 7;
 	i->has_modrm = 1;
 	i->modrm = b;
-	i->mod = regs ? 3 : b >> 6;
-	i->reg = ((b >> 3) & 7) | ((i->rex & 4) << 1);
-	i->rm = (b & 7) | ((i->rex & 1) << 3);
-	if (i->mod == 3)
-		return INSN_OK;
-	if (i->addr_size == 2)
-		modrm16(i);
-	else if (!modrm32(i, c))
-		return OUT_OF_BYTES(c);
-	if (i->disp_len) {
-		if (c->end - c->p < i->disp_len)
-			return OUT_OF_BYTES(c);
-		i->disp = sign_extend(load(c->p, i->disp_len), i->disp_len);
-		c->p += i->disp_len;
+	i->mod = mod;
+	i->reg = ((b >> 3) & 7) | ((rex & 4) << 1);
+	i->rm = rm | ((rex & 1) << 3);
+	if (mod == 3)
+		return p;
+	if (unlikely(i->addr_size == 2)) {
+		n = modrm16(i, mod, rm);
+	} else if (mod == 0 && rm == 5) { /* SDM vol. 2, table 2-2 */
+		n = 4;
+		i->base = i->mode == INSN_64 ? 16 : -1;
+	} else {
+		bool has_base = true;
+
+		n = mod == 2 ? 4 : mod;
+		if (rm == 4) {
+			if (p == end)
+				return NULL;
+			rm = *p++;
+			has_base = sib(i, rm, mod, rex);
+			rm &= 7;
+		}
+		if (has_base) {
+			rm |= (rex & 1) << 3;
+			i->base = rm;
+			if (rm == 4 || rm == 5)
+				default_segment(i, true);
+		} else {
+			n = 4;
+		}
 	}
-	return INSN_OK;
+	if (n) {
+		if (unlikely(end - p < (ptrdiff_t)n))
+			return NULL;
+		i->disp_len = n;
+		i->disp = sign_extend(load(p, n), n);
+		p += n;
+	}
+	return p;
 }
 
-static inline bool take(struct cursor *c, unsigned n, u64 *v)
-{
-	if (c->end - c->p < (ptrdiff_t)n)
-		return false;
-	*v = load(c->p, n);
-	c->p += n;
-	return true;
-}
-
-/* A second immediate after the first. */
-static enum insn_status two_immediates(struct insn *i, struct cursor *c, unsigned n, unsigned n2)
+static const u8 *two_immediates(struct insn *i, const u8 *p, const u8 *end, unsigned n, unsigned n2)
 {
 	i->imm_len = n;
 	i->imm2_len = n2;
-	if (!take(c, n, &i->imm) || !take(c, n2, &i->imm2))
-		return OUT_OF_BYTES(c);
-	return INSN_OK;
+	if (end - p < (ptrdiff_t)(n + n2))
+		return NULL;
+	i->imm = load(p, n);
+	i->imm2 = load(p + n, n2);
+	return p + n + n2;
 }
 
-static inline enum insn_status immediate(struct insn *i, struct cursor *c, unsigned kind)
+/* The immediate, or the address of a moffs. Returns as modrm() does. */
+static rare const u8 *immediate(struct insn *i, const u8 *p, const u8 *end, unsigned kind)
 {
 	unsigned n = i->op_size;
 	bool sign = false;
 
 	switch (kind) {
-	case IMM_NONE:
-		return INSN_OK;
 	case IMM_B:
 		sign = true;
 		n = 1;
@@ -221,25 +233,30 @@ static inline enum insn_status immediate(struct insn *i, struct cursor *c, unsig
 	case IMM_V:
 		break;
 	case IMM_MOFFS:
+		n = i->addr_size;
 		i->has_moffs = 1;
-		i->disp_len = i->addr_size;
-		return take(c, i->disp_len, (u64 *)&i->disp) ? INSN_OK : OUT_OF_BYTES(c);
+		i->disp_len = n;
+		if (end - p < (ptrdiff_t)n)
+			return NULL;
+		i->disp = (s64)load(p, n);
+		return p + n;
 	case IMM_FAR:
-		return two_immediates(i, c, n, 2);
+		return two_immediates(i, p, end, n, 2);
 	case IMM_WB:
-		return two_immediates(i, c, 2, 1);
+		return two_immediates(i, p, end, 2, 1);
 	case IMM_BB:
-		return two_immediates(i, c, 1, 1);
+		return two_immediates(i, p, end, 1, 1);
 	default:
 		n = 4;
 		break;
 	}
+	if (end - p < (ptrdiff_t)n)
+		return NULL;
 	i->imm_len = n;
-	if (!take(c, n, &i->imm))
-		return OUT_OF_BYTES(c);
+	i->imm = load(p, n);
 	if (sign)
 		i->imm = sign_extend(i->imm, n);
-	return INSN_OK;
+	return p + n;
 }
 
 static inline bool defined(unsigned map, u8 op)
@@ -248,8 +265,8 @@ static inline bool defined(unsigned map, u8 op)
 }
 
 /*
- * VEX, EVEX, XOP. c stands behind the first byte (62, 8F, C4, C5), which the caller has found not to
- * be BOUND, POP, LES or LDS. On success *attr says what follows the opcode.
+ * VEX, EVEX, XOP. c stands behind the first byte (62, 8F, C4, C5), which the caller has found not
+ * to be BOUND, POP, LES or LDS. On success *attr says what follows the opcode.
  */
 static enum insn_status vector(struct insn *i, struct cursor *c, u8 first, unsigned *attr)
 {
@@ -257,10 +274,11 @@ static enum insn_status vector(struct insn *i, struct cursor *c, u8 first, unsig
 	u8 a, b;
 
 	/* SDM vol. 2, 2.3.2 to 2.3.4, 2.7.11.2: 66, F2, F3, LOCK and REX before them are #UD. */
-	if (i->rex || (i->prefixes & (INSN_PFX_LOCK | INSN_PFX_REP | INSN_PFX_REPNE | INSN_PFX_OPSZ)))
+	if (i->rex ||
+	    (i->prefixes & (INSN_PFX_LOCK | INSN_PFX_REP | INSN_PFX_REPNE | INSN_PFX_OPSZ)))
 		return INSN_UD;
 	if (c->end - c->p < (ptrdiff_t)n + 1)
-		return OUT_OF_BYTES(c);
+		return INSN_MORE;
 	a = c->p[0];
 	b = n > 1 ? c->p[1] : a & 0x7f;
 	i->vex_pp = b & 3;
@@ -314,12 +332,12 @@ static enum insn_status vector(struct insn *i, struct cursor *c, u8 first, unsig
 }
 
 /* 0F, and what looks like a vector prefix. *attr: in, the table's word; out, the opcode's. */
-static enum insn_status escape(struct insn *i, struct cursor *c, unsigned *attr)
+static rare enum insn_status escape(struct insn *i, struct cursor *c, unsigned *attr)
 {
 	u8 op = i->opcode;
 
 	if (c->p == c->end)
-		return OUT_OF_BYTES(c);
+		return INSN_MORE;
 	if (op == 0x8f && (*c->p & 31) >= 8)
 		return vector(i, c, op, attr);
 	if (op != 0x0f && op != 0x8f && (i->mode == INSN_64 || *c->p >= 0xc0))
@@ -333,7 +351,7 @@ static enum insn_status escape(struct insn *i, struct cursor *c, unsigned *attr)
 	if (!(*attr & INSN_A_ESC))
 		return INSN_OK;
 	if (c->p == c->end)
-		return OUT_OF_BYTES(c);
+		return INSN_MORE;
 	i->map = op == 0x38 ? INSN_MAP_0F38 : INSN_MAP_0F3A;
 	i->opcode = *c->p++;
 	*attr = op == 0x38 ? INSN_A_MODRM : INSN_A_MODRM | IMM_UB;
@@ -354,7 +372,8 @@ static enum insn_status group_0f(struct insn *i, unsigned *attr)
 	case 0x23:
 		i->op_size = i->mode == INSN_64 ? 8 : 4;
 		return i->reg < 8 ? INSN_OK : INSN_UD;
-	case 0x78: /* VMREAD; 66: EXTRQ /0, F2: INSERTQ (SSE4a), each with two bytes and registers */
+	case 0x78: /* VMREAD; 66: EXTRQ /0, F2: INSERTQ (SSE4a), each with two bytes and registers
+		    */
 		if (i->last_rep == 0xf3)
 			return INSN_UD;
 		if (i->last_rep == 0 && !(i->prefixes & INSN_PFX_OPSZ))
@@ -407,61 +426,80 @@ static enum insn_status group_1(struct insn *i, unsigned *attr)
 	}
 }
 
-static inline void operand_size(struct insn *i, unsigned attr, bool amd)
+static rare void odd_operand_size(struct insn *i, unsigned attr, bool amd)
 {
-	bool opsz = i->prefixes & INSN_PFX_OPSZ;
+	unsigned opsz = i->prefixes & INSN_PFX_OPSZ, w = i->rex & 8, size;
 
-	if (i->mode != INSN_64) {
-		i->op_size = (i->mode == INSN_32) != opsz ? 4 : 2;
-	} else if (unlikely(attr & INSN_A_NEAR)) {
-		i->op_size = amd && opsz && !(i->rex & 8) ? 2 : 8;
-	} else if (i->rex & 8) {
-		i->op_size = 8;
-	} else if (opsz) {
-		i->op_size = 2;
-	} else {
-		i->op_size = attr & INSN_A_DEF64 ? 8 : 4;
-	}
-}
-
-static inline void address_size(struct insn *i)
-{
-	if (!(i->prefixes & INSN_PFX_ADSZ))
-		i->addr_size = i->mode;
+	if (i->mode != INSN_64)
+		size = (i->mode == INSN_32) != !!opsz ? 4 : 2;
+	else if (unlikely(attr & INSN_A_NEAR))
+		size = amd && opsz && !w ? 2 : 8;
+	else if (w)
+		size = 8;
+	else if (opsz)
+		size = 2;
 	else
-		i->addr_size = i->mode == INSN_32 ? 2 : 4;
+		size = attr & INSN_A_DEF64 ? 8 : 4;
+	i->op_size = size;
 }
 
-/* Prefixes and the first opcode byte, with its table word. False: the bytes ran out. */
-static inline bool prefixes(struct insn *i, struct cursor *c, unsigned *attr)
+/* Nearly all: 32 bits, or 64 by REX.W. */
+static common void operand_size(struct insn *i, unsigned attr, bool amd)
 {
-	u8 b;
+	if (likely(i->mode != INSN_16 && !(i->prefixes & INSN_PFX_OPSZ) &&
+		   !(attr & (INSN_A_NEAR | INSN_A_DEF64))))
+		i->op_size = i->rex & 8 ? 8 : 4;
+	else
+		odd_operand_size(i, attr, amd);
+}
 
-	for (; c->p != c->end; i->rex = 0, prefix(i, b)) {
-		b = *c->p++;
-		*attr = insn_map1[b];
-		if (unlikely(*attr & INSN_A_REX) && i->mode == INSN_64) {
-			/* A REX counts only if the opcode follows it: a later prefix drops it. */
-			do {
-				i->rex = b;
-				if (c->p == c->end)
-					return false;
-				b = *c->p++;
-				*attr = insn_map1[b];
-			} while (*attr & INSN_A_REX);
+/* Prefixes and the first opcode byte, with its table word. Returns as modrm() does. */
+static common const u8 *prefixes(struct insn *i, const u8 *p, const u8 *end, unsigned *attr)
+{
+	bool long_mode = i->mode == INSN_64;
+	unsigned b, a, rex;
+
+	for (; p != end; prefix(i, b)) {
+		b = *p++;
+		a = insn_map1[b];
+		rex = 0;
+		/* A REX counts only if the opcode follows it: a later prefix drops it. */
+		while (unlikely(a & INSN_A_REX) && long_mode) {
+			rex = b;
+			if (p == end)
+				return NULL;
+			b = *p++;
+			a = insn_map1[b];
 		}
-		if (likely(!(*attr & INSN_A_PFX))) {
+		if (likely(!(a & INSN_A_PFX))) {
 			i->opcode = b;
-			return true;
+			i->rex = rex;
+			*attr = a;
+			return p;
 		}
 	}
-	return false;
+	return NULL;
+}
+
+/* ModRM and, in groups, what it changes in *attr. Advances *p. */
+static rare enum insn_status operands(struct insn *i, const u8 **p, const u8 *end, unsigned *attr,
+				      bool amd)
+{
+	enum insn_status st = INSN_OK;
+
+	*p = modrm(i, *p, end, i->map == INSN_MAP_0F && i->opcode < 0x24);
+	operand_size(i, *attr, amd);
+	if (*p)
+		st = i->map == INSN_MAP_0F ? group_0f(i, attr) : group_1(i, attr);
+	if (*attr & (INSN_A_NEAR | INSN_A_DEF64))
+		operand_size(i, *attr, amd);
+	return st;
 }
 
 enum insn_status insn_decode(struct insn *i, const u8 *bytes, size_t n, enum insn_mode mode)
 {
-	struct cursor c = { .p = i->bytes, .full = n >= INSN_MAX };
-	enum insn_status st;
+	bool amd = mode & INSN_AMD_BRANCHES;
+	const u8 *p, *end;
 	unsigned attr;
 
 	if (likely(n >= INSN_MAX)) {
@@ -471,46 +509,38 @@ enum insn_status insn_decode(struct insn *i, const u8 *bytes, size_t n, enum ins
 		for (size_t k = 0; k < n; k++)
 			i->bytes[k] = bytes[k];
 	}
-	c.end = i->bytes + n;
-	clear(i);
-	i->mode = mode & 15;
-	i->base = i->index = -1;
-	i->scale = 1;
-	i->seg = 3;
+	clear(i, mode & 15);
+	end = i->bytes + n;
+	p = prefixes(i, i->bytes, end, &attr);
+	if (p && unlikely(attr & (INSN_A_ESC | INSN_A_UD | INSN_A_NO64))) {
+		struct cursor c = {p, end};
+		unsigned a = attr;
+		enum insn_status st = a & INSN_A_ESC ? escape(i, &c, &a) : INSN_OK;
 
-	if (!prefixes(i, &c, &attr))
-		return OUT_OF_BYTES(&c);
-	if (unlikely(attr & INSN_A_ESC)) {
-		st = escape(i, &c, &attr);
 		if (st != INSN_OK)
-			return st;
+			return st == INSN_MORE && n == INSN_MAX ? INSN_TOO_LONG : st;
+		if ((a & INSN_A_UD) || ((a & INSN_A_NO64) && i->mode == INSN_64))
+			return INSN_UD;
+		p = c.p;
+		attr = a;
 	}
-	if (unlikely(attr & (INSN_A_UD | INSN_A_NO64)) &&
-	    ((attr & INSN_A_UD) || i->mode == INSN_64))
-		return INSN_UD;
-	address_size(i);
-	if (attr & INSN_A_MODRM) {
-		bool group = attr & INSN_A_GROUP;
+	if (p && unlikely(attr & INSN_A_GROUP)) {
+		const u8 *q = p;
+		unsigned a = attr;
 
-		st = modrm(i, &c, group && i->map == INSN_MAP_0F && i->opcode < 0x24);
-		if (unlikely(st != INSN_OK))
-			return st;
-		operand_size(i, attr, mode & INSN_AMD_BRANCHES);
-		if (unlikely(group)) {
-			st = i->map == INSN_MAP_0F ? group_0f(i, &attr) : group_1(i, &attr);
-			if (st != INSN_OK)
-				return st;
-			if (attr & (INSN_A_NEAR | INSN_A_DEF64))
-				operand_size(i, attr, mode & INSN_AMD_BRANCHES);
-		}
-	} else {
-		operand_size(i, attr, mode & INSN_AMD_BRANCHES);
+		if (operands(i, &q, end, &a, amd) != INSN_OK)
+			return INSN_UD;
+		p = q;
+		attr = a;
+	} else if (p) {
+		if (attr & INSN_A_MODRM)
+			p = modrm(i, p, end, false);
+		operand_size(i, attr, amd);
 	}
-	if (attr & INSN_A_IMM) {
-		st = immediate(i, &c, attr & INSN_A_IMM);
-		if (unlikely(st != INSN_OK))
-			return st;
-	}
-	i->len = c.p - i->bytes;
+	if (p && (attr & INSN_A_IMM))
+		p = immediate(i, p, end, attr & INSN_A_IMM);
+	if (unlikely(!p))
+		return n == INSN_MAX ? INSN_TOO_LONG : INSN_MORE;
+	i->len = p - i->bytes;
 	return INSN_OK;
 }

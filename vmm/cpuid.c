@@ -10,6 +10,7 @@
 #include "arch/x86_64/x86.h"
 #include "lib/errno.h"
 #include "lib/string.h"
+#include "vmm/gwalk.h"
 #include "vmm/vm.h"
 
 #define MAX_BASIC    0xd
@@ -110,6 +111,7 @@ int cpuid_build(struct vm *vm)
 	t->hv[0] = (struct cpuid){0x40000001, 0, 0, 0};
 	memcpy(&t->hv[0].ebx, "DalangDalang", 12);
 	vm->cpuid = t;
+	vm->insn_flags = t->basic[0].ebx == CPUID_GENU ? 0 : INSN_AMD_BRANCHES;
 	return 0;
 }
 
@@ -206,7 +208,7 @@ static void by_state(struct vcpu *v, u32 leaf, u32 sub, struct cpuid *out)
 	}
 }
 
-void cpuid_read(struct vcpu *v, u32 leaf, u32 sub, struct cpuid *out)
+static inline void cpuid_read(struct vcpu *v, u32 leaf, u32 sub, struct cpuid *out)
 {
 	const struct cpuid_table *t = v->vm->cpuid;
 
@@ -223,4 +225,21 @@ void cpuid_read(struct vcpu *v, u32 leaf, u32 sub, struct cpuid *out)
 	} else {
 		*out = (struct cpuid){0};
 	}
+}
+
+void exit_cpuid(struct vcpu *v, const struct vm_exit *e)
+{
+	static const struct insn_id id = {2, {0x0f, 0xa2}};
+	unsigned len = guest_insn_len(v, e, &id);
+	u32 leaf = v->hv.gpr[REG_RAX];
+	struct cpuid r;
+
+	if (!len)
+		return;
+	cpuid_read(v, leaf, v->hv.gpr[REG_RCX], &r);
+	v->hv.gpr[REG_RAX] = r.eax;
+	v->hv.gpr[REG_RBX] = r.ebx;
+	v->hv.gpr[REG_RCX] = r.ecx;
+	v->hv.gpr[REG_RDX] = r.edx;
+	hv->advance(&v->hv, len);
 }

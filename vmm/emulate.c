@@ -363,14 +363,16 @@ static int movnti(struct em *m)
 	return store(m, em_reg(m, i->reg, i->op_size), i->op_size);
 }
 
-/* CLFLUSH /7, CLFLUSHOPT 66 /7, CLWB 66 /6: uncached memory holds no line; only the address counts. */
+/* CLFLUSH /7, CLFLUSHOPT 66 /7, CLWB 66 /6: uncached memory holds no line; only the address counts.
+ */
 static int flush_line(struct em *m)
 {
 	const struct insn *i = m->i;
 	unsigned reg = (i->modrm >> 3) & 7;
 	struct em_operand o;
 
-	if (i->mod == 3 || i->last_rep || !(reg == 7 || (reg == 6 && (i->prefixes & INSN_PFX_OPSZ))))
+	if (i->mod == 3 || i->last_rep ||
+	    !(reg == 7 || (reg == 6 && (i->prefixes & INSN_PFX_OPSZ))))
 		return EM_UNHANDLED;
 	return em_operand(m, 1, false, 0, &o);
 }
@@ -496,7 +498,7 @@ static int run(struct em *m)
 
 enum emul_result emulate(struct emul *e, const struct insn *i)
 {
-	struct em m = { .e = e, .i = i, .flags = e->rflags };
+	struct em m = {.e = e, .i = i, .flags = e->rflags};
 
 	m.next_rip = e->rip + i->len;
 	if (e->mode != INSN_64)

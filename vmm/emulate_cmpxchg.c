@@ -35,8 +35,8 @@ int em_cmpxchg_wide(struct em *m)
 {
 	const struct insn *i = m->i;
 	unsigned half = i->op_size == 8 ? 8 : 4;
-	u64 want[2] = { em_reg(m, REG_RAX, half), em_reg(m, REG_RDX, half) };
-	u64 new_[2] = { em_reg(m, REG_RBX, half), em_reg(m, REG_RCX, half) };
+	u64 want[2] = {em_reg(m, REG_RAX, half), em_reg(m, REG_RDX, half)};
+	u64 new_[2] = {em_reg(m, REG_RBX, half), em_reg(m, REG_RCX, half)};
 	u64 old[2], *out;
 	struct em_operand o;
 	bool equal;

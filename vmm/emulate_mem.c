@@ -5,17 +5,17 @@
 /* A locked operation that loses so many races gives the guest a turn and is tried again. */
 #define LOCK_TRIES 16
 
-#define SEG_TYPE_CODE	BIT(3)
-#define SEG_TYPE_DOWN	BIT(2) /* data: expand-down */
-#define SEG_TYPE_RW	BIT(1) /* data: writable; code: readable */
+#define SEG_TYPE_CODE BIT(3)
+#define SEG_TYPE_DOWN BIT(2) /* data: expand-down */
+#define SEG_TYPE_RW   BIT(1) /* data: writable; code: readable */
 
 int em_fault(struct emul *e, u8 vector)
 {
 	e->fault = (struct emul_fault){
 		.vector = vector,
 		/* Real mode pushes no error code; V86 mode does. */
-		.has_error = vector != EM_VEC_UD && (e->protected_mode || (e->rflags & FL_VM) ||
-						     e->mode == INSN_64),
+		.has_error = vector != EM_VEC_UD &&
+			     (e->protected_mode || (e->rflags & FL_VM) || e->mode == INSN_64),
 	};
 	return -EFAULT;
 }
@@ -187,8 +187,7 @@ static int modify_locked(struct em *m, const struct em_operand *o, enum alu_op o
 	return -EAGAIN;
 }
 
-int em_modify(struct em *m, const struct em_operand *o, enum alu_op op, u64 src, u8 count,
-	      u64 *old)
+int em_modify(struct em *m, const struct em_operand *o, enum alu_op op, u64 src, u8 count, u64 *old)
 {
 	u64 flags = m->e->rflags, v;
 	int r;

@@ -24,7 +24,8 @@ static int tss_allows(struct em *m, u16 port, unsigned n)
 		return em_fault(e, EM_VEC_GP);
 	e->cpl = 0;
 	r = em_read(m, tr.base + TSS_IOMAP_BASE, 2, &base);
-	/* The CPU reads two bytes, since a port range may cross a byte: both must be in the limit. */
+	/* The CPU reads two bytes, since a port range may cross a byte: both must be in the limit.
+	 */
 	if (!r && base + port / 8 + 1 > tr.limit)
 		r = em_fault(e, EM_VEC_GP);
 	if (!r)

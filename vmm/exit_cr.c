@@ -178,37 +178,59 @@ static u64 lmsw_value(struct vcpu *v, u16 src)
 }
 
 struct cr_op {
-	u8 kind; /* as in vm_exit: 0 MOV, 1 CLTS, 2 LMSW */
+	u8 kind; /* as in vm_exit: 0 MOV, 1 CLTS, 2 LMSW, 3 SMSW */
 	u8 cr, gpr;
 	bool write;
 	u16 lmsw;
 	unsigned len;
 };
 
+/*
+ * SMSW exits where the guest's CR0 is not the real one (SVM, while the guest has CD set). A register takes as
+ * much of CR0 as the operand size holds, memory 16 bits (SDM vol. 2). Returns false: nothing is left to do.
+ */
+static bool smsw(struct vcpu *v, const struct insn *i)
+{
+	u64 cr0 = hv->get_reg(&v->hv, REG_CR0);
+
+	if (i->mod != 3) {
+		if (!emulate_store16(v, i, cr0))
+			return false;
+	} else if (i->op_size == 2) {
+		memcpy(&v->hv.gpr[i->rm], &cr0, 2);
+	} else {
+		v->hv.gpr[i->rm] = i->op_size == 8 ? cr0 : (u32)cr0;
+	}
+	hv->advance(&v->hv, i->len);
+	return false;
+}
+
 /* What the CPU left out, from the code. false: a fault was raised, or it is another instruction by
  * now. */
 static bool decode_op(struct vcpu *v, struct cr_op *op)
 {
-	struct insn i;
+	const struct insn *i = guest_decode(v, NULL, 0);
 
-	if (guest_decode(v, &i, NULL, 0) || i.enc != INSN_LEGACY || i.map != INSN_MAP_0F)
+	if (!i || i->enc != INSN_LEGACY || i->map != INSN_MAP_0F)
 		return false;
-	op->len = i.len;
-	switch (i.opcode) {
+	op->len = i->len;
+	switch (i->opcode) {
 	case 0x06:
 		op->kind = 1;
 		return true;
 	case 0x20:
 	case 0x22:
 		op->kind = 0;
-		op->write = i.opcode == 0x22;
-		op->cr = i.prefixes & INSN_PFX_LOCK ? i.reg | 8
-						    : i.reg; /* APM vol. 3: LOCK names CR8 */
-		op->gpr = i.rm;
+		op->write = i->opcode == 0x22;
+		op->cr = i->prefixes & INSN_PFX_LOCK ? i->reg | 8
+						    : i->reg; /* APM vol. 3: LOCK names CR8 */
+		op->gpr = i->rm;
 		return true;
 	case 0x01:
+		if ((i->reg & 7) == 4)
+			return smsw(v, i); /* complete in itself */
 		op->kind = 2;
-		return (i.reg & 7) == 6 && emulate_operand16(v, &i, &op->lmsw);
+		return (i->reg & 7) == 6 && emulate_operand16(v, i, &op->lmsw);
 	default:
 		return false;
 	}

@@ -155,6 +155,18 @@ static int emul_cmpxchg(struct emul *e, u64 linear, void *old, const void *new_,
 	return 0;
 }
 
+/* Would a write fault? Asked before a device is read for a read-modify-write or an INS. */
+static int emul_probe_write(struct emul *e, u64 linear, unsigned n)
+{
+	struct emul_run *r = run_of(e);
+	unsigned first = MIN((u64)n, PAGE_SIZE - (linear & (PAGE_SIZE - 1)));
+	gpa_t gpa;
+
+	if (translate(r, linear, true, &gpa))
+		return -EFAULT;
+	return first < n && translate(r, linear + first, true, &gpa) ? -EFAULT : 0;
+}
+
 static int emul_pio_in(struct emul *e, u16 port, unsigned n, u32 *val)
 {
 	*val = vm_pio_read(run_of(e)->v->vm, port, n);
@@ -176,6 +188,7 @@ static const struct emul_ops emul_ops = {
 	.read = emul_read,
 	.write = emul_write,
 	.cmpxchg = emul_cmpxchg,
+	.probe_write = emul_probe_write,
 	.pio_in = emul_pio_in,
 	.pio_out = emul_pio_out,
 	.get_seg = emul_get_seg,
@@ -226,19 +239,23 @@ static void finish(struct vcpu *v, struct emul_run *r, const struct insn *i, enu
 
 static void run_init(struct emul_run *r, struct vcpu *v, const struct insn *i)
 {
+	struct hv_paging p;
+
 	*r = (struct emul_run){
 		.e = {.ops = &emul_ops,
 		      .gpr = v->hv.gpr,
 		      .rip = v->hv.rip,
 		      .rflags = v->hv.rflags,
 		      .mode = i->mode,
-		      .cpl = guest_cpl(v),
 		      .iopl = v->hv.rflags >> 12 & 3,
 		      .rep_budget = REP_BUDGET},
 		.v = v,
 		.one_operand = has_one_operand(i),
 	};
-	r->e.protected_mode = hv->get_reg(&v->hv, REG_CR0) & CR0_PE && !(v->hv.rflags & RFLAGS_VM);
+	hv->get_paging(&v->hv, &p);
+	r->e.cpl = p.cpl;
+	r->e.va_bits = p.cr4 & CR4_LA57 ? 57 : 48;
+	r->e.protected_mode = p.cr0 & CR0_PE && !(v->hv.rflags & RFLAGS_VM);
 }
 
 static void emulate_insn(struct vcpu *v, const struct insn *i, const struct vm_exit *npf)
@@ -248,6 +265,11 @@ static void emulate_insn(struct vcpu *v, const struct insn *i, const struct vm_e
 	run_init(&r, v, i);
 	r.npf = npf;
 	finish(v, &r, i, emulate(&r.e, i));
+}
+
+static void raise_fault(struct vcpu *v, const struct emul_fault *f)
+{
+	vcpu_raise(v, f->vector, f->has_error, f->error, f->cr2);
 }
 
 bool emulate_operand16(struct vcpu *v, const struct insn *i, u16 *val)
@@ -262,7 +284,19 @@ bool emulate_operand16(struct vcpu *v, const struct insn *i, u16 *val)
 	run_init(&r, v, i);
 	if (!emul_operand_address(&r.e, i, 2, false, &linear) && !emul_read(&r.e, linear, val, 2))
 		return true;
-	vcpu_raise(v, r.e.fault.vector, r.e.fault.has_error, r.e.fault.error, r.e.fault.cr2);
+	raise_fault(v, &r.e.fault);
+	return false;
+}
+
+bool emulate_store16(struct vcpu *v, const struct insn *i, u16 val)
+{
+	struct emul_run r;
+	u64 linear;
+
+	run_init(&r, v, i);
+	if (!emul_operand_address(&r.e, i, 2, true, &linear) && !emul_write(&r.e, linear, &val, 2))
+		return true;
+	raise_fault(v, &r.e.fault);
 	return false;
 }
 
@@ -275,12 +309,13 @@ void exit_pio(struct vcpu *v, const struct vm_exit *e)
 {
 	u64 *rax = &v->hv.gpr[REG_RAX];
 	unsigned size = e->pio.size;
-	struct insn i;
 
 	if (unlikely(e->pio.string || !e->insn_len)) {
 		/* The CPU has checked IOPL and the TSS's bitmap before it exited. */
-		if (!guest_decode(v, &i, NULL, 0) && (is_string_io(&i) || !e->pio.string))
-			emulate_insn(v, &i, NULL);
+		const struct insn *i = guest_decode(v, NULL, 0);
+
+		if (i && (is_string_io(i) || !e->pio.string))
+			emulate_insn(v, i, NULL);
 		return;
 	}
 	if (e->pio.in) {
@@ -296,26 +331,80 @@ void exit_pio(struct vcpu *v, const struct vm_exit *e)
 	hv->advance(&v->hv, e->insn_len);
 }
 
+/* The low byte of a general register as byte instructions name it: without REX 4..7 are AH..BH. */
+static u8 *byte_reg(struct vcpu *v, const struct insn *i)
+{
+	if (!i->rex && i->reg >= 4 && i->reg < 8)
+		return (u8 *)&v->hv.gpr[i->reg - 4] + 1;
+	return (u8 *)&v->hv.gpr[i->reg];
+}
+
+/*
+ * Plain MOV between a register (or an immediate) and a device: nearly every MMIO access. The CPU has checked
+ * segment, paging and direction and named the address before it exited, so nothing is left to
+ * compute. false: not one of these, or it crosses the page.
+ */
+static bool mov_mmio(struct vcpu *v, const struct insn *i, const struct vm_exit *e)
+{
+	unsigned size = i->opcode & 1 ? i->op_size : 1;
+	gpa_t gpa = e->npf.gpa;
+	u64 *reg = &v->hv.gpr[i->reg], val;
+
+	if (i->map != INSN_MAP_1 || i->enc != INSN_LEGACY || i->prefixes & INSN_PFX_LOCK ||
+	    (gpa & (PAGE_SIZE - 1)) + size > PAGE_SIZE || e->npf.during_walk)
+		return false;
+	switch (i->opcode) {
+	case 0x88:
+	case 0x89:
+		if (!e->npf.write)
+			return false;
+		vm_mmio_write(v, gpa, size, size == 1 ? *byte_reg(v, i) : *reg);
+		break;
+	case 0x8a:
+	case 0x8b:
+		if (e->npf.write)
+			return false;
+		val = vm_mmio_read(v, gpa, size);
+		if (size == 1)
+			*byte_reg(v, i) = val;
+		else if (size == 2)
+			memcpy(reg, &val, 2);
+		else
+			*reg = size == 4 ? (u32)val : val;
+		break;
+	case 0xc6:
+	case 0xc7:
+		if (!e->npf.write || (i->reg & 7))
+			return false;
+		vm_mmio_write(v, gpa, size, i->imm);
+		break;
+	default:
+		return false;
+	}
+	hv->advance(&v->hv, i->len);
+	return true;
+}
+
 void exit_npf(struct vcpu *v, const struct vm_exit *e)
 {
 	const bool in_delivery = v->reinject.valid;
-	struct insn i;
+	const struct insn *i;
 
-	if (e->npf.misconfig) {
+	if (unlikely(e->npf.misconfig)) {
 		vm_kill(v->vm, "nested page tables misread at %#lx", (unsigned long)e->npf.gpa);
 		return;
 	}
-	if (in_delivery) {
+	if (unlikely(in_delivery)) {
 		/* The IDT, the TSS or the stack of the guest's handler is no memory. */
 		vm_kill(v->vm, "delivering vector %u touches %#lx, where there is no RAM",
 			v->reinject.vector, (unsigned long)e->npf.gpa);
 		return;
 	}
-	if (e->npf.fetch && !e->npf.during_walk) {
+	if (unlikely(e->npf.fetch && !e->npf.during_walk)) {
 		vcpu_raise_ud(v); /* nothing answers the fetch: ones, FF FF is #UD */
 		return;
 	}
-	if (guest_decode(v, &i, e->npf.nr_bytes ? e->npf.bytes : NULL, e->npf.nr_bytes))
-		return;
-	emulate_insn(v, &i, e);
+	i = guest_decode(v, e->npf.nr_bytes ? e->npf.bytes : NULL, e->npf.nr_bytes);
+	if (i && !mov_mmio(v, i, e))
+		emulate_insn(v, i, e);
 }

@@ -97,14 +97,22 @@ int gmem_copy_from_phys(struct vm *vm, gpa_t gpa, hpa_t src, u64 n)
 	return 0;
 }
 
-void *gmem_map(struct vm *vm, gpa_t gpa, size_t n, bool write)
+bool gmem_to_phys(struct vm *vm, gpa_t gpa, size_t n, hpa_t *hpa)
 {
 	const struct slot *s = find_slot(vm, gpa);
 
-	(void)write; /* copy-on-write and dirty logging will ask */
 	if (!s || n > PAGE_SIZE - (gpa & (PAGE_SIZE - 1)) || gpa - s->gpa + n > s->size)
-		return NULL;
-	return window_open(slot_hpa(s, gpa));
+		return false;
+	*hpa = slot_hpa(s, gpa);
+	return true;
+}
+
+void *gmem_map(struct vm *vm, gpa_t gpa, size_t n, bool write)
+{
+	hpa_t hpa;
+
+	(void)write; /* copy-on-write and dirty logging will ask */
+	return gmem_to_phys(vm, gpa, n, &hpa) ? window_open(hpa) : NULL;
 }
 
 void gmem_unmap(struct vm *vm, void *p)

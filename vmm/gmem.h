@@ -17,5 +17,7 @@ int gmem_copy_from_phys(struct vm *vm, gpa_t gpa, hpa_t src, u64 n);
 /* A short-lived pointer to n bytes inside one 4 KiB page; NULL as -EFAULT. Unmap in reverse order. */
 void *gmem_map(struct vm *vm, gpa_t gpa, size_t n, bool write);
 void gmem_unmap(struct vm *vm, void *p);
+/* Where n bytes inside one 4 KiB page lie now; false: not RAM. For pinned windows (gwalk.c) only. */
+bool gmem_to_phys(struct vm *vm, gpa_t gpa, size_t n, hpa_t *hpa);
 /* Is all of the range RAM? */
 bool gmem_is_ram(struct vm *vm, gpa_t gpa, u64 n);

@@ -5,7 +5,7 @@
  * their hardware walkers set accessed and dirty bits at the same time.
  */
 #include "vmm/gwalk.h"
-#include "arch/x86_64/asm.h"
+#include "arch/x86_64/window.h"
 #include "arch/x86_64/x86.h"
 #include "lib/errno.h"
 #include "lib/string.h"
@@ -21,30 +21,32 @@
 #define PTE_NX   BIT(63)
 #define PTE_ADDR 0x000ffffffffff000ull
 
+#define CODE_LEVELS (WINDOW_PINS - 1) /* pins for the entries of a walk, and one for the code */
+
 struct walk {
 	struct vcpu *v;
-	u64 linear, cr0, cr3, cr4, efer;
+	struct hv_paging p;
+	u64 linear;
 	u32 access; /* PFERR_W, PFERR_U, PFERR_I */
 	unsigned levels, entry_size;
 	u64 entry, reserved;
 	u64 rights; /* W and U of all levels together, NX of any */
+	gpa_t at[5]; /* where the entries were read, by level - 1, and what they hold now */
+	u64 seen[5];
 };
 
 static int fault_pf(const struct walk *w, u32 bits, struct emul_fault *f)
 {
 	u32 err = bits | (w->access & (PFERR_W | PFERR_U));
+	bool nx = w->p.efer & EFER_NXE && w->p.cr4 & CR4_PAE;
 
 	/* The fetch bit is only reported where fetches can be refused (SDM vol. 3, 4.7). */
-	if ((w->access & PFERR_I) &&
-	    ((w->efer & EFER_NXE && w->cr4 & CR4_PAE) || w->cr4 & CR4_SMEP))
+	if ((w->access & PFERR_I) && (nx || w->p.cr4 & CR4_SMEP))
 		err |= PFERR_I;
-	*f = (struct emul_fault){
-		.vector = EXC_PF, .has_error = true, .error = err, .cr2 = w->linear};
+	*f = (struct emul_fault){ .vector = EXC_PF, .has_error = true, .error = err, .cr2 = w->linear };
 	return -EFAULT;
 }
 
-/* Read one entry, and set bits in it if it still is what we saw. -EAGAIN: it changed, walk again.
- */
 static int entry_read(struct walk *w, gpa_t at)
 {
 	u64 *p = gmem_map(w->v->vm, at, w->entry_size, false);
@@ -56,6 +58,7 @@ static int entry_read(struct walk *w, gpa_t at)
 	return 0;
 }
 
+/* Set accessed and dirty bits if the entry still is what we saw. -EAGAIN: it changed, walk again. */
 static int entry_set(struct walk *w, gpa_t at, u64 bits)
 {
 	u64 *p;
@@ -78,6 +81,7 @@ static int entry_set(struct walk *w, gpa_t at, u64 bits)
 						   __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
 	}
 	gmem_unmap(w->v->vm, p);
+	w->entry |= bits;
 	return same ? 0 : -EAGAIN;
 }
 
@@ -91,12 +95,12 @@ static bool allowed(const struct walk *w)
 	if (w->access & PFERR_I) {
 		if (w->rights & PTE_NX)
 			return false;
-		return user || !user_page || !(w->cr4 & CR4_SMEP);
+		return user || !user_page || !(w->p.cr4 & CR4_SMEP);
 	}
-	if (!user && user_page && (w->cr4 & CR4_SMAP) && !(w->v->hv.rflags & RFLAGS_AC))
+	if (!user && user_page && (w->p.cr4 & CR4_SMAP) && !(w->v->hv.rflags & RFLAGS_AC))
 		return false;
 	if (w->access & PFERR_W && !(w->rights & PTE_W))
-		return !user && !(w->cr0 & CR0_WP);
+		return !user && !(w->p.cr0 & CR0_WP);
 	return true;
 }
 
@@ -104,18 +108,18 @@ static void walk_shape(struct walk *w)
 {
 	w->reserved = 0;
 	w->entry_size = 8;
-	if (!(w->cr4 & CR4_PAE)) {
+	if (!(w->p.cr4 & CR4_PAE)) {
 		w->levels = 2;
 		w->entry_size = 4;
 		return;
 	}
-	if (w->efer & EFER_LMA)
-		w->levels = w->cr4 & CR4_LA57 ? 5 : 4;
+	if (w->p.efer & EFER_LMA)
+		w->levels = w->p.cr4 & CR4_LA57 ? 5 : 4;
 	else
 		w->levels = 3;
 	/* Bits from MAXPHYADDR to 51 are reserved; NX too while EFER.NXE is off. */
 	w->reserved = PTE_ADDR & ~(BIT(w->v->vm->cpuid->ext[8].eax & 0xff) - 1);
-	if (!(w->efer & EFER_NXE))
+	if (!(w->p.efer & EFER_NXE))
 		w->reserved |= PTE_NX;
 }
 
@@ -124,7 +128,7 @@ static bool is_large(const struct walk *w, unsigned level)
 	if (!(w->entry & PTE_PS))
 		return false;
 	if (w->entry_size == 4)
-		return level == 2 && (w->cr4 & CR4_PSE);
+		return level == 2 && (w->p.cr4 & CR4_PSE);
 	return level == 2 || (level == 3 && w->levels >= 4);
 }
 
@@ -154,8 +158,8 @@ static unsigned index_of(const struct walk *w, unsigned level)
 static gpa_t root_of(const struct walk *w)
 {
 	if (w->entry_size == 4)
-		return w->cr3 & 0xfffff000;
-	return w->levels == 3 ? w->cr3 & 0xffffffe0 : w->cr3 & PTE_ADDR;
+		return w->p.cr3 & 0xfffff000;
+	return w->levels == 3 ? w->p.cr3 & 0xffffffe0 : w->p.cr3 & PTE_ADDR;
 }
 
 static int walk_once(struct walk *w, gpa_t *gpa, struct emul_fault *f)
@@ -182,84 +186,160 @@ static int walk_once(struct walk *w, gpa_t *gpa, struct emul_fault *f)
 		leaf = level == 1 || is_large(w, level);
 		if (leaf && !allowed(w))
 			return fault_pf(w, PFERR_P, f);
-		r = pdpte ? 0
-			  : entry_set(w, at, leaf && w->access & PFERR_W ? PTE_A | PTE_D : PTE_A);
+		r = pdpte ? 0 : entry_set(w, at, leaf && w->access & PFERR_W ? PTE_A | PTE_D : PTE_A);
 		if (r)
 			return r;
+		w->at[level - 1] = at;
+		w->seen[level - 1] = w->entry;
 		if (leaf)
 			break;
+		w->at[level - 2] = HPA_NONE;
 		table = w->entry & (w->entry_size == 4 ? 0xfffff000 : PTE_ADDR);
 	}
+	for (unsigned below = 0; below + 1 < level; below++)
+		w->at[below] = HPA_NONE;
 	*gpa = leaf_gpa(w, level);
 	return 0;
 }
 
-int guest_translate(struct vcpu *v, u64 linear, u32 access, gpa_t *gpa, struct emul_fault *fault)
+/* w->p, linear and access are set. */
+static int walk(struct walk *w, gpa_t *gpa, struct emul_fault *fault)
 {
-	struct walk w = {.v = v, .linear = linear, .access = access};
 	int r;
 
-	w.cr0 = hv->get_reg(&v->hv, REG_CR0);
-	if (!(w.cr0 & CR0_PG)) {
-		*gpa = linear & 0xffffffff;
+	if (!(w->p.cr0 & CR0_PG)) {
+		w->levels = 0;
+		*gpa = w->linear & 0xffffffff;
 		return 0;
 	}
-	w.cr3 = hv->get_reg(&v->hv, REG_CR3);
-	w.cr4 = hv->get_reg(&v->hv, REG_CR4);
-	w.efer = hv->get_reg(&v->hv, REG_EFER);
-	walk_shape(&w);
-	/* An entry that changes under us a few times in a row is the guest's own race: let it
-	 * fault. */
+	walk_shape(w);
+	/* An entry that changes under us a few times in a row is the guest's own race: let it fault. */
 	for (int i = 0; i < 8; i++) {
-		r = walk_once(&w, gpa, fault);
+		r = walk_once(w, gpa, fault);
 		if (r != -EAGAIN)
 			return r;
 	}
-	return fault_pf(&w, 0, fault);
+	return fault_pf(w, 0, fault);
+}
+
+int guest_translate(struct vcpu *v, u64 linear, u32 access, gpa_t *gpa, struct emul_fault *fault)
+{
+	struct walk w = { .v = v, .linear = linear, .access = access };
+
+	hv->get_paging(&v->hv, &w.p);
+	return walk(&w, gpa, fault);
 }
 
 enum insn_mode guest_mode(struct vcpu *v)
 {
-	struct hv_segment cs;
+	struct hv_paging p;
 
-	if (!(hv->get_reg(&v->hv, REG_CR0) & CR0_PE) || v->hv.rflags & RFLAGS_VM)
-		return INSN_16;
-	hv->get_seg(&v->hv, SEG_CS, &cs);
-	if (cs.attr & SEG_ATTR_L && hv->get_reg(&v->hv, REG_EFER) & EFER_LMA)
-		return INSN_64;
-	return cs.attr & SEG_ATTR_DB ? INSN_32 : INSN_16;
+	hv->get_paging(&v->hv, &p);
+	return p.mode;
 }
 
-/* SS.DPL is the CPL on both vendors; V86 is 3 and real mode 0 (SDM vol. 3, 25.4.1, 27.3.1.2). */
 u8 guest_cpl(struct vcpu *v)
 {
-	struct hv_segment ss;
+	struct hv_paging p;
 
-	if (!(hv->get_reg(&v->hv, REG_CR0) & CR0_PE))
-		return 0;
-	if (v->hv.rflags & RFLAGS_VM)
-		return 3;
-	hv->get_seg(&v->hv, SEG_SS, &ss);
-	return SEG_ATTR_DPL(ss.attr);
+	hv->get_paging(&v->hv, &p);
+	return p.cpl;
 }
 
-static u64 code_linear(struct vcpu *v, enum insn_mode mode)
+/*
+ * The page that code runs in, kept from exit to exit: pinned windows onto it and onto the table entries that
+ * led to it. It counts only while every entry still holds what it held, which is what a new walk would
+ * read: so it is never older than the CPU's own TLB, and needs no flush by the guest.
+ */
+static inline bool cache_holds(const struct code_cache *c, const struct hv_paging *p, u64 page)
 {
-	struct hv_segment cs;
+	u64 differs = (c->page ^ page) | (c->p.cr3 ^ p->cr3) | (c->p.cr0 ^ p->cr0) |
+		      (c->p.cr4 ^ p->cr4) | (c->p.efer ^ p->efer) | (c->p.cpl ^ p->cpl);
 
-	if (mode == INSN_64)
-		return v->hv.rip;
-	hv->get_seg(&v->hv, SEG_CS, &cs);
-	return (cs.base + v->hv.rip) & 0xffffffff;
+	if (unlikely(differs))
+		return false;
+	/* Written out: it runs at most exits of a CPU that does not tell instruction lengths. */
+	differs = (READ_ONCE(*c->entry[0]) ^ c->seen[0]) | (READ_ONCE(*c->entry[1]) ^ c->seen[1]) |
+		  (READ_ONCE(*c->entry[2]) ^ c->seen[2]) | (READ_ONCE(*c->entry[3]) ^ c->seen[3]) |
+		  (READ_ONCE(*c->entry[4]) ^ c->seen[4]);
+	static_assert(CODE_LEVELS == 5, "all of them");
+	return !differs;
 }
 
-int guest_fetch(struct vcpu *v, u64 linear, u8 *buf, unsigned n)
+/* Pin what walk w found. Tables of 4-byte entries are old systems': they walk each time. */
+static void cache_fill(struct code_cache *c, const struct walk *w, gpa_t gpa)
 {
-	u32 access = PFERR_I | (guest_cpl(v) == 3 ? PFERR_U : 0);
+	struct vm *vm = w->v->vm;
+	hpa_t hpa;
+
+	c->page = ~0ull;
+	if (w->levels && w->entry_size == 4)
+		return;
+	for (unsigned l = 0; l < CODE_LEVELS; l++) {
+		c->entry[l] = &c->seen[l]; /* no such level: equal to itself */
+		if (l >= w->levels || w->at[l] == HPA_NONE)
+			continue;
+		if (!gmem_to_phys(vm, w->at[l], 8, &hpa))
+			return;
+		c->entry[l] = window_pin(l, hpa);
+		c->seen[l] = w->seen[l];
+	}
+	if (!gmem_to_phys(vm, gpa & ~(PAGE_SIZE - 1), PAGE_SIZE, &hpa))
+		return;
+	c->code = window_pin(CODE_LEVELS, hpa);
+	c->p = w->p;
+	c->page = w->linear & ~(PAGE_SIZE - 1);
+}
+
+/* The page of code at linear; NULL: a page fault was raised, or *gpa is not RAM. */
+static const u8 *code_page(struct vcpu *v, const struct hv_paging *p, u64 linear, bool *fault)
+{
+	struct code_cache *c = &v->code;
+	struct walk w = { .v = v, .linear = linear, .p = *p };
 	struct emul_fault f;
 	gpa_t gpa;
 
-	if (guest_translate(v, linear, access, &gpa, &f)) {
+	*fault = false;
+	w.access = PFERR_I | (p->cpl == 3 ? PFERR_U : 0);
+	if (walk(&w, &gpa, &f)) {
+		vcpu_raise(v, f.vector, f.has_error, f.error, f.cr2);
+		*fault = true;
+		return NULL;
+	}
+	cache_fill(c, &w, gpa);
+	if (c->page != ~0ull)
+		return c->code;
+	return NULL;
+}
+
+/* The code at linear, up to its page's end; NULL as code_page(). */
+static inline const u8 *code_at(struct vcpu *v, const struct hv_paging *p, u64 linear, bool *fault)
+{
+	u64 page = linear & ~(PAGE_SIZE - 1);
+	const u8 *code;
+
+	*fault = false;
+	if (likely(cache_holds(&v->code, p, page)))
+		return v->code.code + (linear & (PAGE_SIZE - 1));
+	code = code_page(v, p, linear, fault);
+	return code ? code + (linear & (PAGE_SIZE - 1)) : NULL;
+}
+
+void guest_code_forget(struct vcpu *v)
+{
+	v->code.page = ~0ull;
+	window_unpin_all();
+}
+
+/* n bytes inside one page to buf. 0; -EFAULT: a page fault was raised. */
+static int fetch(struct vcpu *v, const struct hv_paging *p, u64 linear, u8 *buf, unsigned n)
+{
+	u32 access = PFERR_I | (p->cpl == 3 ? PFERR_U : 0);
+	struct walk w = { .v = v, .linear = linear, .access = access, .p = *p };
+	struct emul_fault f;
+	gpa_t gpa;
+
+	if (walk(&w, &gpa, &f)) {
 		vcpu_raise(v, f.vector, f.has_error, f.error, f.cr2);
 		return -EFAULT;
 	}
@@ -268,63 +348,101 @@ int guest_fetch(struct vcpu *v, u64 linear, u8 *buf, unsigned n)
 	return 0;
 }
 
-int guest_decode(struct vcpu *v, struct insn *i, const u8 *bytes, size_t n)
+static u64 code_linear(const struct vcpu *v, const struct hv_paging *p)
 {
-	enum insn_mode mode = guest_mode(v);
-	u64 linear = code_linear(v, mode);
-	u8 buf[INSN_MAX];
-	enum insn_status st;
-	unsigned have;
+	return p->mode == INSN_64 ? v->hv.rip : (u32)(p->code_base + v->hv.rip);
+}
 
-	if (bytes && n) {
-		st = insn_decode(i, bytes, n, mode);
-		if (st == INSN_OK)
-			return 0;
-	}
-	/* First what lies in RIP's page: the next one may not be mapped, nor needed. */
-	have = MIN((u64)INSN_MAX, PAGE_SIZE - (linear & (PAGE_SIZE - 1)));
-	if (guest_fetch(v, linear, buf, have))
-		return -EFAULT;
-	st = insn_decode(i, buf, have, mode);
-	if (st == INSN_MORE && have < INSN_MAX) {
-		if (guest_fetch(v, linear + have, buf + have, INSN_MAX - have))
-			return -EFAULT;
-		st = insn_decode(i, buf, INSN_MAX, mode);
-	}
-	if (st == INSN_OK)
-		return 0;
+static const struct insn *decoded(struct vcpu *v, enum insn_status st)
+{
+	if (likely(st == INSN_OK))
+		return &v->code.insn;
+	v->code.mode = 0;
 	if (st == INSN_UD)
 		vcpu_raise_ud(v);
 	else
 		vcpu_raise_gp(v);
-	return -EFAULT;
+	return NULL;
 }
 
-unsigned guest_insn_len(struct vcpu *v, const struct vm_exit *e, const struct insn_id *id)
+/* Where an instruction may reach into the next page, which may not be mapped nor needed. */
+static const struct insn *decode_at_page_end(struct vcpu *v, const struct hv_paging *p, u64 linear,
+					     enum insn_mode mode)
 {
-	enum insn_mode mode;
-	struct insn i;
-	u64 linear;
-	u8 b[3];
+	unsigned have = MIN((u64)INSN_MAX, PAGE_SIZE - (linear & (PAGE_SIZE - 1)));
+	u8 buf[INSN_MAX];
 
-	if (e->insn_len)
-		return e->insn_len;
-	mode = guest_mode(v);
-	linear = code_linear(v, mode);
-	if (likely((linear & (PAGE_SIZE - 1)) <= PAGE_SIZE - sizeof(b))) {
-		/* Nearly always without prefixes: then the bytes themselves are the proof. */
-		if (guest_fetch(v, linear, b, id->len))
+	v->code.mode = 0;
+	if (fetch(v, p, linear, buf, have))
+		return NULL;
+	if (have < INSN_MAX && insn_decode(&v->code.insn, buf, have, mode) == INSN_MORE &&
+	    fetch(v, p, linear + have, buf + have, INSN_MAX - have))
+		return NULL;
+	return decoded(v, insn_decode(&v->code.insn, buf, INSN_MAX, mode));
+}
+
+const struct insn *guest_decode(struct vcpu *v, const u8 *bytes, size_t n)
+{
+	struct code_cache *c = &v->code;
+	enum insn_mode mode;
+	struct hv_paging p;
+	const u8 *code;
+	bool fault;
+	u64 linear, raw[2];
+
+	hv->get_paging(&v->hv, &p);
+	mode = p.mode | v->vm->insn_flags;
+	if (bytes && n) {
+		c->mode = 0;
+		if (insn_decode(&c->insn, bytes, n, mode) == INSN_OK)
+			return &c->insn;
+	}
+	linear = code_linear(v, &p);
+	if (unlikely((linear & (PAGE_SIZE - 1)) > PAGE_SIZE - sizeof(raw)))
+		return decode_at_page_end(v, &p, linear, mode);
+	code = code_at(v, &p, linear, &fault);
+	if (unlikely(!code))
+		return fault ? NULL : decode_at_page_end(v, &p, linear, mode);
+	memcpy(raw, code, sizeof(raw)); /* once: another vCPU may be writing there */
+	if (likely(raw[0] == c->raw[0] && raw[1] == c->raw[1] && mode == c->mode))
+		return &c->insn;
+	c->raw[0] = raw[0];
+	c->raw[1] = raw[1];
+	c->mode = mode;
+	return decoded(v, insn_decode(&c->insn, (u8 *)raw, INSN_MAX, mode));
+}
+
+static bool is_insn(const struct insn *i, const struct insn_id *id)
+{
+	if (i->enc != INSN_LEGACY)
+		return false;
+	if (id->len == 1)
+		return i->map == INSN_MAP_1 && i->opcode == id->bytes[0];
+	return i->map == INSN_MAP_0F && i->opcode == id->bytes[1] &&
+	       (id->len == 2 || i->modrm == id->bytes[2]);
+}
+
+unsigned guest_insn_decode_len(struct vcpu *v, const struct insn_id *id)
+{
+	const struct insn *i;
+	struct hv_paging p;
+	const u8 *code;
+	bool fault;
+	u64 linear;
+
+	hv->get_paging(&v->hv, &p);
+	linear = code_linear(v, &p);
+	if (likely((linear & (PAGE_SIZE - 1)) <= PAGE_SIZE - sizeof(id->bytes))) {
+		code = code_at(v, &p, linear, &fault);
+		if (fault)
 			return 0;
-		if (likely(!memcmp(b, id->bytes, id->len)))
+		/* Nearly always without prefixes: then the bytes themselves are the proof. */
+		if (likely(code && code[0] == id->bytes[0] &&
+			   (id->len < 2 || code[1] == id->bytes[1]) &&
+			   (id->len < 3 || code[2] == id->bytes[2])))
 			return id->len;
 	}
-	if (guest_decode(v, &i, NULL, 0))
-		return 0;
-	/* Not what the CPU stopped at: somebody rewrote the page since. Run what stands there now.
-	 */
-	if (i.enc != INSN_LEGACY || i.opcode != id->bytes[id->len == 1 ? 0 : 1] ||
-	    i.map != (id->len == 1 ? INSN_MAP_1 : INSN_MAP_0F) ||
-	    (id->len == 3 && i.modrm != id->bytes[2]))
-		return 0;
-	return i.len;
+	i = guest_decode(v, NULL, 0);
+	/* Not what the CPU stopped at: somebody rewrote the page since. Run what stands there now. */
+	return i && is_insn(i, id) ? i->len : 0;
 }

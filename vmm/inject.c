@@ -115,7 +115,7 @@ static u8 tpr_threshold(const struct lapic *l)
 	return vec >> 4;
 }
 
-void vcpu_inject(struct vcpu *v)
+void vcpu_inject_slow(struct vcpu *v)
 {
 	u32 want = 0;
 	bool taken = false;

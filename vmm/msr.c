@@ -63,6 +63,13 @@ static bool read_lapic(struct vcpu *v, u32 msr, u64 *val)
 	return lapic_msr_read(v, msr, val);
 }
 
+static bool read_apic_base(struct vcpu *v, u32 msr, u64 *val)
+{
+	(void)msr;
+	*val = v->lapic.base_msr;
+	return true;
+}
+
 static bool write_lapic(struct vcpu *v, u32 msr, u64 val)
 {
 	return lapic_msr_write(v, msr, val);
@@ -189,14 +196,14 @@ static bool read_misc_enable(struct vcpu *v, u32 msr, u64 *val)
 {
 	(void)msr;
 	*val = v->msrs.misc_enable;
-	return v->vm->cpuid->basic[0].ebx == 0x756e6547; /* "Genu" */
+	return v->vm->cpuid->basic[0].ebx == CPUID_GENU;
 }
 
 static bool write_misc_enable(struct vcpu *v, u32 msr, u64 val)
 {
 	(void)msr;
 	v->msrs.misc_enable = val;
-	return v->vm->cpuid->basic[0].ebx == 0x756e6547;
+	return v->vm->cpuid->basic[0].ebx == CPUID_GENU;
 }
 
 /* The microcode revision: 0 is written before CPUID 1 is run to read it (SDM vol. 3, 10.11.7.1). */
@@ -241,7 +248,7 @@ static bool is_amd(const struct vcpu *v)
 {
 	u32 b = v->vm->cpuid->basic[0].ebx;
 
-	return b == 0x68747541 || b == 0x6f677948; /* "Auth", "Hygo" */
+	return b == CPUID_AUTH || b == CPUID_HYGO;
 }
 
 /* SYSCFG, TOP_MEM, DE_CFG and others that kernels for AMD read without asking CPUID. */
@@ -265,6 +272,14 @@ static bool read_intel_zero(struct vcpu *v, u32 msr, u64 *val)
 	return !is_amd(v);
 }
 
+/* Locked with VMX off: what firmware does that hides it. */
+static bool read_feature_control(struct vcpu *v, u32 msr, u64 *val)
+{
+	(void)msr;
+	*val = FEATURE_CONTROL_LOCK;
+	return !is_amd(v);
+}
+
 /* VM_CR: SVM is disabled and locked, which is what hiding it means (APM vol. 2, 15.30.1). */
 static bool read_vm_cr(struct vcpu *v, u32 msr, u64 *val)
 {
@@ -276,8 +291,8 @@ static bool read_vm_cr(struct vcpu *v, u32 msr, u64 *val)
 static const struct msr_desc msrs[] = {
 	{MSR_TSC, MSR_TSC, read_tsc, write_tsc},
 	{MSR_PLATFORM_ID, MSR_PLATFORM_ID, read_intel_zero, NULL},
-	{MSR_APIC_BASE, MSR_APIC_BASE, read_lapic, write_lapic},
-	{MSR_FEATURE_CONTROL, MSR_FEATURE_CONTROL, read_intel_zero, NULL},
+	{MSR_APIC_BASE, MSR_APIC_BASE, read_apic_base, write_lapic},
+	{MSR_FEATURE_CONTROL, MSR_FEATURE_CONTROL, read_feature_control, NULL},
 	{MSR_BIOS_SIGN_ID, MSR_BIOS_SIGN_ID, read_bios_sign, write_bios_sign},
 	{MSR_PLATFORM_INFO, MSR_PLATFORM_INFO, read_intel_zero, NULL},
 	{MSR_MTRRCAP, MSR_MTRRCAP, read_mtrrcap, NULL},
@@ -311,7 +326,7 @@ static const struct msr_desc msrs[] = {
 	{0xc0011029, 0xc0011029, read_amd, write_amd}, /* DE_CFG */
 };
 
-static const struct msr_desc *find(u32 msr)
+static const struct msr_desc *bisect(u32 msr)
 {
 	u32 lo = 0, hi = ARRAY_SIZE(msrs);
 
@@ -326,10 +341,23 @@ static const struct msr_desc *find(u32 msr)
 	return lo < ARRAY_SIZE(msrs) && msr >= msrs[lo].first ? &msrs[lo] : NULL;
 }
 
+/* A guest tends to use one MSR, or one APIC, many times in a row. */
+static const struct msr_desc *find(struct vcpu *v, u32 msr)
+{
+	const struct msr_desc *d = v->last_msr;
+
+	if (likely(d && msr >= d->first && msr <= d->last))
+		return d;
+	d = bisect(msr);
+	if (d)
+		v->last_msr = d;
+	return d;
+}
+
 void exit_rdmsr(struct vcpu *v, const struct vm_exit *e)
 {
 	static const struct insn_id id = {2, {0x0f, 0x32}};
-	const struct msr_desc *d = find(v->hv.gpr[REG_RCX]);
+	const struct msr_desc *d = find(v, v->hv.gpr[REG_RCX]);
 	unsigned len;
 	u64 val;
 
@@ -352,7 +380,7 @@ void exit_rdmsr(struct vcpu *v, const struct vm_exit *e)
 void exit_wrmsr(struct vcpu *v, const struct vm_exit *e)
 {
 	static const struct insn_id id = {2, {0x0f, 0x30}};
-	const struct msr_desc *d = find(v->hv.gpr[REG_RCX]);
+	const struct msr_desc *d = find(v, v->hv.gpr[REG_RCX]);
 	u64 val = (u32)v->hv.gpr[REG_RAX] | v->hv.gpr[REG_RDX] << 32;
 	unsigned len;
 

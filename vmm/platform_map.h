@@ -27,8 +27,9 @@
 #define PLAT_GSI_SCI	    9u /* level, active high (MADT override) */
 #define PLAT_GSI_PCI_FIRST  16u
 #define PLAT_GSI_PCI_LAST   23u
-/* INTA..INTD (pin 1..4) of PCI device dev on bus 0, as the DSDT's _PRT must say: the usual swizzle. */
-#define PLAT_GSI_PCI(dev, pin) (PLAT_GSI_PCI_FIRST + (((dev) + (pin) - 1u) & 3u) + 4u * ((dev) & 1u))
+/* INTA..INTD (pin 1..4) of device dev on bus 0, as the DSDT's _PRT must say: the usual swizzle. */
+#define PLAT_GSI_PCI(dev, pin)                                                                     \
+	(PLAT_GSI_PCI_FIRST + (((dev) + (pin) - 1u) & 3u) + 4u * ((dev) & 1u))
 
 /* Ports of the ISA world. */
 #define PLAT_PIC1_PORT	0x20u
@@ -64,7 +65,7 @@
 #define PLAT_GPE0	 0x620u /* 8 bytes status, 8 bytes enable */
 #define PLAT_GPE0_LEN	 16u
 #define PLAT_SLP_TYP_S5	 5u /* _S5_ = { 5, 5, 0, 0 } */
-/* There is no SMM and ACPI mode is on from reset (SCI_EN = 1), so the FADT may say SMI_CMD = 0; with
+/* There is no SMM, and ACPI mode is on from reset (SCI_EN = 1): the FADT may say SMI_CMD = 0. With
  * the port below the two values work as on hardware. */
 #define PLAT_SMI_CMD	  0xb2u
 #define PLAT_ACPI_ENABLE  0x02u

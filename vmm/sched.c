@@ -4,6 +4,7 @@
 #include "arch/x86_64/frame.h"
 #include "arch/x86_64/machine.h"
 #include "lib/log.h"
+#include "vmm/gwalk.h"
 #include "vmm/vm.h"
 
 #define SLICE_NS 10000000ull /* 10 ms; felt only when two vCPUs want the same pCPU */
@@ -63,6 +64,7 @@ void sched_remove(struct vcpu *v)
 
 	ASSERT(v->pcpu == this_cpu()->index);
 	if (this_cpu()->loaded == &v->hv) {
+		guest_code_forget(v);
 		hv->put(&v->hv);
 		this_cpu()->loaded = NULL;
 	}
@@ -114,19 +116,16 @@ void sched_irq_window(void)
 	__asm__ volatile("sti; nop; cli" ::: "memory");
 }
 
-bool sched_check(struct vcpu *v)
-{
-	return unlikely(this_sched()->slice_over) || unlikely(v->state != VCPU_RUNNING);
-}
-
 static void switch_to(struct vcpu *v)
 {
 	struct pcpu *cpu = this_cpu();
 
 	if (cpu->loaded == &v->hv)
 		return;
-	if (cpu->loaded)
+	if (cpu->loaded) {
+		guest_code_forget(container_of(cpu->loaded, struct vcpu, hv));
 		hv->put(cpu->loaded);
+	}
 	hv->load(&v->hv);
 	cpu->loaded = &v->hv;
 }

@@ -43,6 +43,7 @@ int vcpu_create(struct vm *vm, u32 id)
 	v->state = VCPU_OFF;
 	v->hv.id = vm->id;
 	v->hv.nested_root = vm->nested.root;
+	v->code.page = ~0ull;
 	timer_init(&v->lapic_timer, lapic_timer_due);
 	timer_init(&v->park_timer, park_timer_due);
 	list_init(&v->sched_node);
@@ -191,7 +192,7 @@ void vcpu_run(struct vcpu *v)
 		if (unlikely(exit.interrupted.valid))
 			v->reinject = exit.interrupted;
 		exit_table[exit.code](v, &exit);
-	} while (!sched_check(v));
+	} while (likely(v->state == VCPU_RUNNING) && likely(!sched_pending()));
 }
 
 /* --- what platform/lapic.c asks of its vCPU --- */

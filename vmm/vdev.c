@@ -154,6 +154,7 @@ void vm_devices_reset(struct vm *vm)
 			vm->devs[i].type->reset(&vm->devs[i]);
 }
 
+/* The first region that ends at or after port; NULL: none. */
 static const struct region_pio *find_pio(const struct vm *vm, u32 port)
 {
 	u32 lo = 0, hi = vm->nr_pio;
@@ -166,7 +167,12 @@ static const struct region_pio *find_pio(const struct vm *vm, u32 port)
 		else
 			hi = mid;
 	}
-	return lo < vm->nr_pio && port >= vm->pio[lo].first ? &vm->pio[lo] : NULL;
+	return lo < vm->nr_pio ? &vm->pio[lo] : NULL;
+}
+
+static bool covers(const struct region_pio *r, u32 port, unsigned size)
+{
+	return r && port >= r->first && port + size - 1 <= r->last;
 }
 
 static u32 ones(unsigned size)
@@ -175,18 +181,18 @@ static u32 ones(unsigned size)
 }
 
 /*
- * An access that begins in a region and runs past its end, or begins before it, is what a bus does
- * with it: byte by byte, and nobody answers with ones.
+ * An access that is only partly inside a region is what a bus makes of it: byte by byte, and where
+ * nobody answers, ones.
  */
 u32 vm_pio_read(struct vm *vm, u16 port, unsigned size)
 {
 	const struct region_pio *r = find_pio(vm, port);
 	u32 val = 0;
 
-	if (likely(r && port + size - 1 <= r->last))
+	if (likely(covers(r, port, size)))
 		return (r->r->read ? r->r->read(r->d, port, size) : ~0u) & ones(size);
-	if (size == 1)
-		return 0xff;
+	if (!r || r->first > port + size - 1u)
+		return ones(size);
 	for (unsigned i = 0; i < size; i++)
 		val |= vm_pio_read(vm, port + i, 1) << i * 8;
 	return val;
@@ -196,12 +202,14 @@ void vm_pio_write(struct vm *vm, u16 port, unsigned size, u32 val)
 {
 	const struct region_pio *r = find_pio(vm, port);
 
-	if (likely(r && port + size - 1 <= r->last)) {
+	if (likely(covers(r, port, size))) {
 		if (r->r->write)
 			r->r->write(r->d, port, size, val & ones(size));
 		return;
 	}
-	for (unsigned i = 0; size > 1 && i < size; i++)
+	if (!r || r->first > port + size - 1u)
+		return;
+	for (unsigned i = 0; i < size; i++)
 		vm_pio_write(vm, port + i, 1, val >> i * 8 & 0xff);
 }
 

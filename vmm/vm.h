@@ -5,6 +5,7 @@
 #include "lib/spinlock.h"
 #include "arch/x86_64/hv.h"
 #include "arch/x86_64/pt.h"
+#include "arch/x86_64/window.h"
 #include "lib/insn.h"
 #include "vmm/config.h"
 #include "vmm/cpuid.h"
@@ -51,6 +52,19 @@ struct vcpu_msrs {
 	u64 misc_enable, mcg_status, bios_sign, hwcr, tsc_adjust, debugctl;
 };
 
+/* The page the guest's code was last read from (gwalk.c). */
+struct code_cache {
+	u64 page; /* linear; ~0: none */
+	struct hv_paging p;
+	const u8 *code;
+	const u64 *entry[WINDOW_PINS - 1];
+	u64 seen[WINDOW_PINS - 1];
+	/* The instruction decoded last: good for as long as the 16 bytes and the mode are the same. */
+	u64 raw[2];
+	u8 mode;
+	struct insn insn;
+};
+
 struct vcpu {
 	struct hv_vcpu hv; /* first: the backends know no more of us than this */
 	struct vm *vm;
@@ -68,6 +82,8 @@ struct vcpu {
 	u32 windows; /* what request_windows() was last asked for */
 	u64 tsc_offset;
 	struct vcpu_msrs msrs;
+	struct code_cache code;
+	const struct msr_desc *last_msr; /* msr.c: found last */
 	u64 exits[HV_NR_EXITS];
 };
 
@@ -135,6 +151,7 @@ struct vm {
 	bool pic_intr; /* the PIC's INTR output, kept by vm_pic_changed() */
 
 	struct cpuid_table *cpuid;
+	u8 insn_flags; /* INSN_AMD_BRANCHES on AMD's CPUs */
 	u64 t0_tsc; /* host TSC at which the guest's clock reads 0 */
 	bool ending, refused, preserved;
 	enum vm_end end;
@@ -174,7 +191,18 @@ void vcpu_request(struct vcpu *v, u32 req); /* any pCPU: set the bit and kick */
 bool vcpu_runnable(struct vcpu *v);
 void vcpu_run(struct vcpu *v);          /* until it must leave the pCPU */
 void vcpu_park(struct vcpu *v, u64 ns); /* off the pCPU for a while */
-void vcpu_inject(struct vcpu *v);       /* inject.c: the only place that injects */
+void vcpu_inject_slow(struct vcpu *v); /* inject.c: the only place that injects */
+/* Nothing to deliver and nothing asked for, which is nearly always: no call. */
+static inline void vcpu_inject(struct vcpu *v)
+{
+	if (unlikely(v->reinject.valid | v->exception.valid | v->nmi_pending | v->windows |
+		     v->lapic.irr_any | v->vm->pic_intr)) {
+		vcpu_inject_slow(v);
+		return;
+	}
+	v->hv.tpr_threshold = 0;
+	v->hv.tpr = v->lapic.tpr >> 4;
+}
 bool vcpu_has_event(struct vcpu *v);    /* inject.c: would something wake it from HLT */
 /* Raise an exception for the guest's current instruction; merges into #DF and triple fault. */
 void vcpu_raise(struct vcpu *v, u8 vector, bool has_error, u32 error, u64 payload);
@@ -201,6 +229,8 @@ void exit_dr(struct vcpu *v, const struct vm_exit *e);
 void exit_xsetbv(struct vcpu *v, const struct vm_exit *e);
 /* A 16-bit register or memory operand of i; false: a fault was raised. */
 bool emulate_operand16(struct vcpu *v, const struct insn *i, u16 *val);
+/* Store to i's 16-bit memory operand; false as above. */
+bool emulate_store16(struct vcpu *v, const struct insn *i, u16 val);
 bool efer_write(struct vcpu *v, u64 val); /* false: #GP */
 
 /* --- vdev.c --- */

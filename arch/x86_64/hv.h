@@ -179,6 +179,15 @@ struct hv_vcpu {
 	u16 pad2[3];
 };
 
+/* All that a walk of the guest's page tables and a fetch at RIP depend on. */
+struct hv_paging {
+	u64 cr0, cr3, cr4, efer;
+	u64 code_base; /* of CS; 0 in 64-bit mode */
+	u8 mode;       /* operand size of the code segment: 2, 4, 8 bytes (enum insn_mode of lib/insn.h) */
+	u8 cpl;
+	u8 pad[6];
+};
+
 struct hv_ops {
 	const char *name; /* "svm", "vmx" */
 	const char *desc; /* "AMD-V (SVM, NPT)", "Intel VT-x (VMX, EPT)" */
@@ -216,6 +225,7 @@ struct hv_ops {
 	/* Writes the register as the guest will see it; keeps EFER.LMA, the entry controls and read
 	 * shadows consistent. The caller has checked that the architecture allows the value. */
 	void (*set_reg)(struct hv_vcpu *v, enum hv_reg r, u64 val);
+	void (*get_paging)(struct hv_vcpu *v, struct hv_paging *out); /* in one call: the exit path's */
 	void (*get_seg)(struct hv_vcpu *v, enum hv_seg s, struct hv_segment *out);
 	void (*set_seg)(struct hv_vcpu *v, enum hv_seg s, const struct hv_segment *in);
 

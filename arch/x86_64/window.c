@@ -35,6 +35,32 @@ void window_close(void *va)
 	invlpg(va);
 }
 
+/* The pins' entries follow those of the stack of windows. */
+static void set_pin(struct pcpu_arch *a, unsigned n, u64 entry)
+{
+	unsigned slot = WINDOW_MAX + n;
+
+	if (a->window_pte[slot] == entry)
+		return;
+	WRITE_ONCE(a->window_pte[slot], entry);
+	invlpg(a->window_base + slot * PAGE_SIZE);
+}
+
+void *window_pin(unsigned n, hpa_t pa)
+{
+	struct pcpu_arch *a = this_arch();
+
+	ASSERT(n < WINDOW_PINS && pa < MAX_PA);
+	set_pin(a, n, (pa & ~(PAGE_SIZE - 1)) | WINDOW_BITS);
+	return a->window_base + (WINDOW_MAX + n) * PAGE_SIZE + (pa & (PAGE_SIZE - 1));
+}
+
+void window_unpin_all(void)
+{
+	for (unsigned n = 0; n < WINDOW_PINS; n++)
+		set_pin(this_arch(), n, 0);
+}
+
 void *window_open_block(hpa_t block)
 {
 	struct pcpu_arch *a = this_arch();

@@ -14,6 +14,14 @@
 #define WINDOW_MAX 8
 void *window_open(hpa_t pa);
 void window_close(void *va);
+/*
+ * Pinned windows of the vCPU that is loaded: onto its own guest's memory alone, and closed when it
+ * leaves the pCPU, so that no guest runs while another's memory is mapped. n < WINDOW_PINS; a pin
+ * replaces what its place held. Returns a pointer to pa itself, valid to the end of its page.
+ */
+#define WINDOW_PINS 6
+void *window_pin(unsigned n, hpa_t pa);
+void window_unpin_all(void);
 /* The same for one whole 2 MiB block (2 MiB aligned); one at a time per pCPU. */
 void *window_open_block(hpa_t block);
 void window_close_block(void *va);

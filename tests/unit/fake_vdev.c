@@ -85,7 +85,8 @@ static const struct vdev_pio *find_pio(struct vm *vm, u16 port, unsigned size, s
 		const struct vdev_type *t = vm->devs[i].type;
 		for (unsigned j = 0; j < t->nr_pio; j++) {
 			*d = &vm->devs[i];
-			if (port >= t->pio[j].first && port + size <= (u32)t->pio[j].first + t->pio[j].count)
+			u32 first = t->pio[j].first, end = first + t->pio[j].count;
+			if (port >= first && port + size <= end)
 				return &t->pio[j];
 		}
 	}
@@ -116,7 +117,8 @@ static const struct vdev_mmio *find_mmio(struct vm *vm, u64 gpa, unsigned size, 
 		const struct vdev_type *t = vm->devs[i].type;
 		for (unsigned j = 0; j < t->nr_mmio; j++) {
 			*d = &vm->devs[i];
-			if (gpa >= t->mmio[j].base && gpa + size <= t->mmio[j].base + t->mmio[j].size)
+			u64 base = t->mmio[j].base, end = base + t->mmio[j].size;
+			if (gpa >= base && gpa + size <= end)
 				return &t->mmio[j];
 		}
 	}

@@ -16,23 +16,19 @@
 #define RAM 0x100000
 static _Alignas(4096) u8 ram[RAM];
 static u64 regs[HV_NR_REGS];
-static struct hv_segment cs, ss;
 static struct cpuid_table cpuid_table;
 static struct vm vm = { .cpuid = &cpuid_table };
 static struct vcpu v = { .vm = &vm };
 static int raised_vector;
 
-static u64 fake_get_reg(struct hv_vcpu *h, enum hv_reg r)
+static u8 mode = 8;
+static void fake_get_paging(struct hv_vcpu *h, struct hv_paging *p)
 {
 	(void)h;
-	return regs[r];
+	*p = (struct hv_paging){ .cr0 = regs[REG_CR0], .cr3 = regs[REG_CR3], .cr4 = regs[REG_CR4],
+				 .efer = regs[REG_EFER], .mode = mode };
 }
-static void fake_get_seg(struct hv_vcpu *h, enum hv_seg s, struct hv_segment *out)
-{
-	(void)h;
-	*out = s == SEG_CS ? cs : ss;
-}
-static struct hv_ops fake_ops = { .get_reg = fake_get_reg, .get_seg = fake_get_seg };
+static struct hv_ops fake_ops = { .get_paging = fake_get_paging };
 const struct hv_ops *hv = &fake_ops;
 
 void *gmem_map(struct vm *m, gpa_t gpa, size_t n, bool write)
@@ -45,6 +41,20 @@ void gmem_unmap(struct vm *m, void *p)
 {
 	(void)m;
 	(void)p;
+}
+bool gmem_to_phys(struct vm *m, gpa_t gpa, size_t n, hpa_t *hpa)
+{
+	(void)m;
+	*hpa = gpa;
+	return gpa + n <= RAM;
+}
+void *window_pin(unsigned n, hpa_t pa)
+{
+	assert_true(n < WINDOW_PINS);
+	return ram + pa;
+}
+void window_unpin_all(void)
+{
 }
 int gmem_read(struct vm *m, gpa_t gpa, void *buf, size_t n)
 {
@@ -86,8 +96,7 @@ static int setup(void **state)
 	memset(regs, 0, sizeof(regs));
 	cpuid_table.ext[8].eax = 0x3028; /* 40 physical bits */
 	v.hv.rflags = 2;
-	ss.attr = 0xc093;
-	cs.attr = 0xa09b;
+	v.code.page = ~0ull;
 	raised_vector = -1;
 	return 0;
 }
@@ -255,6 +264,38 @@ static void test_insn_len(void **state)
 	assert_int_equal(guest_insn_len(&v, &x, &cpuid_id), 3);
 }
 
+/* The kept code page follows the tables at every level without a word from the guest. */
+static void test_code_cache(void **state)
+{
+	static const struct insn_id cpuid_id = { 2, { 0x0f, 0xa2 } };
+	struct vm_exit x = { .code = HV_EXIT_CPUID };
+
+	(void)state;
+	long_mode(0x5003);
+	v.hv.rip = LIN + 0x10;
+	memcpy(ram + 0x5010, "\x0f\xa2\x90", 3);
+	memcpy(ram + 0x6010, "\x66\x0f\xa2", 3);
+	memcpy(ram + 0x7010, "\x66\x66\x0f\xa2", 4);
+	assert_int_equal(guest_insn_len(&v, &x, &cpuid_id), 2);
+	assert_int_equal(v.code.page, LIN);
+	put64(0x4008, 0x6003); /* the leaf */
+	assert_int_equal(guest_insn_len(&v, &x, &cpuid_id), 3);
+	put64(0x8000 + 8, 0x7003);
+	put64(0x3000 + 8, 0x8007); /* a table */
+	assert_int_equal(guest_insn_len(&v, &x, &cpuid_id), 4);
+	regs[REG_CR3] = 0x9000; /* the root */
+	put64(0x9000, 0x2007);
+	put64(0x3000 + 8, 0x4007);
+	assert_int_equal(guest_insn_len(&v, &x, &cpuid_id), 3);
+	memcpy(ram + 0x6010, "\x0f\xa2\x90", 3); /* the code itself */
+	assert_int_equal(guest_insn_len(&v, &x, &cpuid_id), 2);
+	put64(0x4008, 0x6003 | BIT(63)); /* the right to run it */
+	assert_int_equal(guest_insn_len(&v, &x, &cpuid_id), 0);
+	assert_int_equal(raised_vector, EXC_PF);
+	guest_code_forget(&v);
+	assert_int_equal(v.code.page, ~0ull);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -265,6 +306,7 @@ int main(void)
 		cmocka_unit_test_setup(test_table_outside, setup),
 		cmocka_unit_test_setup(test_pae_and_32bit, setup),
 		cmocka_unit_test_setup(test_insn_len, setup),
+		cmocka_unit_test_setup(test_code_cache, setup),
 	};
 
 	return cmocka_run_group_tests_name("gwalk", tests, NULL, NULL);

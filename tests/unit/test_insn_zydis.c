@@ -35,12 +35,12 @@ static u32 rnd(void)
 
 static void init(struct both *b, enum insn_mode mode)
 {
-	static const ZydisMachineMode mm[] = { [INSN_16] = ZYDIS_MACHINE_MODE_LEGACY_16,
-					       [INSN_32] = ZYDIS_MACHINE_MODE_LEGACY_32,
-					       [INSN_64] = ZYDIS_MACHINE_MODE_LONG_64 };
-	static const ZydisStackWidth sw[] = { [INSN_16] = ZYDIS_STACK_WIDTH_16,
-					      [INSN_32] = ZYDIS_STACK_WIDTH_32,
-					      [INSN_64] = ZYDIS_STACK_WIDTH_64 };
+	static const ZydisMachineMode mm[] = {[INSN_16] = ZYDIS_MACHINE_MODE_LEGACY_16,
+					      [INSN_32] = ZYDIS_MACHINE_MODE_LEGACY_32,
+					      [INSN_64] = ZYDIS_MACHINE_MODE_LONG_64};
+	static const ZydisStackWidth sw[] = {[INSN_16] = ZYDIS_STACK_WIDTH_16,
+					     [INSN_32] = ZYDIS_STACK_WIDTH_32,
+					     [INSN_64] = ZYDIS_STACK_WIDTH_64};
 	unsigned m = mode & 15;
 
 	memset(b, 0, sizeof(*b));
@@ -72,11 +72,11 @@ static void dump(const struct both *b, const u8 *p, const char *what, const stru
 
 	for (unsigned k = 0; k < INSN_MAX; k++)
 		snprintf(hex + 3 * k, 4, "%02x ", p[k]);
-	print_error("mode %d: %s: %sours len %d imm %llx disp %llx; Zydis len %d %s imm %llx disp %llx\n",
-		    b->mode, what, hex, i->len, (unsigned long long)i->imm,
-		    (unsigned long long)i->disp, z->length, ZydisMnemonicGetString(z->mnemonic),
-		    (unsigned long long)z->raw.imm[0].value.u,
-		    (unsigned long long)z->raw.disp.value);
+	print_error(
+		"mode %d: %s: %sours len %d imm %llx disp %llx; Zydis len %d %s imm %llx disp %llx\n",
+		b->mode, what, hex, i->len, (unsigned long long)i->imm, (unsigned long long)i->disp,
+		z->length, ZydisMnemonicGetString(z->mnemonic),
+		(unsigned long long)z->raw.imm[0].value.u, (unsigned long long)z->raw.disp.value);
 }
 
 static u64 cut(u64 v, unsigned bytes)
@@ -100,8 +100,9 @@ static const char *compare(const struct insn *i, const ZydisDecodedInstruction *
 		return "length";
 	if (i->has_modrm != modrm)
 		return "has ModRM";
-	if (modrm && (i->modrm >> 6 != z->raw.modrm.mod || ((i->modrm >> 3) & 7) != z->raw.modrm.reg ||
-		      (i->modrm & 7) != z->raw.modrm.rm))
+	if (modrm &&
+	    (i->modrm >> 6 != z->raw.modrm.mod || ((i->modrm >> 3) & 7) != z->raw.modrm.reg ||
+	     (i->modrm & 7) != z->raw.modrm.rm))
 		return "ModRM";
 	if (8 * i->addr_size != z->address_width && !fixed_address_size(z))
 		return "address size";
@@ -116,8 +117,8 @@ static const char *compare(const struct insn *i, const ZydisDecodedInstruction *
 	if (8 * i->imm2_len != z->raw.imm[1].size ||
 	    cut(i->imm2, i->imm2_len) != cut(z->raw.imm[1].value.u, i->imm2_len))
 		return "second immediate";
-	if ((z->raw.rex.W || z->raw.rex.R || z->raw.rex.X || z->raw.rex.B) && i->enc == INSN_LEGACY &&
-	    !(i->rex & 0x40))
+	if ((z->raw.rex.W || z->raw.rex.R || z->raw.rex.X || z->raw.rex.B) &&
+	    i->enc == INSN_LEGACY && !(i->rex & 0x40))
 		return "REX";
 	return NULL;
 }
@@ -168,9 +169,9 @@ static unsigned check(struct both *b, const u8 *p, unsigned n)
 
 static void random_bytes(u8 *p)
 {
-	static const u8 pfx[] = { 0x66, 0x67, 0xf2, 0xf3, 0xf0, 0x2e, 0x64, 0x65, 0x36, 0x48, 0x41,
-				  0x44, 0x4f, 0x40, 0x26, 0x3e };
-	static const u8 esc[] = { 0x0f, 0x0f, 0x0f, 0xc4, 0xc5, 0x62, 0x8f, 0xff, 0xf7, 0xf6 };
+	static const u8 pfx[] = {0x66, 0x67, 0xf2, 0xf3, 0xf0, 0x2e, 0x64, 0x65,
+				 0x36, 0x48, 0x41, 0x44, 0x4f, 0x40, 0x26, 0x3e};
+	static const u8 esc[] = {0x0f, 0x0f, 0x0f, 0xc4, 0xc5, 0x62, 0x8f, 0xff, 0xf7, 0xf6};
 	unsigned k = 0;
 	u32 r = rnd();
 
@@ -272,10 +273,12 @@ static void text_of(struct both *b, const char *path)
 
 static void programs(void **state)
 {
-	static const char *const paths[] = { "/lib/x86_64-linux-gnu/libc.so.6", "/bin/busybox",
-					     "/usr/bin/gcc", "/bin/bash",
-					     "/lib/x86_64-linux-gnu/libcrypto.so.3",
-					     "/usr/lib/x86_64-linux-gnu/libcrypto.so.3" };
+	static const char *const paths[] = {"/lib/x86_64-linux-gnu/libc.so.6",
+					    "/bin/busybox",
+					    "/usr/bin/gcc",
+					    "/bin/bash",
+					    "/lib/x86_64-linux-gnu/libcrypto.so.3",
+					    "/usr/lib/x86_64-linux-gnu/libcrypto.so.3"};
 	struct both b;
 
 	(void)state;
@@ -290,8 +293,8 @@ static void programs(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(random_16),	 cmocka_unit_test(random_32),
-		cmocka_unit_test(random_64),	 cmocka_unit_test(random_64_amd),
+		cmocka_unit_test(random_16), cmocka_unit_test(random_32),
+		cmocka_unit_test(random_64), cmocka_unit_test(random_64_amd),
 		cmocka_unit_test(programs),
 	};
 

@@ -4,8 +4,8 @@
 #include "vmm/vdev.h"
 
 /* The devices, by the names under which vm_vdev() finds them. */
-extern const struct vdev_type acpi_pm_vdev, debug_exit_vdev, ioapic_vdev, pci_vdev, pic_vdev, pit_vdev,
-	reset_vdev, rtc_vdev, uart_vdev;
+extern const struct vdev_type acpi_pm_vdev, debug_exit_vdev, ioapic_vdev, pci_vdev, pic_vdev,
+	pit_vdev, reset_vdev, rtc_vdev, uart_vdev;
 
 #define NS_PER_SEC 1000000000ull
 

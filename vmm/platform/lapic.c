@@ -22,7 +22,8 @@ static const u32 lvt_mask[LAPIC_NR_LVT] = {
 	[LAPIC_LVT_TIMER] = 0x700ff,   [LAPIC_LVT_THERMAL] = 0x107ff, [LAPIC_LVT_PMC] = 0x107ff,
 	[LAPIC_LVT_LINT0] = 0x1a7ff,   [LAPIC_LVT_LINT1] = 0x1a7ff,   [LAPIC_LVT_ERROR] = 0x100ff,
 };
-#define LVT_READ_ONLY 0x5000u
+#define LVT_STATUS     BIT(12)
+#define LVT_REMOTE_IRR BIT(14)
 
 static unsigned top_bit(u32 x) /* x != 0 */
 {
@@ -482,8 +483,9 @@ static bool x2apic_write(struct vcpu *v, struct lapic *l, unsigned reg, u64 val)
 	default:
 		if (e < 0)
 			return false;
-		valid = lvt_mask[e] | (LVT_READ_ONLY & (e == LAPIC_LVT_LINT0 || e == LAPIC_LVT_LINT1 ?
-								LVT_READ_ONLY : BIT(12)));
+		valid = lvt_mask[e] | LVT_STATUS;
+		if (e == LAPIC_LVT_LINT0 || e == LAPIC_LVT_LINT1)
+			valid |= LVT_REMOTE_IRR;
 	}
 	return !(val & ~valid) && reg_write(v, l, reg, (u32)val);
 }

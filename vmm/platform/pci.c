@@ -16,8 +16,9 @@
 #define ADDR_BITS	  0x80fffffcu
 #define PCI_HEADER_END	  0x40u
 
-#define RESET_SYS BIT(1) /* bit 2's rising edge resets; bits 1 and 3 say how much, all the same here */
-#define RESET_CPU BIT(2)
+/* Bit 2's rising edge resets; bits 1 and 3 say how much, which is all the same here. */
+#define RESET_SYS  BIT(1)
+#define RESET_CPU  BIT(2)
 #define RESET_FULL BIT(3)
 
 /* Offsets of a type 0 header. */

@@ -15,7 +15,8 @@ struct pci_ident {
 	u8 pad[2];
 };
 
-/* From a device's init(). -EEXIST: devfn is taken; -ENOSPC: the table is full; -ENODEV: no PCI bus. */
+/* From a device's init(). -EEXIST: devfn is taken; -ENOSPC: the table is full; -ENODEV: the VM has
+ * no PCI bus. */
 int pci_add_function(struct vm *vm, u8 devfn, const struct pci_ident *id);
 /* Set bytes of a function's configuration space and which of their bits the guest may write; both
  * are what every reset brings back. From init(), after pci_add_function(); val and writable are

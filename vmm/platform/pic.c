@@ -347,6 +347,13 @@ static void pic_reset(struct vdev *d)
 	struct pic *s = d->state;
 
 	*s = (struct pic){.chip = {{.base = 0x08, .imr = 0xff}, {.base = 0x70, .imr = 0xff}}};
+	drive_out(d, 0);
+}
+
+/* The core keeps a copy of INTR, which the restored bytes may contradict. */
+static void pic_restored(struct vdev *d)
+{
+	vm_pic_changed(d->vm);
 }
 
 static const struct vdev_pio pic_pio[] = {
@@ -363,5 +370,6 @@ const struct vdev_type pic_vdev = {
 	.pio = pic_pio,
 	.init = pic_init,
 	.reset = pic_reset,
+	.restored = pic_restored,
 };
 VDEV_REGISTER(pic_vdev);

@@ -24,7 +24,7 @@ struct pit_channel {
 	u64 frozen;	   /* gate low: ticks gone by when it fell */
 	u64 takeover;	   /* modes 2, 3: tick at which next_count takes over */
 	u32 count;	   /* 1..65536 */
-	u32 next_count;	   /* modes 2, 3: written while counting; 0: none. 1, 5: of the next trigger */
+	u32 next_count;	   /* 2, 3: written while counting, 1, 5: of the next trigger; 0: none */
 	u16 latch;
 	u8 mode, rw, bcd;
 	u8 gate, running;  /* running: count is loaded (and triggered, in modes 1 and 5) */
@@ -131,7 +131,7 @@ static u16 counter(const struct pit_channel *c, u64 now)
 
 /*
  * Set the timer for the next rising edge of OUT. The line is not lowered when OUT falls but just
- * before it rises: the controllers look at edges, and a request must not vanish half a period early.
+ * before it rises: controllers look at edges, and a request must not vanish half a period early.
  */
 static void arm(struct vdev *d, u64 now)
 {
@@ -179,7 +179,7 @@ static void start_count(struct pit_channel *c, u32 count, u64 now)
 	c->running = 1;
 }
 
-/* A new count of a running mode 2 waits for the end of the period, of mode 3 for that of the half. */
+/* A new count of a running mode 2 waits for the end of the period; of mode 3, of the half. */
 static void queue_count(struct pit_channel *c, u32 count, u64 now)
 {
 	u64 e = elapsed(c, now), begin = now - e % c->count, half = (c->count + 1) / 2;
@@ -255,7 +255,8 @@ static void latch_status(struct pit_channel *c, u64 now)
 {
 	if (c->status_latched)
 		return;
-	c->status = (u8)(output(c, now) << 7 | c->null_count << 6 | c->rw << 4 | c->mode << 1 | c->bcd);
+	c->status = (u8)(output(c, now) << 7 | c->null_count << 6 | c->rw << 4 | c->mode << 1 |
+			 c->bcd);
 	c->status_latched = 1;
 }
 

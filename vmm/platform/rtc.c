@@ -204,7 +204,8 @@ static void arm_periodic(struct vdev *d)
 	unsigned shift = period_shift(s);
 
 	if (shift && (s->cmos[R_B] & ~s->cmos[R_C] & FLAG_PERIODIC))
-		vdev_timer_set(d, TIMER_PERIODIC, ticks_to_ns((s->seen_period + 1) << shift, RTC_HZ));
+		vdev_timer_set(d, TIMER_PERIODIC,
+			       ticks_to_ns((s->seen_period + 1) << shift, RTC_HZ));
 	else
 		vdev_timer_stop(d, TIMER_PERIODIC);
 }

@@ -1,7 +1,5 @@
 ; SPDX-License-Identifier: BSD-2-Clause
-;
 ; void svm_vmrun(u64 *gpr, hpa_t vmcb, hpa_t host_vmcb)
-;
 ; From CLGI to STGI nothing can interrupt us (APM vol. 2, 15.17): the CPU holds the guest's general
 ; registers, FS, GS and TR meanwhile. IF is set in between, because with V_INTR_MASKING a physical
 ; interrupt leaves the guest only if the host's IF was set at VMRUN (15.21.1). After #VMEXIT the
@@ -78,5 +76,4 @@ svm_vmrun:
 	cli
 	stgi
 	ret
-
 section .note.GNU-stack noalloc noexec nowrite progbits

@@ -208,7 +208,9 @@ bool svm_step_end(struct hv_vcpu *v, struct vm_exit *exit)
 {
 	struct svm_vcpu *s = svm_of(v);
 	struct vmcb *vmcb = s->vmcb;
-	bool trap = vmcb->c.exit_code == VMEXIT_EXC + EXC_DB && (v->dr6 & DR6_BS);
+	/* Hardware sets DR6 before the intercept, Bochs 2.7 does not: a new RIP will do as well. */
+	bool trap = vmcb->c.exit_code == VMEXIT_EXC + EXC_DB &&
+		    ((v->dr6 & DR6_BS) || v->rip != s->entry_rip);
 	enum svm_step step = s->step;
 	u64 hits = v->dr6 & ~s->step_dr6 & DR6_B0_B3;
 

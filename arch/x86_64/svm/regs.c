@@ -272,3 +272,23 @@ void svm_reset_regs(struct hv_vcpu *v)
 	s->vmcb->c.clean = 0;
 	svm_events_reset(s);
 }
+
+void svm_get_paging(struct hv_vcpu *v, struct hv_paging *out)
+{
+	struct svm_vcpu *s = svm_of(v);
+	const struct vmcb_save *save = &s->vmcb->s;
+	bool real = !(save->cr0 & CR0_PE), v86 = v->rflags & RFLAGS_VM;
+
+	out->cr0 = save->cr0;
+	out->cr3 = save->cr3;
+	out->cr4 = save->cr4;
+	out->efer = save->efer;
+	out->cpl = v86 ? 3 : real ? 0 : save->cpl & 3;
+	out->code_base = save->cs.base;
+	if ((save->efer & EFER_LMA) && (save->cs.attr & BIT(9))) { /* L */
+		out->code_base = 0;
+		out->mode = 8;
+	} else {
+		out->mode = !real && !v86 && (save->cs.attr & BIT(10)) ? 4 : 2; /* D */
+	}
+}

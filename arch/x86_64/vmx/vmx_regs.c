@@ -379,3 +379,24 @@ void vmx_msr_pass(struct hv_vcpu *v, u32 msr, bool read, bool write)
 	write = write && may_pass(msr, true);
 	map[byte] = write ? map[byte] & ~bit : map[byte] | bit;
 }
+
+/* SS.DPL is the CPL; in V86 mode it is 3, in real mode 0 (SDM vol. 3, 25.4.1, 27.3.1.2). */
+void vmx_get_paging(struct hv_vcpu *v, struct hv_paging *out)
+{
+	u32 cs = (u32)vmread(vmcs_nth(VMCS_GUEST_ES_ATTR, SEG_CS));
+	bool plain;
+
+	out->cr0 = vmread(VMCS_GUEST_CR0);
+	out->cr3 = vmread(VMCS_GUEST_CR3);
+	out->cr4 = vmread(VMCS_GUEST_CR4);
+	out->efer = vmread(VMCS_GUEST_EFER);
+	plain = (out->cr0 & CR0_PE) && !(v->rflags & RFLAGS_VM);
+	out->cpl = SEG_ATTR_DPL(vmread(vmcs_nth(VMCS_GUEST_ES_ATTR, SEG_SS)));
+	if ((out->efer & EFER_LMA) && (cs & SEG_ATTR_L)) {
+		out->code_base = 0;
+		out->mode = 8;
+	} else {
+		out->code_base = vmread(vmcs_nth(VMCS_GUEST_ES_BASE, SEG_CS));
+		out->mode = plain && (cs & SEG_ATTR_DB) ? 4 : 2;
+	}
+}
