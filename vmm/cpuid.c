@@ -10,7 +10,7 @@
 #include "arch/x86_64/x86.h"
 #include "lib/errno.h"
 #include "lib/string.h"
-#include "vmm/gwalk.h"
+#include "vmm/fetch.h"
 #include "vmm/vm.h"
 
 #define MAX_BASIC    0xd

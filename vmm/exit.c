@@ -4,7 +4,7 @@
 #include "arch/x86_64/fpu.h"
 #include "arch/x86_64/x86.h"
 #include "lib/errno.h"
-#include "vmm/gwalk.h"
+#include "vmm/fetch.h"
 #include "vmm/sched.h"
 #include "vmm/vm.h"
 

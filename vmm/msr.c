@@ -7,7 +7,7 @@
 #include "arch/x86_64/x86.h"
 #include "lib/log.h"
 #include "lib/string.h"
-#include "vmm/gwalk.h"
+#include "vmm/fetch.h"
 #include "vmm/vm.h"
 
 struct msr_desc {

@@ -4,7 +4,7 @@
 #include "arch/x86_64/frame.h"
 #include "arch/x86_64/machine.h"
 #include "lib/log.h"
-#include "vmm/gwalk.h"
+#include "vmm/fetch.h"
 #include "vmm/vm.h"
 
 #define SLICE_NS 10000000ull /* 10 ms; felt only when two vCPUs want the same pCPU */

@@ -43,7 +43,7 @@ int vcpu_create(struct vm *vm, u32 id)
 	v->state = VCPU_OFF;
 	v->hv.id = vm->id;
 	v->hv.nested_root = vm->nested.root;
-	v->code.page = ~0ull;
+	guest_code_init(v);
 	timer_init(&v->lapic_timer, lapic_timer_due);
 	timer_init(&v->park_timer, park_timer_due);
 	list_init(&v->sched_node);

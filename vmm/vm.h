@@ -5,10 +5,9 @@
 #include "lib/spinlock.h"
 #include "arch/x86_64/hv.h"
 #include "arch/x86_64/pt.h"
-#include "arch/x86_64/window.h"
-#include "lib/insn.h"
 #include "vmm/config.h"
 #include "vmm/cpuid.h"
+#include "vmm/fetch.h"
 #include "vmm/irq.h"
 #include "vmm/lapic.h"
 #include "vmm/loader.h"
@@ -50,19 +49,6 @@ enum vcpu_state { VCPU_OFF, VCPU_RUNNING, VCPU_HALTED, VCPU_PARKED, VCPU_DEAD };
 struct vcpu_msrs {
 	u64 mtrr_def, mtrr_fixed[11], mtrr_var[16];
 	u64 misc_enable, mcg_status, bios_sign, hwcr, tsc_adjust, debugctl;
-};
-
-/* The page the guest's code was last read from (gwalk.c). */
-struct code_cache {
-	u64 page; /* linear; ~0: none */
-	struct hv_paging p;
-	const u8 *code;
-	const u64 *entry[WINDOW_PINS - 1];
-	u64 seen[WINDOW_PINS - 1];
-	/* The instruction decoded last: good for as long as the 16 bytes and the mode are the same. */
-	u64 raw[2];
-	u8 mode;
-	struct insn insn;
 };
 
 struct vcpu {
