@@ -251,17 +251,13 @@ u8 guest_cpl(struct vcpu *v)
  * led to it. It counts only while every entry still holds what it held, which is what a new walk would
  * read: so it is never older than the CPU's own TLB, and needs no flush by the guest.
  */
-static inline bool cache_holds(const struct code_cache *c, const struct hv_paging *p, u64 page)
+static inline bool entries_hold(const struct code_cache *c)
 {
-	u64 differs = (c->page ^ page) | (c->p.cr3 ^ p->cr3) | (c->p.cr0 ^ p->cr0) |
-		      (c->p.cr4 ^ p->cr4) | (c->p.efer ^ p->efer) | (c->p.cpl ^ p->cpl);
-
-	if (unlikely(differs))
-		return false;
 	/* Written out: it runs at most exits of a CPU that does not tell instruction lengths. */
-	differs = (READ_ONCE(*c->entry[0]) ^ c->seen[0]) | (READ_ONCE(*c->entry[1]) ^ c->seen[1]) |
-		  (READ_ONCE(*c->entry[2]) ^ c->seen[2]) | (READ_ONCE(*c->entry[3]) ^ c->seen[3]) |
-		  (READ_ONCE(*c->entry[4]) ^ c->seen[4]);
+	u64 differs = (READ_ONCE(*c->entry[0]) ^ c->seen[0]) | (READ_ONCE(*c->entry[1]) ^ c->seen[1]) |
+		      (READ_ONCE(*c->entry[2]) ^ c->seen[2]) | (READ_ONCE(*c->entry[3]) ^ c->seen[3]) |
+		      (READ_ONCE(*c->entry[4]) ^ c->seen[4]);
+
 	static_assert(CODE_LEVELS == 5, "all of them");
 	return !differs;
 }
@@ -287,42 +283,49 @@ static void cache_fill(struct code_cache *c, const struct walk *w, gpa_t gpa)
 	if (!gmem_to_phys(vm, gpa & ~(PAGE_SIZE - 1), PAGE_SIZE, &hpa))
 		return;
 	c->code = window_pin(CODE_LEVELS, hpa);
-	c->p = w->p;
 	c->page = w->linear & ~(PAGE_SIZE - 1);
 }
 
-/* The page of code at linear; NULL: a page fault was raised, or *gpa is not RAM. */
-static const u8 *code_page(struct vcpu *v, const struct hv_paging *p, u64 linear, bool *fault)
+static u64 code_linear(const struct vcpu *v, const struct hv_paging *p)
+{
+	return p->mode == INSN_64 ? v->hv.rip : (u32)(p->code_base + v->hv.rip);
+}
+
+/* Walk to the page of code and pin it. */
+static const u8 *code_find(struct vcpu *v, u64 *linear, bool *fault)
 {
 	struct code_cache *c = &v->code;
-	struct walk w = { .v = v, .linear = linear, .p = *p };
+	struct walk w = { .v = v };
 	struct emul_fault f;
 	gpa_t gpa;
 
-	*fault = false;
-	w.access = PFERR_I | (p->cpl == 3 ? PFERR_U : 0);
+	hv->get_paging(&v->hv, &w.p);
+	w.linear = *linear = code_linear(v, &w.p);
+	w.access = PFERR_I | (w.p.cpl == 3 ? PFERR_U : 0);
 	if (walk(&w, &gpa, &f)) {
 		vcpu_raise(v, f.vector, f.has_error, f.error, f.cr2);
 		*fault = true;
 		return NULL;
 	}
+	c->p = w.p;
 	cache_fill(c, &w, gpa);
-	if (c->page != ~0ull)
-		return c->code;
-	return NULL;
+	return c->page != ~0ull ? c->code + (*linear & (PAGE_SIZE - 1)) : NULL;
 }
 
-/* The code at linear, up to its page's end; NULL as code_page(). */
-static inline const u8 *code_at(struct vcpu *v, const struct hv_paging *p, u64 linear, bool *fault)
+/*
+ * The code at RIP, up to its page's end, with *linear, and v->code.p the state it was fetched in. NULL: a page
+ * fault was raised (*fault), or it is not RAM, or not of a kind that is kept.
+ */
+static inline const u8 *code_at_rip(struct vcpu *v, u64 *linear, bool *fault)
 {
-	u64 page = linear & ~(PAGE_SIZE - 1);
-	const u8 *code;
+	struct code_cache *c = &v->code;
 
 	*fault = false;
-	if (likely(cache_holds(&v->code, p, page)))
-		return v->code.code + (linear & (PAGE_SIZE - 1));
-	code = code_page(v, p, linear, fault);
-	return code ? code + (linear & (PAGE_SIZE - 1)) : NULL;
+	*linear = code_linear(v, &c->p);
+	if (likely((*linear & ~(PAGE_SIZE - 1)) == c->page && hv->same_code(&v->hv, &c->p) &&
+		   entries_hold(c)))
+		return c->code + (*linear & (PAGE_SIZE - 1));
+	return code_find(v, linear, fault);
 }
 
 void guest_code_forget(struct vcpu *v)
@@ -346,11 +349,6 @@ static int fetch(struct vcpu *v, const struct hv_paging *p, u64 linear, u8 *buf,
 	if (gmem_read(v->vm, gpa, buf, n))
 		memset(buf, 0xff, n); /* no RAM there: the bus reads as ones */
 	return 0;
-}
-
-static u64 code_linear(const struct vcpu *v, const struct hv_paging *p)
-{
-	return p->mode == INSN_64 ? v->hv.rip : (u32)(p->code_base + v->hv.rip);
 }
 
 static const struct insn *decoded(struct vcpu *v, enum insn_status st)
@@ -381,28 +379,32 @@ static const struct insn *decode_at_page_end(struct vcpu *v, const struct hv_pag
 	return decoded(v, insn_decode(&v->code.insn, buf, INSN_MAX, mode));
 }
 
+/* Bytes that the CPU fetched itself: no walk. It may have given up early, at a page's end. */
+static bool decode_given(struct vcpu *v, const u8 *bytes, size_t n)
+{
+	struct hv_paging p;
+
+	hv->get_paging(&v->hv, &p);
+	v->code.mode = 0;
+	return insn_decode(&v->code.insn, bytes, n, p.mode | v->vm->insn_flags) == INSN_OK;
+}
+
 const struct insn *guest_decode(struct vcpu *v, const u8 *bytes, size_t n)
 {
 	struct code_cache *c = &v->code;
 	enum insn_mode mode;
-	struct hv_paging p;
+	u64 linear, raw[2];
 	const u8 *code;
 	bool fault;
-	u64 linear, raw[2];
 
-	hv->get_paging(&v->hv, &p);
-	mode = p.mode | v->vm->insn_flags;
-	if (bytes && n) {
-		c->mode = 0;
-		if (insn_decode(&c->insn, bytes, n, mode) == INSN_OK)
-			return &c->insn;
-	}
-	linear = code_linear(v, &p);
-	if (unlikely((linear & (PAGE_SIZE - 1)) > PAGE_SIZE - sizeof(raw)))
-		return decode_at_page_end(v, &p, linear, mode);
-	code = code_at(v, &p, linear, &fault);
-	if (unlikely(!code))
-		return fault ? NULL : decode_at_page_end(v, &p, linear, mode);
+	if (n && decode_given(v, bytes, n))
+		return &c->insn;
+	code = code_at_rip(v, &linear, &fault);
+	if (unlikely(fault))
+		return NULL;
+	mode = c->p.mode | v->vm->insn_flags;
+	if (unlikely(!code || (linear & (PAGE_SIZE - 1)) > PAGE_SIZE - sizeof(raw)))
+		return decode_at_page_end(v, &c->p, linear, mode);
 	memcpy(raw, code, sizeof(raw)); /* once: another vCPU may be writing there */
 	if (likely(raw[0] == c->raw[0] && raw[1] == c->raw[1] && mode == c->mode))
 		return &c->insn;
@@ -425,23 +427,18 @@ static bool is_insn(const struct insn *i, const struct insn_id *id)
 unsigned guest_insn_decode_len(struct vcpu *v, const struct insn_id *id)
 {
 	const struct insn *i;
-	struct hv_paging p;
 	const u8 *code;
-	bool fault;
 	u64 linear;
+	bool fault;
 
-	hv->get_paging(&v->hv, &p);
-	linear = code_linear(v, &p);
-	if (likely((linear & (PAGE_SIZE - 1)) <= PAGE_SIZE - sizeof(id->bytes))) {
-		code = code_at(v, &p, linear, &fault);
-		if (fault)
-			return 0;
-		/* Nearly always without prefixes: then the bytes themselves are the proof. */
-		if (likely(code && code[0] == id->bytes[0] &&
-			   (id->len < 2 || code[1] == id->bytes[1]) &&
-			   (id->len < 3 || code[2] == id->bytes[2])))
-			return id->len;
-	}
+	code = code_at_rip(v, &linear, &fault);
+	if (unlikely(fault))
+		return 0;
+	/* Nearly always without prefixes: then the bytes themselves are the proof. */
+	if (likely(code && (linear & (PAGE_SIZE - 1)) <= PAGE_SIZE - sizeof(id->bytes) &&
+		   code[0] == id->bytes[0] && (id->len < 2 || code[1] == id->bytes[1]) &&
+		   (id->len < 3 || code[2] == id->bytes[2])))
+		return id->len;
 	i = guest_decode(v, NULL, 0);
 	/* Not what the CPU stopped at: somebody rewrote the page since. Run what stands there now. */
 	return i && is_insn(i, id) ? i->len : 0;

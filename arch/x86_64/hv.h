@@ -185,7 +185,8 @@ struct hv_paging {
 	u64 code_base; /* of CS; 0 in 64-bit mode */
 	u8 mode;       /* operand size of the code segment: 2, 4, 8 bytes (enum insn_mode of lib/insn.h) */
 	u8 cpl;
-	u8 pad[6];
+	u8 pad[2];
+	u32 context; /* the backend's: what mode, cpl and code_base were made from */
 };
 
 struct hv_ops {
@@ -225,6 +226,8 @@ struct hv_ops {
 	/* Writes the register as the guest will see it; keeps EFER.LMA, the entry controls and read
 	 * shadows consistent. The caller has checked that the architecture allows the value. */
 	void (*set_reg)(struct hv_vcpu *v, enum hv_reg r, u64 val);
+	/* Would get_paging() give p again, as far as a fetch is concerned (bits like CR0.TS aside)? */
+	bool (*same_code)(struct hv_vcpu *v, const struct hv_paging *p);
 	void (*get_paging)(struct hv_vcpu *v, struct hv_paging *out); /* in one call: the exit path's */
 	void (*get_seg)(struct hv_vcpu *v, enum hv_seg s, struct hv_segment *out);
 	void (*set_seg)(struct hv_vcpu *v, enum hv_seg s, const struct hv_segment *in);

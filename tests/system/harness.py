@@ -12,6 +12,8 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(ROOT, "tools", "dalang.d"))
 
+from util import die_with_parent  # noqa: E402
+
 TINY = os.path.join(ROOT, "build", "tests", "guests", "tiny.elf")
 
 
@@ -43,7 +45,8 @@ class Program:
         self._open = 2
         log.write(("$ " + " ".join(argv) + "\n").encode())
         self._p = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                   stderr=subprocess.PIPE, start_new_session=True, cwd=cwd,
+                                   stderr=subprocess.PIPE, cwd=cwd,
+                                   preexec_fn=lambda: die_with_parent(signal.SIGTERM),
                                    env={**os.environ, "DALANG_BUILT": "1", **(env or {})})
         for stream, name in ((self._p.stdout, "out"), (self._p.stderr, "err")):
             threading.Thread(target=self._reader, args=(stream, name), daemon=True).start()

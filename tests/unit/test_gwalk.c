@@ -28,7 +28,15 @@ static void fake_get_paging(struct hv_vcpu *h, struct hv_paging *p)
 	*p = (struct hv_paging){ .cr0 = regs[REG_CR0], .cr3 = regs[REG_CR3], .cr4 = regs[REG_CR4],
 				 .efer = regs[REG_EFER], .mode = mode };
 }
-static struct hv_ops fake_ops = { .get_paging = fake_get_paging };
+static bool fake_same_code(struct hv_vcpu *h, const struct hv_paging *p)
+{
+	struct hv_paging now;
+
+	fake_get_paging(h, &now);
+	return now.cr0 == p->cr0 && now.cr3 == p->cr3 && now.cr4 == p->cr4 && now.efer == p->efer &&
+	       now.mode == p->mode;
+}
+static struct hv_ops fake_ops = { .get_paging = fake_get_paging, .same_code = fake_same_code };
 const struct hv_ops *hv = &fake_ops;
 
 void *gmem_map(struct vm *m, gpa_t gpa, size_t n, bool write)

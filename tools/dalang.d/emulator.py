@@ -68,6 +68,19 @@ class Emulator:
         return " | ".join(lines[-6:])
 
 
+def _tcp_pair():
+    """Two connected sockets. TCP, since QEMU writes byte by byte: a Unix socket charges each byte a
+    buffer of its own and is full after some hundred, and then the UART drops what it cannot send."""
+    with socket.socket() as listen:
+        listen.bind(("127.0.0.1", 0))
+        listen.listen(1)
+        theirs = socket.create_connection(listen.getsockname())
+        ours, _ = listen.accept()
+    for s in (ours, theirs):
+        s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return ours, theirs
+
+
 class Qemu(Emulator):
     def __init__(self, machine, boot, cpus, memory, files, work, icount):
         argv = ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none",
@@ -96,7 +109,7 @@ class Qemu(Emulator):
         super().__init__(argv, work, machine.describe())
 
     def start(self):
-        ours, theirs = socket.socketpair()
+        ours, theirs = _tcp_pair()
         self._argv += ["-chardev", f"socket,id=com1,fd={theirs.fileno()}", "-serial", "chardev:com1"]
         self._spawn(pass_fds=(theirs.fileno(),))
         theirs.close()

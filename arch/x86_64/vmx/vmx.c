@@ -155,6 +155,7 @@ struct hv_ops vmx_ops = {
 	.enter = vmx_enter,
 	.get_reg = vmx_get_reg,
 	.set_reg = vmx_set_reg,
+	.same_code = vmx_same_code,
 	.get_paging = vmx_get_paging,
 	.get_seg = vmx_get_seg,
 	.set_seg = vmx_set_seg,
