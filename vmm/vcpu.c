@@ -159,7 +159,8 @@ static void vcpu_serve_requests(struct vcpu *v)
 		vm_serve_end(v);
 		return;
 	}
-	if (req & REQ_BOOT) {
+	/* A vCPU that is off waits for nothing but its next life (vm_boot_restart()). */
+	if ((req & REQ_BOOT) || ((req & REQ_UNPARK) && v->state == VCPU_OFF)) {
 		if (vm_boot_step(v->vm))
 			v->state = VCPU_RUNNING;
 		else

@@ -148,14 +148,13 @@ struct vm {
 };
 
 /* --- vm.c: life and death --- */
-/* Build a VM: memory, vCPUs, devices; REQ_BOOT set, not yet scheduled. 0 or -errno, `why` says it.
- */
-int vm_create(const struct vm_config *cfg, struct vm **out, char *why, size_t n);
+/* Build a VM: memory, vCPUs, devices; REQ_BOOT set, not yet scheduled. channel: its console's, 0
+ * for a new one. 0 or -errno, `why` says it. */
+int vm_create(const struct vm_config *cfg, u32 channel, struct vm **out, char *why, size_t n);
 void vm_serve_end(struct vcpu *v); /* REQ_END */
 void vm_reap(struct vm *vm);       /* give everything back; on its pCPU, not in its run loop */
 extern struct list vm_list;        /* guarded by vm_list_lock */
 extern struct spinlock vm_list_lock;
-extern u32 nr_live_vms;
 struct vm *vm_by_channel(u32 channel); /* vm_list_lock held */
 
 /* Not started after all: its file or its kernel is no good. One line says why. */
@@ -163,7 +162,7 @@ void vm_refuse(struct vm *vm, const char *why);
 
 /* --- boot.c --- */
 bool vm_boot_step(struct vm *vm); /* true: vCPU 0 stands at the first instruction */
-void vm_boot_restart(struct vm *vm);
+void vm_boot_restart(struct vm *vm, u64 delay_ns);
 
 /* --- slot.c --- */
 int vm_memory_create(struct vm *vm, char *why, size_t n);
@@ -223,6 +222,7 @@ bool efer_write(struct vcpu *v, u64 val); /* false: #GP */
 int vm_devices_create(struct vm *vm, char *why, size_t n);
 void vm_devices_destroy(struct vm *vm);
 void vm_devices_reset(struct vm *vm);
+void vm_devices_stop(struct vm *vm); /* their timers; on the VM's pCPU */
 u32 vm_pio_read(struct vm *vm, u16 port, unsigned size);
 void vm_pio_write(struct vm *vm, u16 port, unsigned size, u32 val);
 u64 vm_mmio_read(struct vcpu *v, gpa_t gpa, unsigned size);

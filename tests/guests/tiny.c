@@ -3,6 +3,7 @@
  * A guest that looks at its machine and says so on COM1, line by line, each beginning "TINY: ". Then
  * it does what the words of its command line say, in order:
  *   exit=N     write N to the debug exit port      poweroff  by ACPI, as the FADT says
+ *   exitb=N, exitw=N  the same, 8 and 16 bits wide
  *   reboot     by port 0xcf9                       triple    by a triple fault
  *   kill       by an instruction nobody emulates   hang      halt with interrupts off
  *   hlt        halt with interrupts on             echo      repeat COM1's lines until "quit"
@@ -325,15 +326,26 @@ static void echo(void)
 	}
 }
 
+static u32 number(const char *s, unsigned n)
+{
+	u32 v = 0;
+
+	for (unsigned i = 0; i < n; i++)
+		v = v * 10 + (u32)(s[i] - '0');
+	return v;
+}
+
 static void do_word(const char *w, unsigned n)
 {
 #define IS(s) (n == sizeof(s) - 1 && !memcmp(w, s, sizeof(s) - 1))
 	if (n > 5 && !memcmp(w, "exit=", 5)) {
-		u32 v = 0;
-
-		for (unsigned i = 5; i < n; i++)
-			v = v * 10 + (u32)(w[i] - '0');
-		outl(DEBUG_EXIT, v);
+		outl(DEBUG_EXIT, number(w + 5, n - 5));
+		report("debug-exit", false);
+	} else if (n > 6 && !memcmp(w, "exitw=", 6)) {
+		outw(DEBUG_EXIT, (u16)number(w + 6, n - 6));
+		report("debug-exit", false);
+	} else if (n > 6 && !memcmp(w, "exitb=", 6)) {
+		outb(DEBUG_EXIT, (u8)number(w + 6, n - 6));
 		report("debug-exit", false);
 	} else if (IS("poweroff")) {
 		power_off();

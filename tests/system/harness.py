@@ -156,9 +156,9 @@ class Context:
         return path
 
     def vm_file(self, name, cmdline="", kernel=TINY, **more):
-        lines = [f'name = "{name}"', f'kernel = "{kernel}"', "memory = 64", "debug_exit = 1",
-                 f'cmdline = "{cmdline}"']
-        lines += [f"{k} = {v}" for k, v in more.items()]
+        keys = {"name": f'"{name}"', "kernel": f'"{kernel}"', "memory": 64, "debug_exit": 1,
+                "cmdline": f'"{cmdline}"', **more}
+        lines = [f"{k} = {v}" for k, v in keys.items()]
         return self.file(name + ".cfg", "\n".join(lines) + "\n")
 
 
