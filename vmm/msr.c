@@ -131,7 +131,7 @@ static bool write_mtrr_var(struct vcpu *v, u32 msr, u64 val)
 
 	if (msr & 1)
 		ok |= BIT(11);
-	else if (!(0x73 >> (val & 7) & 1))
+	else if (!(MTRR_TYPES >> (val & 7) & 1))
 		return false;
 	else
 		ok |= 7;
@@ -157,7 +157,7 @@ static unsigned fixed_index(u32 msr)
 
 static bool write_mtrr_fixed(struct vcpu *v, u32 msr, u64 val)
 {
-	if (!valid_types(val, 0x73))
+	if (!valid_types(val, MTRR_TYPES))
 		return false;
 	v->msrs.mtrr_fixed[fixed_index(msr)] = val;
 	return true;
@@ -172,7 +172,7 @@ static bool read_mtrr_fixed(struct vcpu *v, u32 msr, u64 *val)
 static bool write_mtrr_def(struct vcpu *v, u32 msr, u64 val)
 {
 	(void)msr;
-	if (val & ~(MTRR_DEF_E | MTRR_DEF_FE | 7ull) || !(0x73 >> (val & 7) & 1))
+	if (val & ~(MTRR_DEF_E | MTRR_DEF_FE | 7ull) || !(MTRR_TYPES >> (val & 7) & 1))
 		return false;
 	v->msrs.mtrr_def = val;
 	return true;
