@@ -247,6 +247,7 @@ enum x86_vector {
 #define SPEC_CTRL_IBRS BIT(0)
 #define SPEC_CTRL_STIBP BIT(1)
 #define SPEC_CTRL_SSBD BIT(2)
+#define SPEC_CTRL_PSFD BIT(7)
 #define PRED_CMD_IBPB BIT(0)
 
 /* PAT at reset, and ours: WB WT UC- UC in 0..3 as at reset; entry 4 write-combining (window.h's
