@@ -204,6 +204,7 @@ static inline void vcpu_raise_ud(struct vcpu *v)
 typedef void (*exit_fn)(struct vcpu *v, const struct vm_exit *e);
 extern const exit_fn exit_table[HV_NR_EXITS];
 void msrs_reset(struct vcpu *v); /* as a BIOS leaves them */
+void msrs_pass(struct vcpu *v);  /* which of them need no exit */
 void exit_pio(struct vcpu *v, const struct vm_exit *e);
 void exit_npf(struct vcpu *v, const struct vm_exit *e);
 void exit_cpuid(struct vcpu *v, const struct vm_exit *e);

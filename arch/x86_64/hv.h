@@ -22,7 +22,7 @@ enum hv_reg {
 	REG_PDPTE0, REG_PDPTE1, REG_PDPTE2, REG_PDPTE3, /* VMX needs them; SVM ignores them */
 	REG_STAR, REG_LSTAR, REG_CSTAR, REG_SFMASK, REG_KERNEL_GS_BASE,
 	REG_SYSENTER_CS, REG_SYSENTER_ESP, REG_SYSENTER_EIP,
-	REG_PAT, REG_DEBUGCTL, REG_TSC_AUX,
+	REG_PAT, REG_DEBUGCTL, REG_TSC_AUX, REG_SPEC_CTRL,
 	HV_NR_REGS
 };
 
@@ -169,7 +169,10 @@ struct hv_vcpu {
 	u64 xcr0;	/* the guest's XCR0: live in the CPU while loaded */
 	u8 tpr;		/* CR8 (0..15), kept in step by the backend on exit and on entry */
 	u8 tpr_threshold; /* != 0: exit with HV_EXIT_TPR (or CR8 write) when CR8 falls below it */
-	u8 launched, pad[5];
+	u8 launched;
+	u8 spec_exit;	/* spec.c: what the entry stub does after the exit */
+	u8 pad[4];
+	u64 spec_ctrl;	/* the guest's SPEC_CTRL, through get_reg/set_reg */
 	void *xsave;	/* fpu.h */
 	void *priv;	/* the backend's own (its page(s), shadow fields) */
 	struct pcpu *cpu; /* where loaded; NULL: nowhere */

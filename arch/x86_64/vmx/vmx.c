@@ -111,7 +111,7 @@ static void vmx_enter(struct hv_vcpu *v, struct vm_exit *exit)
 	int failed;
 
 	sync_to_guest(v, x);
-	spec_enter();
+	spec_enter(v);
 	failed = vmx_run(v->gpr, v->launched, &x->host_rsp);
 	x->intr_valid = x->step_pending = false;
 	if (unlikely(failed)) {
