@@ -172,9 +172,11 @@ static void read_config(void)
 
 	if (!text)
 		return;
-	if (!config_parse_host("dalang.cfg", text, len, &host_cfg, &diag))
+	if (!config_parse_host("dalang.cfg", text, len, &host_cfg, &diag)) {
+		log_set_level(host_cfg.loglevel);
 		for (u32 i = 0; i < host_cfg.nr_vms; i++)
 			read_vm_file(host_cfg.vms[i]);
+	}
 	kfree(text);
 }
 
@@ -237,6 +239,8 @@ void vmm_start(const struct boot_info *bi)
 		serial_drain();
 		power_off();
 	}
+	machine_on_stop(hv->cpu_disable);
+	console_start();
 	smp_start(vmm_ap_start);
 	log_info("Dalang " DALANG_VERSION ": %s, %u of %u CPUs", hv->desc, cpus_ready(), nr_pcpus);
 	console_event("hello " DALANG_VERSION " %s %u", hv->name, cpus_ready());

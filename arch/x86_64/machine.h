@@ -46,7 +46,8 @@ void serial_drain(void);	/* wait until all is sent (bounded): panic, power-off *
 size_t serial_space(void);
 void serial_set_rx(void (*fn)(u8 byte)); /* called from the RX interrupt, boot CPU */
 void serial_poll_rx(void); /* take what waits, where there is no interrupt; sends what it can, too */
-bool serial_has_irq(void); /* false: call serial_poll_rx() every 10 ms or so, idle or not */
+bool serial_must_poll(void); /* no interrupt: call serial_poll_rx() every 10 ms or so, idle or not */
+bool serial_idle(void);	/* nothing waits to be sent */
 
 /* --- log sink and end of the machine --- */
 /* The console (vmm/console.c) takes over the log from the bare serial port. NULL: back to bare. */

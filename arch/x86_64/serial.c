@@ -158,9 +158,14 @@ void serial_irq_init(void)
 	spin_unlock_irq(&com.lock, flags);
 }
 
-bool serial_has_irq(void)
+bool serial_must_poll(void)
 {
-	return com.irq;
+	return com.present && !com.irq;
+}
+
+bool serial_idle(void)
+{
+	return READ_ONCE(com.head) == READ_ONCE(com.tail);
 }
 
 void serial_break_lock(void)
