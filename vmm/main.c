@@ -59,6 +59,7 @@ void host_refuse(const char *line)
 static void host_end(void) __noreturn;
 static void host_end(void)
 {
+	paging_check(); /* what running VMs opened is closed again */
 	log_info("every VM has ended: power-off");
 	console_event("host-end");
 	machine_stop_others();
@@ -69,7 +70,11 @@ static void host_end(void)
 
 void host_vm_ended(void)
 {
-	if (__atomic_load_n(&nr_live_vms, __ATOMIC_SEQ_CST) == 0 && host_cfg.exit_when_empty)
+	static bool ending;
+
+	/* VMs that end at once on two pCPUs: one of them ends the host, the other goes idle. */
+	if (__atomic_load_n(&nr_live_vms, __ATOMIC_SEQ_CST) == 0 && host_cfg.exit_when_empty &&
+	    !__atomic_exchange_n(&ending, true, __ATOMIC_SEQ_CST))
 		host_end();
 }
 

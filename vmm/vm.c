@@ -70,7 +70,7 @@ int vm_create(const struct vm_config *cfg, struct vm **out, char *why, size_t n)
 	vm->console.channel = console_new_channel();
 	spin_lock(&vm_list_lock);
 	list_insert(&vm_list, &vm->node);
-	nr_live_vms++;
+	__atomic_fetch_add(&nr_live_vms, 1, __ATOMIC_SEQ_CST);
 	spin_unlock(&vm_list_lock);
 	console_event("vm-start %s %u", vm->name, vm->console.channel);
 	vm->vcpus[0]->requests = REQ_BOOT;
@@ -186,13 +186,16 @@ void vm_serve_end(struct vcpu *v)
 
 void vm_reap(struct vm *vm)
 {
+	bool preserved = vm->preserved;
+
 	sched_remove(vm->vcpus[0]);
-	spin_lock(&vm_list_lock);
-	nr_live_vms--;
-	if (!vm->preserved)
+	if (!preserved) {
+		spin_lock(&vm_list_lock);
 		list_del(&vm->node);
-	spin_unlock(&vm_list_lock);
-	if (!vm->preserved)
+		spin_unlock(&vm_list_lock);
 		vm_free(vm);
+	}
+	/* Last: when the count reaches 0 the machine may be stopped at any instruction. */
+	__atomic_fetch_sub(&nr_live_vms, 1, __ATOMIC_SEQ_CST);
 	host_vm_ended();
 }

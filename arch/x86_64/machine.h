@@ -10,7 +10,8 @@ void serial_irq_init(void);	/* later: RX and TX by interrupt */
 void traps_init(void);		/* GDT, TSS with IST stacks, IDT: boot CPU */
 void traps_init_ap(void);
 void paging_init(const struct boot_info *bi); /* our own tables: W^X, NX, SMEP, SMAP, guard pages */
-void paging_check(void);	/* walk the live tables: panics on a page both writable and executable */
+void paging_check(void);	/* walk the live tables: panics on a page both writable and executable, or
+				 * of the guests' pool; while no VM lives, for one's open window is such a page */
 int acpi_init(hpa_t rsdp);	/* RSDP/XSDT, MADT, MCFG, FADT, HPET; -ENOENT: none */
 void apic_init(void);		/* xAPIC or x2APIC, as found */
 void clock_init(void);		/* calibrates the TSC */

@@ -168,7 +168,7 @@ void clock_init(void)
 	if (told && told - tsc_khz + tsc_khz / 1000 <= tsc_khz / 500)
 		tsc_khz = told;
 	else if (told)
-		log_warn("CPUID tells a TSC of %lu kHz, measured are %lu: the measure holds", told, tsc_khz);
+		log_info("CPUID tells a TSC of %lu kHz, measured are %lu: the measure holds", told, tsc_khz);
 	scale = time_scale_of(tsc_khz);
 	apic_timer_calibrated(apic_khz);
 	log_info("TSC %lu.%03lu MHz, measured with the %s", tsc_khz / 1000, tsc_khz % 1000, r.name);
