@@ -241,8 +241,7 @@ void vmm_start(const struct boot_info *bi)
 	console_init();
 	if (hv_select(why, sizeof(why)) || !backend_on(why, sizeof(why))) {
 		host_refuse(why);
-		serial_drain();
-		power_off();
+		machine_give_up();
 	}
 	machine_on_stop(hv->cpu_disable);
 	console_start();

@@ -21,8 +21,7 @@ void boot_refuse(const char *fmt, ...)
 	snprintf(line, sizeof(line), "\033_d!refused %s\033\\", text);
 	serial_write(line, strlen(line));
 	log_err("%s", text);
-	machine_stop_others();
-	power_off();
+	machine_give_up();
 }
 
 static void check_boot_info(const struct boot_info *bi)
@@ -59,6 +58,7 @@ static void bring_up(const struct boot_info *bi)
 	clock_init();
 	log_memory();
 	log_info("DMA: bus mastering taken from %u devices", pci_quiesce());
+	iommu_quiesce();
 	serial_irq_init();
 	fpu_cpu_init(); /* on the boot CPU it sets the measure and cannot fail */
 	frame_reserve_refill();

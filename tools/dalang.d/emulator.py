@@ -15,8 +15,11 @@ BOCHS_BIOS = "/usr/share/bochs/BIOS-bochs-latest"
 VGABIOS = "/usr/share/vgabios/vgabios.bin"
 
 
-# For tests of refusals: another CPU than the one that has all we need.
+# For tests and for trying other machines, docs/machines.md: another CPU or Bochs model than the one that
+# has all we need, another QEMU machine (-M), more of QEMU's options.
 TEST_CPU = os.environ.get("DALANG_TEST_CPU")
+TEST_MACHINE = os.environ.get("DALANG_TEST_MACHINE")
+TEST_OPTIONS = os.environ.get("DALANG_TEST_OPTIONS", "")
 
 
 class Emulator:
@@ -71,7 +74,7 @@ class Emulator:
 class Qemu(Emulator):
     def __init__(self, machine, boot, cpus, memory, files, work, icount):
         argv = ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none",
-                "-M", "q35", "-smp", str(cpus), "-m", str(memory), "-vga", "std", "-nic", "none",
+                "-M", TEST_MACHINE or "q35", "-smp", str(cpus), "-m", str(memory), "-vga", "std", "-nic", "none",
                 "-no-reboot", "-boot", "menu=off"]
         if machine.kind == "kvm":
             argv += ["-accel", "kvm", "-cpu", "host"]
@@ -93,7 +96,7 @@ class Qemu(Emulator):
                      "-device", "ide-cd,drive=cd,bus=ide.0", "-boot", "d"]
         else:
             argv += ["-kernel", built("dalang.elf"), "-initrd", image.archive(work, files)]
-        super().__init__(argv, work, machine.describe())
+        super().__init__(argv + shlex.split(TEST_OPTIONS), work, machine.describe())
 
     def start(self):
         ours, theirs = socket.socketpair()
