@@ -60,7 +60,7 @@ def esp(work, files):
 
 
 def grub_cfg(files):
-    lines = ["set timeout=0", "set pager=0", "multiboot2 /dalang/dalang.elf"]
+    lines = ["set timeout=0", "set pager=0", "insmod vbe", "multiboot2 /dalang/dalang.elf"]
     lines += [f"module2 /dalang/{n} {n}" for n in files]
     return ("\n".join(lines) + "\nboot\n").encode()
 
@@ -74,7 +74,7 @@ def iso(work, files):
                   **{"dalang/" + n: s for n, s in files.items()}})
     img = os.path.join(work, "cd.iso")
     _tool(["grub-mkrescue", "-d", GRUB_I386, "-o", img, "--fonts=", "--themes=", "--locales=",
-           "--install-modules=normal multiboot2 iso9660 biosdisk part_msdos", tree])
+           "--install-modules=normal multiboot2 iso9660 biosdisk part_msdos vbe", tree])
     shutil.rmtree(tree)
     return img
 
