@@ -38,8 +38,8 @@ def _size(src):
     return len(src) if isinstance(src, bytes) else os.path.getsize(src)
 
 
-def esp(work, files):
-    """A FAT32 volume with \\EFI\\BOOT\\BOOTX64.EFI and \\dalang\\*."""
+def esp(work, files, hidden=0):
+    """A FAT32 volume with \\EFI\\BOOT\\BOOTX64.EFI and \\dalang\\*; hidden: sectors before it on its disk."""
     tree = os.path.join(work, "esp")
     _stage(tree, {"EFI/BOOT/BOOTX64.EFI": built("BOOTX64.EFI"),
                   "dalang/dalang.elf": built("dalang.elf"),
@@ -51,7 +51,7 @@ def esp(work, files):
     img = os.path.join(work, "esp.img")
     with open(img, "wb") as f:
         f.truncate(size)
-    _tool(["mformat", "-i", img, "-F", "-h", "16", "-s", "63", "-v", "DALANG",
+    _tool(["mformat", "-i", img, "-F", "-h", "16", "-s", "63", "-v", "DALANG", "-H", str(hidden),
            "-T", str(size // 512), "::"])
     _tool(["mcopy", "-i", img, "-s", "-Q", os.path.join(tree, "EFI"), os.path.join(tree, "dalang"),
            "::/"])
