@@ -92,7 +92,7 @@ class Qemu(Emulator):
                      "-device", "ide-hd,drive=esp,bus=ide.0"]
         elif boot == "grub":
             argv += ["-drive", f"if=none,id=cd,media=cdrom,format=raw,readonly=on,"
-                               f"file={image.iso(work, files).replace(',', ',,')}",
+                               f"file={image.iso(work, files, True).replace(',', ',,')}",
                      "-device", "ide-cd,drive=cd,bus=ide.0", "-boot", "d"]
         else:
             argv += ["-kernel", built("dalang.elf"), "-initrd", image.archive(work, files)]
@@ -141,7 +141,7 @@ debug: action=ignore
                       "ata1: enabled=1, ioaddr1=0x170, ioaddr2=0x370, irq=15\nboot: disk")
         else:
             rom, fast = debian_package_file(BOCHS_BIOS, "bochsbios"), ", options=fastboot"
-            drives = (f"ata0-master: type=cdrom, path={image.iso(work, files)}, status=inserted\n"
+            drives = (f"ata0-master: type=cdrom, path={image.iso(work, files, False)}, status=inserted\n"
                       "ata1: enabled=0\nboot: cdrom")
         self._listen = socket.socket()
         self._listen.bind(("127.0.0.1", 0))
