@@ -3,8 +3,9 @@
 import bad_input
 import boots
 import ends
+import firmware
 import onhost
 
 
 def all_cases():
-    return onhost.CASES + boots.CASES + ends.CASES + bad_input.CASES
+    return onhost.CASES + boots.CASES + ends.CASES + bad_input.CASES + firmware.CASES
