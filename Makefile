@@ -157,6 +157,9 @@ test: all
 	tools/dalang test
 bench: all
 	tools/dalang bench
+# make soak: the tests that are too long for every change as well; hours.
+soak: all
+	tools/dalang test --soak
 
 # make check-layers: who includes whom, proved; the check proves first that it can fail.
 check-layers:
@@ -174,4 +177,4 @@ clean:
 -include tests/guests/guests.mk
 -include $(CORE_OBJ:.o=.d) $(EFI_OBJ:.o=.d)
 
-.PHONY: all unit fuzz fuzz-replay run test bench check-layers lines format-check clean
+.PHONY: all unit fuzz fuzz-replay run test soak bench check-layers lines format-check clean

@@ -48,7 +48,7 @@ struct e820_entry {
 #define GUEST_LOW_RAM_MAX 0xc0000000ull
 unsigned guest_e820(u64 memory, struct e820_entry *e, unsigned max);
 
-/* Write the guest's ACPI tables (RSDP, XSDT, RSDT, FADT, FACS, DSDT, MADT, MCFG later) into
+/* Write the guest's ACPI tables (RSDP, XSDT, RSDT, FADT, FACS, DSDT, MADT, MCFG) into
  * 0xe0000..0xfffff. Returns 0 and *rsdp, or -EFAULT, -ENOSPC. platform/acpi_tables.c */
 int guest_acpi_tables(struct load_target *t, gpa_t *rsdp);
 

@@ -7,8 +7,8 @@
 typedef unsigned int u32;
 typedef unsigned long long u64;
 
-enum { SYS_READ = 3, SYS_WRITE = 4, SYS_OPEN = 5, SYS_REBOOT = 88, SYS_IOPL = 110, SYS_UNAME = 122 };
-enum { O_RDONLY = 0, O_NONBLOCK = 04000, LOG_WARNING = 4, DEBUG_EXIT_PORT = 0xf4 };
+enum { SYS_READ = 3, SYS_WRITE = 4, SYS_OPEN = 5, SYS_REBOOT = 88, SYS_SYSLOG = 103, SYS_IOPL = 110, SYS_UNAME = 122 };
+enum { O_RDONLY = 0, O_NONBLOCK = 04000, LOG_WARNING = 4, DEBUG_EXIT_PORT = 0xf4, CONSOLE_OFF = 6 };
 
 static int call3(int nr, long a, long b, long c)
 {
@@ -99,6 +99,7 @@ static void version(void)
 
 __attribute__((used)) static void probe(u64 tsc)
 {
+	call3(SYS_SYSLOG, CONSOLE_OFF, 0, 0); /* the kernel's lines must not come into ours */
 	version();
 	text("PROBE tsc=");
 	hex(tsc);
