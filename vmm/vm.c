@@ -210,8 +210,6 @@ void vm_serve_end(struct vcpu *v)
 
 void vm_reap(struct vm *vm)
 {
-	bool preserved = vm->preserved;
-
 	sched_remove(vm->vcpus[0]);
 	if (!vm->preserved) {
 		/* Who found it in the list holds the lock for as long as he uses it. */

@@ -181,6 +181,31 @@ static void say_cpu(void)
 	puts_("\n");
 }
 
+static void ioapic_write(u32 reg, u32 val)
+{
+	*(volatile u32 *)0xfec00000ull = reg;
+	*(volatile u32 *)0xfec00010ull = val;
+}
+
+/* The PIC's INTR as an ExtINT message through I/O APIC pin 0, LINT0 shut: Linux's last resort for
+ * its timer. The PIC is masked meanwhile, so that its line rises while somebody looks. */
+static void check_extint_message(u8 pic_mask)
+{
+	u32 seen = ticks[VEC_PIT];
+
+	outb(PIC1 + 1, 0xff);
+	lapic_write(0x350, 0x10700);
+	ioapic_write(0x11, lapic_read(0x20));
+	ioapic_write(0x10, 0x700);
+	outb(PIC1 + 1, pic_mask);
+	for (int i = 0; i < 3; i++)
+		sti_hlt_cli();
+	report("extint-message", ticks[VEC_PIT] >= seen + 3);
+	outb(PIC1 + 1, 0xff);
+	ioapic_write(0x10, 0x10000);
+	lapic_write(0x350, 0x700);
+}
+
 static void check_interrupts(void)
 {
 	/* PIT, mode 2, 1 kHz, through the PIC. The BIOS or the loader left LINT0 as ExtINT. */
@@ -190,6 +215,7 @@ static void check_interrupts(void)
 	for (int i = 0; i < 3; i++)
 		sti_hlt_cli();
 	report("pit-interrupt", ticks[VEC_PIT] >= 3);
+	check_extint_message(inb(PIC1 + 1));
 	outb(PIC1 + 1, 0xff);
 	outb(PIT_MODE, 0x30); /* one-shot that nobody starts: quiet */
 

@@ -4,8 +4,9 @@ import bad_input
 import boots
 import ends
 import firmware
+import kernels
 import onhost
 
 
 def all_cases():
-    return onhost.CASES + boots.CASES + ends.CASES + bad_input.CASES + firmware.CASES
+    return (onhost.CASES + boots.CASES + ends.CASES + kernels.CASES + bad_input.CASES + firmware.CASES)

@@ -26,10 +26,11 @@ class Failed(Exception):
 
 
 class Case:
-    """One test. seconds: about how long, for the order; memory: MiB, for what runs beside it."""
+    """One test. seconds: about how long, for the order; memory: MiB, for what runs beside it;
+    soak: too long for every change, run by `make soak` or by name."""
 
-    def __init__(self, name, function, seconds=20, memory=1500, timeout=300):
-        self.name, self.function = name, function
+    def __init__(self, name, function, seconds=20, memory=1500, timeout=300, soak=False):
+        self.name, self.function, self.soak = name, function, soak
         self.seconds, self.memory, self.timeout = seconds, memory, timeout
 
 
