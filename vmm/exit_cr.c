@@ -93,7 +93,7 @@ static bool cr4_write(struct vcpu *v, u64 val)
 	return true;
 }
 
-static bool cr3_write(struct vcpu *v, u64 val)
+bool cr3_write(struct vcpu *v, u64 val)
 {
 	unsigned bits = v->vm->cpuid->ext[8].eax & 0xff;
 	u64 old = hv->get_reg(&v->hv, REG_CR3);
@@ -113,11 +113,12 @@ static bool cr3_write(struct vcpu *v, u64 val)
 
 bool efer_write(struct vcpu *v, u64 val)
 {
-	u64 old = hv->get_reg(&v->hv, REG_EFER),
-	    allowed = EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE;
+	u64 old = hv->get_reg(&v->hv, REG_EFER), allowed = EFER_SCE | EFER_LME | EFER_LMA;
 
 	if (cpuid_guest_has(v->vm->cpuid, 0x80000001, 'd', 25))
 		allowed |= EFER_FFXSR;
+	if (cpuid_guest_has(v->vm->cpuid, 0x80000001, 'd', 20))
+		allowed |= EFER_NXE;
 	if (val & ~allowed)
 		return false;
 	if ((old ^ val) & EFER_LME && hv->get_reg(&v->hv, REG_CR0) & CR0_PG)

@@ -113,7 +113,7 @@ static void vmx_enter(struct hv_vcpu *v, struct vm_exit *exit)
 	sync_to_guest(v, x);
 	spec_enter();
 	failed = vmx_run(v->gpr, v->launched, &x->host_rsp);
-	x->intr_valid = x->step_pending = false;
+	x->intr_valid = false;
 	if (unlikely(failed)) {
 		entry_refused(exit, failed);
 		return;

@@ -69,7 +69,6 @@ struct vmx_vcpu {
 	bool configured;   /* the VMCS has been filled in, at the first load */
 	bool event_in;     /* an event waits in the entry fields */
 	bool intr_valid;   /* intr_state was read since the last exit */
-	bool step_pending; /* advance() left a #DB pending */
 	bool flush_ept, flush_vpid;
 	u32 intr_state;  /* interruptibility */
 	u32 proc, entry; /* the words that change in a vCPU's life, as last written */

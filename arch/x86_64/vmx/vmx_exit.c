@@ -59,7 +59,6 @@ static void debug_exception(struct hv_vcpu *v, struct vm_exit *e)
 	v->dr6 = vmx_of(v)->dr6 = dr6;
 	vmwrite(VMCS_GUEST_DR7, vmread(VMCS_GUEST_DR7) & ~DR7_GD);
 	vmwrite(VMCS_GUEST_DEBUGCTL, vmread(VMCS_GUEST_DEBUGCTL) & ~DEBUGCTL_LBR);
-	e->exc.payload = e->hw_info1 & ~inverse;
 }
 
 static void conv_exception(struct hv_vcpu *v, struct vm_exit *e)
@@ -94,7 +93,7 @@ static void conv_io(struct hv_vcpu *v, struct vm_exit *e)
 	u64 q = e->hw_info1;
 	u32 info;
 
-	(void)v;
+	v->dr7_armed = vmread(VMCS_GUEST_DR7) & DR7_ENABLES;
 	e->pio.port = (u16)(q >> 16);
 	e->pio.size = (q & 7) + 1;
 	e->pio.in = q >> 3 & 1;
@@ -137,6 +136,7 @@ static void conv_ept(struct hv_vcpu *v, struct vm_exit *e)
 	u64 q = e->hw_info1;
 
 	memset(&e->npf, 0, sizeof(e->npf));
+	v->dr7_armed = vmread(VMCS_GUEST_DR7) & DR7_ENABLES;
 	e->npf.gpa = e->hw_info2 = vmread(VMCS_GUEST_PHYSICAL_ADDR);
 	if (REASON_BASIC(e->hw_reason) == REASON_EPT_MISCONFIG) {
 		/* No qualification, so the kind of access is not known (28.2.1). */
@@ -162,13 +162,16 @@ static void conv_ept(struct hv_vcpu *v, struct vm_exit *e)
 
 static void conv_task_switch(struct hv_vcpu *v, struct vm_exit *e)
 {
+	struct vmx_vcpu *x = vmx_of(v);
 	u64 q = e->hw_info1; /* table 28-2 */
 
-	(void)v;
 	e->task.selector = (u16)q;
 	e->task.source = q >> 30 & 3;
 	e->task.has_error = e->task.source == 3 && e->interrupted.valid && e->interrupted.has_error;
 	e->task.error = e->task.has_error ? e->interrupted.error : 0;
+	/* IRET ends the blocking of NMIs, even if it faults later (SDM vol. 3, 6.7.1). */
+	if (e->task.source == 1)
+		vmx_set_intr_state(x, vmx_intr_state(x) & ~INTR_NMI);
 }
 
 static void conv_sipi(struct hv_vcpu *v, struct vm_exit *e)
