@@ -84,6 +84,8 @@ static void inject_exception(struct vcpu *v, struct hv_event *ev, u64 payload)
 /* One of the rare kinds, or nothing; true: the entry's one place is taken. */
 static bool inject_special(struct vcpu *v, u32 *want)
 {
+	/* Behind all else that is here, and not forgotten under a stream of exceptions. */
+	*want |= v->nmi_pending ? HV_WIN_NMI : 0;
 	if (v->reinject.valid) {
 		hv->inject(&v->hv, &v->reinject);
 		v->reinject.valid = 0;
@@ -100,10 +102,9 @@ static bool inject_special(struct vcpu *v, u32 *want)
 		v->hv.pending_db = 0;
 		return true;
 	}
-	if (!(hv->windows(&v->hv) & HV_WIN_NMI)) {
-		*want |= HV_WIN_NMI;
+	if (!(hv->windows(&v->hv) & HV_WIN_NMI))
 		return false;
-	}
+	*want = 0;
 	hv->inject(&v->hv, &(struct hv_event){.valid = 1, .type = HV_EV_NMI, .vector = EXC_NMI});
 	v->nmi_pending = false;
 	return true;

@@ -5,7 +5,7 @@ TG_CC ?= gcc
 TG_CFLAGS := -std=gnu17 -O2 -m64 -ffreestanding -fno-pic -fno-pie -mcmodel=small -mno-red-zone \
 	-mgeneral-regs-only -fno-stack-protector -fcf-protection=none -fno-asynchronous-unwind-tables \
 	-fno-tree-loop-distribute-patterns -Wall -Wextra -Werror
-all: $(TG)/tiny.elf $(TG)/kvmprobe.bin
+all: $(TG)/tiny.elf $(TG)/cputest.elf $(TG)/kvmprobe.bin
 
 $(TG)/kvmprobe.bin: tests/guests/kvmprobe.asm
 	@mkdir -p $(@D)
@@ -19,4 +19,14 @@ $(TG)/tiny.o: tests/guests/tiny.c tests/guests/pc.h tests/guests/guests.mk
 # Linked as 64-bit code, wrapped as ELF32: multiboot1 knows no other.
 $(TG)/tiny.elf: $(TG)/start.o $(TG)/tiny.o tests/guests/guest.ld
 	ld -n -nostdlib -z noexecstack --no-warn-rwx-segments -T tests/guests/guest.ld $(TG)/start.o $(TG)/tiny.o -o $@.64
+	objcopy -O elf32-i386 $@.64 $@
+
+$(TG)/cputest64.o: tests/guests/cputest64.asm
+	@mkdir -p $(@D)
+	nasm -f elf64 -w+error -w-reloc-rel-dword $< -o $@
+$(TG)/cputest.o: tests/guests/cputest.c tests/guests/cputest.h tests/guests/pc.h tests/guests/guests.mk
+	@mkdir -p $(@D)
+	$(TG_CC) $(TG_CFLAGS) -c $< -o $@
+$(TG)/cputest.elf: $(TG)/start.o $(TG)/cputest64.o $(TG)/cputest.o tests/guests/guest.ld
+	ld -n -nostdlib -z noexecstack --no-warn-rwx-segments -T tests/guests/guest.ld $(filter %.o,$^) -o $@.64
 	objcopy -O elf32-i386 $@.64 $@

@@ -90,6 +90,8 @@ static void sync_from_guest(struct hv_vcpu *v, struct vmx_vcpu *x)
 	v->gpr[REG_RSP] = x->rsp = vmread(VMCS_GUEST_RSP);
 	v->rflags = x->rflags = vmread(VMCS_GUEST_RFLAGS);
 	v->cr2 = x->cr2 = read_cr2();
+	if (unlikely(v->rflags & RFLAGS_TF)) /* advance() may owe a single step */
+		vmx_follow_dr6(v, read_dr6());
 	if (x->proc & PROC_TPR_SHADOW)
 		v->tpr = *x->vtpr >> 4 & 15;
 }

@@ -178,6 +178,12 @@ void vmx_get_paging(struct hv_vcpu *v, struct hv_paging *out);
 void vmx_set_seg(struct hv_vcpu *v, enum hv_seg s, const struct hv_segment *in);
 void vmx_msr_pass(struct hv_vcpu *v, u32 msr, bool read, bool write);
 
+/* The guest writes DR6 without exits: v->dr6 counts where a #DB may be due, after this. */
+static inline void vmx_follow_dr6(struct hv_vcpu *v, u64 dr6)
+{
+	v->dr6 = vmx_of(v)->dr6 = dr6;
+}
+
 /* vmx_event.c */
 u32 vmx_intr_state(struct vmx_vcpu *x);
 void vmx_set_intr_state(struct vmx_vcpu *x, u32 state);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Events into the guest: injection, windows, interruptibility (SDM vol. 3, 25.8.3, 27.3, 27.6). */
+#include "arch/x86_64/asm.h"
 #include "arch/x86_64/vmx/vmx.h"
 #include "arch/x86_64/x86.h"
 
@@ -28,9 +29,11 @@ static void take_pending_debug(struct hv_vcpu *v)
 {
 	u64 pending = vmread(VMCS_GUEST_PENDING_DEBUG);
 
+	if (!pending)
+		return;
+	vmx_follow_dr6(v, read_dr6());
 	v->pending_db |= pending & (DR6_B0_B3 | DR6_BS);
-	if (pending)
-		vmwrite(VMCS_GUEST_PENDING_DEBUG, 0);
+	vmwrite(VMCS_GUEST_PENDING_DEBUG, 0);
 }
 
 void vmx_advance(struct hv_vcpu *v, unsigned len)
