@@ -62,9 +62,11 @@ static bool cr0_write(struct vcpu *v, u64 val)
 static u64 cr4_allowed(const struct vcpu *v)
 {
 	const struct cpuid_table *t = v->vm->cpuid;
-	u64 m = CR4_VME | CR4_PVI | CR4_TSD | CR4_DE | CR4_PSE | CR4_PAE | CR4_MCE | CR4_PGE |
-		CR4_PCE | CR4_OSFXSR | CR4_OSXMMEXCPT;
+	u64 m = CR4_TSD | CR4_PSE | CR4_PAE | CR4_MCE | CR4_PGE | CR4_PCE | CR4_OSFXSR |
+		CR4_OSXMMEXCPT; /* every CPU with long mode */
 
+	m |= cpuid_guest_has(t, 1, 'd', 1) ? CR4_VME | CR4_PVI : 0;
+	m |= cpuid_guest_has(t, 1, 'd', 2) ? CR4_DE : 0;
 	m |= cpuid_guest_has(t, 1, 'c', 17) ? CR4_PCIDE : 0;
 	m |= cpuid_guest_has(t, 1, 'c', 26) ? CR4_OSXSAVE : 0;
 	m |= cpuid_guest_has(t, 7, 'b', 0) ? CR4_FSGSBASE : 0;

@@ -17,6 +17,8 @@ static const struct known known[] = {
 	{"tcg", "df-gp-of-msr-np", "TCG: faults of an injected exception's delivery are not combined"},
 	{"tcg", "nested-ud-np", "TCG: error code is 16 times the vector, without EXT"},
 	{"tcg", "user-ac", "TCG: no alignment checks"},
+	{"tcg", "dr-general-detect", "TCG: DR7.GD does nothing"},
+	{"tcg", "cr0-high-gp", "TCG: bits 63:32 of CR0 are dropped"},
 	{"tcg", "window-cr8", "TCG: MOV to CR8 with a virtual interrupt pending aborts the emulator"},
 	{NULL, NULL, NULL},
 };
@@ -562,12 +564,13 @@ static void nmis(void)
 	*(volatile u32 *)(0xfec00010 + 0ull * n_nmi) = lapic_read(0x20) & 0xff000000;
 	*(volatile u32 *)(0xfec00000 + 0ull * n_nmi) = 0x14;
 	*(volatile u32 *)(0xfec00010 + 0ull * n_nmi) = 0x400;
-	outb(PIT_MODE, 0x30);
+	outb(PIT_MODE, 0x34); /* again and again, lest the one comes before HLT */
 	outb(PIT_CH0, 0xff);
-	outb(PIT_CH0, 0x10);
+	outb(PIT_CH0, 0x40);
 	__asm__ volatile("cli; hlt");
 	*(volatile u32 *)(0xfec00010 + 0ull * n_nmi) = 0x10000;
-	check2("nmi-ioapic-wakes-hlt", n_nmi == 1, n_nmi, 0);
+	outb(PIT_MODE, 0x30);
+	check2("nmi-ioapic-wakes-hlt", n_nmi >= 1, n_nmi, 0);
 }
 
 /* ---- debug registers ---- */

@@ -87,7 +87,7 @@ static bool forgiven(const char *name)
 	return false;
 }
 
-static void skip(const char *name, const char *reason)
+static inline void skip(const char *name, const char *reason)
 {
 	say("CPUTEST: ");
 	say(name);
