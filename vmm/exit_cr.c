@@ -16,13 +16,17 @@
 	(CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD | \
 	 CR0_PG)
 
-/* PAE paging: the CPU loads four PDPTEs; false: a reserved bit is set, #GP (SDM vol. 3, 4.4.1). */
+/*
+ * PAE paging: Intel's CPUs load four PDPTEs; false: a reserved bit is set, #GP (SDM vol. 3, 4.4.1). AMD's read
+ * them when they walk (APM vol. 2, 15.25.10).
+ */
 static bool load_pdptes(struct vcpu *v)
 {
 	u64 cr0 = hv->get_reg(&v->hv, REG_CR0), cr4 = hv->get_reg(&v->hv, REG_CR4), e[4];
 	gpa_t at = hv->get_reg(&v->hv, REG_CR3) & 0xffffffe0;
 
-	if (!(cr0 & CR0_PG) || !(cr4 & CR4_PAE) || hv->get_reg(&v->hv, REG_EFER) & EFER_LMA)
+	if (!(cr0 & CR0_PG) || !(cr4 & CR4_PAE) || hv->get_reg(&v->hv, REG_EFER) & EFER_LMA ||
+	    v->vm->cpuid->basic[0].ebx != CPUID_GENU)
 		return true;
 	if (gmem_read(v->vm, at, e, sizeof(e)))
 		memset(e, 0xff, sizeof(e));

@@ -2,9 +2,10 @@
 """All system tests by name."""
 import bad_input
 import boots
+import cpu
 import ends
 import onhost
 
 
 def all_cases():
-    return onhost.CASES + boots.CASES + ends.CASES + bad_input.CASES
+    return onhost.CASES + boots.CASES + cpu.CASES + ends.CASES + bad_input.CASES

@@ -17,6 +17,8 @@ VGABIOS = "/usr/share/vgabios/vgabios.bin"
 
 # For tests of refusals: another CPU than the one that has all we need.
 TEST_CPU = os.environ.get("DALANG_TEST_CPU")
+# And a socket for QEMU's monitor, by which a test plays tricks on the machine.
+TEST_QMP = os.environ.get("DALANG_TEST_QMP")
 
 
 class Emulator:
@@ -78,6 +80,8 @@ class Qemu(Emulator):
         else:
             argv += ["-accel", "tcg,thread=" + ("single" if icount else "multi"),
                      "-cpu", TEST_CPU or "EPYC,+svm,+npt"]
+        if TEST_QMP:
+            argv += ["-qmp", f"unix:{TEST_QMP.replace(',', ',,')},server=on,wait=off"]
         if icount:
             # Firmware's delays do not end at one tick an instruction.
             shift = 0 if boot == "direct" else 6

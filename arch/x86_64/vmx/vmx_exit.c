@@ -177,6 +177,7 @@ static void conv_task_switch(struct hv_vcpu *v, struct vm_exit *e)
 	e->task.source = q >> 30 & 3;
 	e->task.has_error = e->task.source == 3 && e->interrupted.valid && e->interrupted.has_error;
 	e->task.error = e->task.has_error ? e->interrupted.error : 0;
+	vmx_follow_dr6(v, read_dr6()); /* for the T bit of the new TSS */
 	/* IRET ends the blocking of NMIs, even if it faults later (SDM vol. 3, 6.7.1). */
 	if (e->task.source == 1)
 		vmx_set_intr_state(x, vmx_intr_state(x) & ~INTR_NMI);
