@@ -71,7 +71,8 @@ void vcpu_reset(struct vcpu *v)
 {
 	vcpu_timer_stop(v);
 	v->reinject.valid = v->exception.valid = 0;
-	v->nmi_pending = false;
+	v->hv.pending_db = 0;
+	v->nmi_pending = v->nmi_wakes = false;
 	fpu_area_init(v->hv.xsave);
 	v->hv.xcr0 = XCR0_X87;
 	memset(v->hv.dr, 0, sizeof(v->hv.dr));

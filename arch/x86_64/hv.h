@@ -179,7 +179,11 @@ struct hv_vcpu {
 	struct pcpu *last_cpu;
 	hpa_t nested_root;
 	u16 id;		/* for messages */
-	u16 pad2[3];
+	/* DR6 bits of a #DB trap that is due before the next instruction: BS by advance(), B0..B3 by
+	 * the vmm, for breakpoints on what it does in the guest's stead. The vmm injects it. */
+	u16 pending_db;
+	u8 dr7_armed; /* after HV_EXIT_PIO and HV_EXIT_NPF: DR7 has a breakpoint enabled */
+	u8 pad2[3];
 };
 
 /* All that a walk of the guest's page tables and a fetch at RIP depend on. */
@@ -235,8 +239,8 @@ struct hv_ops {
 	void (*get_seg)(struct hv_vcpu *v, enum hv_seg s, struct hv_segment *out);
 	void (*set_seg)(struct hv_vcpu *v, enum hv_seg s, const struct hv_segment *in);
 
-	/* Move RIP past an emulated instruction; ends an STI or MOV SS shadow; a pending single step
-	 * (RFLAGS.TF) becomes a pending #DB. len must not be 0. */
+	/* Move RIP past an emulated instruction; ends an STI or MOV SS shadow; a single step
+	 * (RFLAGS.TF) goes to pending_db. len must not be 0. */
 	void (*advance)(struct hv_vcpu *v, unsigned len);
 
 	/* Put an event into the entry. At most one between two entries; windows() said it may. */

@@ -20,6 +20,8 @@ VGABIOS = "/usr/share/vgabios/vgabios.bin"
 TEST_CPU = os.environ.get("DALANG_TEST_CPU")
 TEST_MACHINE = os.environ.get("DALANG_TEST_MACHINE")
 TEST_OPTIONS = os.environ.get("DALANG_TEST_OPTIONS", "")
+# And a socket for QEMU's monitor, by which a test plays tricks on the machine.
+TEST_QMP = os.environ.get("DALANG_TEST_QMP")
 
 
 class Emulator:
@@ -95,6 +97,8 @@ class Qemu(Emulator):
         else:
             argv += ["-accel", "tcg,thread=" + ("single" if icount else "multi"),
                      "-cpu", TEST_CPU or "EPYC,+svm,+npt"]
+        if TEST_QMP:
+            argv += ["-qmp", f"unix:{TEST_QMP.replace(',', ',,')},server=on,wait=off"]
         if icount:
             # Firmware's delays do not end at one tick an instruction.
             shift = 0 if boot == "direct" else 6
