@@ -9,7 +9,7 @@
 #include "lib/errno.h"
 #include "lib/string.h"
 #include "vmm/gmem.h"
-#include "vmm/gwalk.h"
+#include "vmm/fetch.h"
 #include "vmm/vm.h"
 
 #define CR0_DEFINED                                                                                \
@@ -65,9 +65,11 @@ static bool cr0_write(struct vcpu *v, u64 val)
 static u64 cr4_allowed(const struct vcpu *v)
 {
 	const struct cpuid_table *t = v->vm->cpuid;
-	u64 m = CR4_VME | CR4_PVI | CR4_TSD | CR4_DE | CR4_PSE | CR4_PAE | CR4_MCE | CR4_PGE |
-		CR4_PCE | CR4_OSFXSR | CR4_OSXMMEXCPT;
+	u64 m = CR4_TSD | CR4_PSE | CR4_PAE | CR4_MCE | CR4_PGE | CR4_PCE | CR4_OSFXSR |
+		CR4_OSXMMEXCPT; /* every CPU with long mode */
 
+	m |= cpuid_guest_has(t, 1, 'd', 1) ? CR4_VME | CR4_PVI : 0;
+	m |= cpuid_guest_has(t, 1, 'd', 2) ? CR4_DE : 0;
 	m |= cpuid_guest_has(t, 1, 'c', 17) ? CR4_PCIDE : 0;
 	m |= cpuid_guest_has(t, 1, 'c', 26) ? CR4_OSXSAVE : 0;
 	m |= cpuid_guest_has(t, 7, 'b', 0) ? CR4_FSGSBASE : 0;
@@ -96,7 +98,7 @@ static bool cr4_write(struct vcpu *v, u64 val)
 	return true;
 }
 
-static bool cr3_write(struct vcpu *v, u64 val)
+bool cr3_write(struct vcpu *v, u64 val)
 {
 	unsigned bits = v->vm->cpuid->ext[8].eax & 0xff;
 	u64 old = hv->get_reg(&v->hv, REG_CR3);
@@ -116,11 +118,12 @@ static bool cr3_write(struct vcpu *v, u64 val)
 
 bool efer_write(struct vcpu *v, u64 val)
 {
-	u64 old = hv->get_reg(&v->hv, REG_EFER),
-	    allowed = EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE;
+	u64 old = hv->get_reg(&v->hv, REG_EFER), allowed = EFER_SCE | EFER_LME | EFER_LMA;
 
 	if (cpuid_guest_has(v->vm->cpuid, 0x80000001, 'd', 25))
 		allowed |= EFER_FFXSR;
+	if (cpuid_guest_has(v->vm->cpuid, 0x80000001, 'd', 20))
+		allowed |= EFER_NXE;
 	if (val & ~allowed)
 		return false;
 	if ((old ^ val) & EFER_LME && hv->get_reg(&v->hv, REG_CR0) & CR0_PG)
@@ -212,28 +215,28 @@ static bool smsw(struct vcpu *v, const struct insn *i)
  * now. */
 static bool decode_op(struct vcpu *v, struct cr_op *op)
 {
-	struct insn i;
+	const struct insn *i = guest_decode(v, NULL, 0);
 
-	if (guest_decode(v, &i, NULL, 0) || i.enc != INSN_LEGACY || i.map != INSN_MAP_0F)
+	if (!i || i->enc != INSN_LEGACY || i->map != INSN_MAP_0F)
 		return false;
-	op->len = i.len;
-	switch (i.opcode) {
+	op->len = i->len;
+	switch (i->opcode) {
 	case 0x06:
 		op->kind = 1;
 		return true;
 	case 0x20:
 	case 0x22:
 		op->kind = 0;
-		op->write = i.opcode == 0x22;
-		op->cr = i.prefixes & INSN_PFX_LOCK ? i.reg | 8
-						    : i.reg; /* APM vol. 3: LOCK names CR8 */
-		op->gpr = i.rm;
+		op->write = i->opcode == 0x22;
+		op->cr = i->prefixes & INSN_PFX_LOCK ? i->reg | 8
+						    : i->reg; /* APM vol. 3: LOCK names CR8 */
+		op->gpr = i->rm;
 		return true;
 	case 0x01:
-		if ((i.reg & 7) == 4)
-			return smsw(v, &i); /* complete in itself */
+		if ((i->reg & 7) == 4)
+			return smsw(v, i); /* complete in itself */
 		op->kind = 2;
-		return (i.reg & 7) == 6 && emulate_operand16(v, &i, &op->lmsw);
+		return (i->reg & 7) == 6 && emulate_operand16(v, i, &op->lmsw);
 	default:
 		return false;
 	}

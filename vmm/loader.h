@@ -46,6 +46,11 @@ struct e820_entry {
 /* The guest's memory map for `memory` bytes of RAM; returns the number of entries. RAM below
  * GUEST_LOW_RAM_MAX, the rest from 4 GiB. */
 #define GUEST_LOW_RAM_MAX 0xc0000000ull
+/* What RAM a guest with this many physical address bits has room for. */
+static inline u64 guest_memory_max(unsigned bits)
+{
+	return bits > 32 ? GUEST_LOW_RAM_MAX + (1ull << bits) - GIB(4) : GUEST_LOW_RAM_MAX;
+}
 unsigned guest_e820(u64 memory, struct e820_entry *e, unsigned max);
 
 /* Write the guest's ACPI tables (RSDP, XSDT, RSDT, FADT, FACS, DSDT, MADT, MCFG) into
