@@ -4,8 +4,11 @@ import bad_input
 import boots
 import cpu
 import ends
+import firmware
+import kernels
 import onhost
 
 
 def all_cases():
-    return onhost.CASES + boots.CASES + cpu.CASES + ends.CASES + bad_input.CASES
+    return (onhost.CASES + boots.CASES + cpu.CASES + ends.CASES + kernels.CASES + bad_input.CASES +
+            firmware.CASES)
