@@ -10,6 +10,7 @@
 #include "lib/errno.h"
 #include "lib/string.h"
 #include "vmm/cpuid_policy.h"
+#include "vmm/fetch.h"
 #include "vmm/vm.h"
 
 #define MAX_BASIC 0xd
@@ -188,7 +189,7 @@ static void by_state(struct vcpu *v, u32 leaf, u32 sub, struct cpuid *out)
 	}
 }
 
-void cpuid_read(struct vcpu *v, u32 leaf, u32 sub, struct cpuid *out)
+static inline void cpuid_read(struct vcpu *v, u32 leaf, u32 sub, struct cpuid *out)
 {
 	const struct cpuid_table *t = v->vm->cpuid;
 
@@ -205,4 +206,21 @@ void cpuid_read(struct vcpu *v, u32 leaf, u32 sub, struct cpuid *out)
 	} else {
 		*out = (struct cpuid){0};
 	}
+}
+
+void exit_cpuid(struct vcpu *v, const struct vm_exit *e)
+{
+	static const struct insn_id id = {2, {0x0f, 0xa2}};
+	unsigned len = guest_insn_len(v, e, &id);
+	u32 leaf = v->hv.gpr[REG_RAX];
+	struct cpuid r;
+
+	if (!len)
+		return;
+	cpuid_read(v, leaf, v->hv.gpr[REG_RCX], &r);
+	v->hv.gpr[REG_RAX] = r.eax;
+	v->hv.gpr[REG_RBX] = r.ebx;
+	v->hv.gpr[REG_RCX] = r.ecx;
+	v->hv.gpr[REG_RDX] = r.edx;
+	hv->advance(&v->hv, len);
 }

@@ -17,9 +17,6 @@ struct cpuid_table {
 };
 
 struct vm;
-struct vcpu;
-/* What the guest's CPUID returns now (OSXSAVE, APIC, leaf 0Dh follow its state). */
-void cpuid_read(struct vcpu *v, u32 leaf, u32 sub, struct cpuid *out);
 int cpuid_build(struct vm *vm); /* -ENOMEM */
 /* Features the rest of the vmm asks about: those the guest was told of. */
 bool cpuid_guest_has(const struct cpuid_table *t, u32 leaf, char reg, unsigned bit);

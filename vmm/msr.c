@@ -8,7 +8,7 @@
 #include "arch/x86_64/x86.h"
 #include "lib/log.h"
 #include "lib/string.h"
-#include "vmm/gwalk.h"
+#include "vmm/fetch.h"
 #include "vmm/msr.h"
 #include "vmm/vm.h"
 
@@ -49,6 +49,13 @@ static bool write_tsc(struct vcpu *v, u32 msr, u64 val)
 static bool read_lapic(struct vcpu *v, u32 msr, u64 *val)
 {
 	return lapic_msr_read(v, msr, val);
+}
+
+static bool read_apic_base(struct vcpu *v, u32 msr, u64 *val)
+{
+	(void)msr;
+	*val = v->lapic.base_msr;
+	return true;
 }
 
 static bool write_lapic(struct vcpu *v, u32 msr, u64 val)
@@ -333,7 +340,7 @@ static bool read_arch_caps(struct vcpu *v, u32 msr, u64 *val)
 const struct msr_desc msr_table[] = {
 	{MSR_TSC, MSR_TSC, read_tsc, write_tsc, "TIME_STAMP_COUNTER: 0 at the guest's first instruction"},
 	{MSR_PLATFORM_ID, MSR_PLATFORM_ID, read_intel_zero, NULL, "PLATFORM_ID: 0"},
-	{MSR_APIC_BASE, MSR_APIC_BASE, read_lapic, write_lapic, "APIC_BASE: enable, x2APIC mode, address"},
+	{MSR_APIC_BASE, MSR_APIC_BASE, read_apic_base, write_lapic, "APIC_BASE: enable, x2APIC mode, address"},
 	{MSR_FEATURE_CONTROL, MSR_FEATURE_CONTROL, read_feature_control, NULL, "FEATURE_CONTROL: locked, VMX off"},
 	{MSR_SPEC_CTRL, MSR_SPEC_CTRL, read_spec_ctrl, write_spec_ctrl,
 	 "SPEC_CTRL: IBRS, STIBP, SSBD, PSFD as CPUID says; switched at entry and exit"},
@@ -397,7 +404,7 @@ void msrs_pass(struct vcpu *v)
 	hv->msr_pass(&v->hv, MSR_FLUSH_CMD, false, cpuid_guest_has(v->vm->cpuid, 7, 'd', 28));
 }
 
-static const struct msr_desc *find(u32 msr)
+static const struct msr_desc *bisect(u32 msr)
 {
 	u32 lo = 0, hi = msr_table_size;
 
@@ -412,10 +419,23 @@ static const struct msr_desc *find(u32 msr)
 	return lo < msr_table_size && msr >= msr_table[lo].first ? &msr_table[lo] : NULL;
 }
 
+/* A guest tends to use one MSR, or one APIC, many times in a row. */
+static const struct msr_desc *find(struct vcpu *v, u32 msr)
+{
+	const struct msr_desc *d = v->last_msr;
+
+	if (likely(d && msr >= d->first && msr <= d->last))
+		return d;
+	d = bisect(msr);
+	if (d)
+		v->last_msr = d;
+	return d;
+}
+
 void exit_rdmsr(struct vcpu *v, const struct vm_exit *e)
 {
 	static const struct insn_id id = {2, {0x0f, 0x32}};
-	const struct msr_desc *d = find(v->hv.gpr[REG_RCX]);
+	const struct msr_desc *d = find(v, v->hv.gpr[REG_RCX]);
 	unsigned len;
 	u64 val;
 
@@ -438,7 +458,7 @@ void exit_rdmsr(struct vcpu *v, const struct vm_exit *e)
 void exit_wrmsr(struct vcpu *v, const struct vm_exit *e)
 {
 	static const struct insn_id id = {2, {0x0f, 0x30}};
-	const struct msr_desc *d = find(v->hv.gpr[REG_RCX]);
+	const struct msr_desc *d = find(v, v->hv.gpr[REG_RCX]);
 	u64 val = (u32)v->hv.gpr[REG_RAX] | v->hv.gpr[REG_RDX] << 32;
 	unsigned len;
 

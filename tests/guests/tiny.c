@@ -3,6 +3,7 @@
  * A guest that looks at its machine and says so on COM1, line by line, each beginning "TINY: ". Then
  * it does what the words of its command line say, in order:
  *   exit=N     write N to the debug exit port      poweroff  by ACPI, as the FADT says
+ *   exitb=N, exitw=N  the same, 8 and 16 bits wide
  *   reboot     by port 0xcf9                       triple    by a triple fault
  *   kill       by an instruction nobody emulates   hang      halt with interrupts off
  *   hlt        halt with interrupts on             echo      repeat COM1's lines until "quit"
@@ -99,19 +100,19 @@ static void lapic_write(u32 reg, u32 v)
 /* Called by the stubs. An exception is the end: there is nobody to repair it. */
 static volatile bool trying, faulted; /* an instruction of two bytes that may raise #GP */
 
-void interrupt(u64 vector, u64 *rip);
-void interrupt(u64 vector, u64 *rip)
+void interrupt(u64 vector, u64 rip, struct frame *f);
+void interrupt(u64 vector, u64 rip, struct frame *f)
 {
 	if (vector == 13 && trying) {
 		faulted = true;
-		*rip += 2;
+		f->rip += 2;
 		return;
 	}
 	if (vector < 32 && vector != VEC_PIT) {
 		puts_("TINY: exception ");
 		putd(vector);
 		puts_(" at ");
-		putx(*rip);
+		putx(rip);
 		puts_("\n");
 		outb(DEBUG_EXIT, 30);
 		for (;;)
@@ -180,6 +181,31 @@ static void say_cpu(void)
 	puts_("\n");
 }
 
+static void ioapic_write(u32 reg, u32 val)
+{
+	*(volatile u32 *)0xfec00000ull = reg;
+	*(volatile u32 *)0xfec00010ull = val;
+}
+
+/* The PIC's INTR as an ExtINT message through I/O APIC pin 0, LINT0 shut: Linux's last resort for
+ * its timer. The PIC is masked meanwhile, so that its line rises while somebody looks. */
+static void check_extint_message(u8 pic_mask)
+{
+	u32 seen = ticks[VEC_PIT];
+
+	outb(PIC1 + 1, 0xff);
+	lapic_write(0x350, 0x10700);
+	ioapic_write(0x11, lapic_read(0x20));
+	ioapic_write(0x10, 0x700);
+	outb(PIC1 + 1, pic_mask);
+	for (int i = 0; i < 3; i++)
+		sti_hlt_cli();
+	report("extint-message", ticks[VEC_PIT] >= seen + 3);
+	outb(PIC1 + 1, 0xff);
+	ioapic_write(0x10, 0x10000);
+	lapic_write(0x350, 0x700);
+}
+
 static void check_interrupts(void)
 {
 	/* PIT, mode 2, 1 kHz, through the PIC. The BIOS or the loader left LINT0 as ExtINT. */
@@ -189,6 +215,7 @@ static void check_interrupts(void)
 	for (int i = 0; i < 3; i++)
 		sti_hlt_cli();
 	report("pit-interrupt", ticks[VEC_PIT] >= 3);
+	check_extint_message(inb(PIC1 + 1));
 	outb(PIC1 + 1, 0xff);
 	outb(PIT_MODE, 0x30); /* one-shot that nobody starts: quiet */
 
@@ -491,15 +518,26 @@ static void echo(void)
 	}
 }
 
+static u32 number(const char *s, unsigned n)
+{
+	u32 v = 0;
+
+	for (unsigned i = 0; i < n; i++)
+		v = v * 10 + (u32)(s[i] - '0');
+	return v;
+}
+
 static void do_word(const char *w, unsigned n, u32 magic, u64 info)
 {
 #define IS(s) (n == sizeof(s) - 1 && !memcmp(w, s, sizeof(s) - 1))
 	if (n > 5 && !memcmp(w, "exit=", 5)) {
-		u32 v = 0;
-
-		for (unsigned i = 5; i < n; i++)
-			v = v * 10 + (u32)(w[i] - '0');
-		outl(DEBUG_EXIT, v);
+		outl(DEBUG_EXIT, number(w + 5, n - 5));
+		report("debug-exit", false);
+	} else if (n > 6 && !memcmp(w, "exitw=", 6)) {
+		outw(DEBUG_EXIT, (u16)number(w + 6, n - 6));
+		report("debug-exit", false);
+	} else if (n > 6 && !memcmp(w, "exitb=", 6)) {
+		outb(DEBUG_EXIT, (u8)number(w + 6, n - 6));
 		report("debug-exit", false);
 	} else if (IS("poweroff")) {
 		power_off();

@@ -7,7 +7,8 @@ from harness import TINY, Case, Skip, check, check_backend, check_status
 from util import SHARED, guest_file
 
 BACKEND = {"amd": "svm", "intel": "vmx"}
-CHECKS = (b"ram", b"mmio", b"pit-interrupt", b"lapic-timer", b"memtest", b"msr-faults", b"msr-values", b"caches")
+CHECKS = (b"ram", b"mmio", b"pit-interrupt", b"extint-message", b"lapic-timer", b"memtest", b"msr-faults", b"msr-values",
+          b"caches")
 
 
 def tiny(cpu, boot, cpus):

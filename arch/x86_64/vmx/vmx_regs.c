@@ -328,7 +328,7 @@ void vmx_reset_vmcs(struct hv_vcpu *v)
 	vmwrite(VMCS_GUEST_ACTIVITY, 0); /* active: HLT exits, so the guest is never seen halted */
 	vmwrite(VMCS_GUEST_PENDING_DEBUG, 0);
 	vmwrite(VMCS_ENTRY_INTR_INFO, 0);
-	x->event_in = x->step_pending = false;
+	x->event_in = false;
 	x->intr_valid = false;
 	x->flush_vpid = true;
 }
@@ -396,6 +396,7 @@ void vmx_get_paging(struct hv_vcpu *v, struct hv_paging *out)
 	out->cr3 = vmread(VMCS_GUEST_CR3);
 	out->cr4 = vmread(VMCS_GUEST_CR4);
 	out->efer = vmread(VMCS_GUEST_EFER);
+	out->context = 0;
 	plain = (out->cr0 & CR0_PE) && !(v->rflags & RFLAGS_VM);
 	out->cpl = SEG_ATTR_DPL(vmread(vmcs_nth(VMCS_GUEST_ES_ATTR, SEG_SS)));
 	if ((out->efer & EFER_LMA) && (cs & SEG_ATTR_L)) {
@@ -405,4 +406,14 @@ void vmx_get_paging(struct hv_vcpu *v, struct hv_paging *out)
 		out->code_base = vmread(vmcs_nth(VMCS_GUEST_ES_BASE, SEG_CS));
 		out->mode = plain && (cs & SEG_ATTR_DB) ? 4 : 2;
 	}
+}
+
+/* The CPU tells instruction lengths; this is for MMIO, and reads no less than get_paging(). */
+bool vmx_same_code(struct hv_vcpu *v, const struct hv_paging *p)
+{
+	struct hv_paging now;
+
+	vmx_get_paging(v, &now);
+	return now.cr3 == p->cr3 && now.cr0 == p->cr0 && now.cr4 == p->cr4 && now.efer == p->efer &&
+	       now.mode == p->mode && now.cpl == p->cpl && now.code_base == p->code_base;
 }
