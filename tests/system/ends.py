@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """How a VM ends, and what the tool's exit status makes of it. All on the quickest machine."""
-from harness import TINY, Case, check, check_status
+import os
+import signal
+
+from harness import ROOT, TINY, Case, check, check_status
 
 FAST = ("--cpu", "amd", "--boot", "direct", "--host-cpus", "1")
 
@@ -94,6 +97,39 @@ def stdin_end_is_no_end(ctx):
     check_status(p, 5)  # check_status closes standard input at once
 
 
+def closed(ctx):
+    """Standard input, output or all three closed by the caller, and a reader that goes away: the VM runs on."""
+    line = "tools/dalang run --cpu amd --boot direct --host-cpus 1 --timeout 60 --debug-exit --cmdline exit=2 --kernel "
+    for more in ("<&-", ">&-", "<&- >&- 2>&-", "2>/dev/null | head -c 5"):
+        p = ctx.program(["bash", "-c", f"{line} {TINY!r} {more}; exit ${{PIPESTATUS[0]}}"], cwd=ROOT)
+        check(p.finish() == 5, f"with {more}: status {p.finish()}, not 5")
+
+
+def children(pid):
+    """Process ids whose parent is pid."""
+    found = []
+    for d in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{d}/stat", encoding="ascii", errors="replace") as f:
+                if int(f.read().rpartition(")")[2].split()[1]) == pid:
+                    found.append(d)
+        except OSError:
+            pass  # gone meanwhile
+    return found
+
+
+def signals(ctx):
+    """A signal ends the emulator together with the tool."""
+    for number, status in ((signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)):
+        p = ctx.run(*FAST, "--kernel", TINY, "--memory", "64", "--cmdline", "hlt")
+        p.expect(rb"TINY: ready")
+        emulator = children(p.pid)
+        check(len(emulator) == 1, f"{len(emulator)} children, not the emulator alone")
+        os.kill(p.pid, number)
+        check_status(p, status)
+        check(not os.path.exists("/proc/" + emulator[0]), f"signal {number} left an emulator behind")
+
+
 def same_twice(ctx):
     """--icount: two runs print the same, to the byte."""
     outs = []
@@ -124,6 +160,8 @@ CASES = [
     Case("end-timeout", ends("hang", 124, b"timeout", timeout=8)),
     Case("console-echo", echo),
     Case("console-stdin-end", stdin_end_is_no_end),
+    Case("console-closed", closed),
+    Case("end-signals", signals),
     Case("several-vms", several),
     Case("several-vms-one-killed", killed_alone),
     Case("icount-repeats", same_twice),
