@@ -84,6 +84,16 @@ def several(ctx):
           "a line without a name")
 
 
+def together(ctx):
+    """Six VMs on four CPUs end at about the same time; the host ends once, after the last of them."""
+    files = [ctx.vm_file(f"v{i}", f"exit={i}") for i in range(6)]
+    p = ctx.run("--cpu", "amd", "--boot", "direct", "--host-cpus", "4", *[x for f in files for x in ("--vm", f)])
+    check_status(p, 1)
+    for i in range(6):
+        check(f"VM v{i}: ended, debug exit, value {i}\n".encode() in p.err, f"VM v{i} did not end as it should")
+    check(p.err.count(b"every VM has ended") == 1, "the host did not end exactly once")
+
+
 def killed_alone(ctx):
     """One VM that is killed takes no other with it."""
     p = ctx.run(*FAST, "--vm", ctx.vm_file("bad", "kill"), "--vm", ctx.vm_file("good", "echo exit=0"))
@@ -164,5 +174,6 @@ CASES = [
     Case("end-signals", signals),
     Case("several-vms", several),
     Case("several-vms-one-killed", killed_alone),
+    Case("several-vms-4-cpus", together),
     Case("icount-repeats", same_twice),
 ]
