@@ -3,11 +3,7 @@
  * creation. */
 #pragma once
 #include "arch/x86_64/asm.h"
-
-/* EBX of leaf 0 by vendor: "Genu", "Auth", "Hygo" */
-#define CPUID_GENU 0x756e6547u
-#define CPUID_AUTH 0x68747541u
-#define CPUID_HYGO 0x6f677948u
+#include "arch/x86_64/x86.h"
 
 #define CPUID_BASIC 0x20
 #define CPUID_EXT   0x22

@@ -65,6 +65,10 @@ void host_refuse(const char *line)
 static void host_end(void) __noreturn;
 static void host_end(void)
 {
+	paging_check(); /* what running VMs opened is closed again */
+	for (u32 i = 0; i < nr_pcpus; i++)
+		if (pcpus[i]->nmi_count)
+			log_info("CPU %u took %lu NMIs", i, pcpus[i]->nmi_count);
 	log_info("every VM has ended: power-off");
 	console_event("host-end");
 	machine_stop_others();
@@ -258,8 +262,7 @@ void vmm_start(const struct boot_info *bi)
 	console_init();
 	if (hv_select(why, sizeof(why)) || !backend_on(why, sizeof(why))) {
 		host_refuse(why);
-		serial_drain();
-		power_off();
+		machine_give_up();
 	}
 	machine_on_stop(hv->cpu_disable);
 	console_start();

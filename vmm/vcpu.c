@@ -22,15 +22,6 @@ static void park_timer_due(struct timer *t)
 	vcpu_request(container_of(t, struct vcpu, park_timer), REQ_UNPARK);
 }
 
-/*
- * Registers that the guest may read and write without our seeing it: the CPU keeps them in the
- * control block or they are switched with the vCPU.
- */
-static const u32 passed_msrs[] = {
-	MSR_FS_BASE, MSR_GS_BASE, MSR_KERNEL_GS_BASE, MSR_STAR,         MSR_LSTAR,
-	MSR_CSTAR,   MSR_SFMASK,  MSR_SYSENTER_CS,    MSR_SYSENTER_ESP, MSR_SYSENTER_EIP,
-};
-
 int vcpu_create(struct vm *vm, u32 id)
 {
 	struct vcpu *v = kzalloc(sizeof(*v), FRAME_VCPU, vm->id);
@@ -61,8 +52,7 @@ int vcpu_create(struct vm *vm, u32 id)
 		kfree(v);
 		return r;
 	}
-	for (unsigned i = 0; i < ARRAY_SIZE(passed_msrs); i++)
-		hv->msr_pass(&v->hv, passed_msrs[i], true, true);
+	msrs_pass(v);
 	vm->vcpus[id] = v;
 	vm->nr_vcpus++;
 	return 0;
@@ -81,7 +71,8 @@ void vcpu_reset(struct vcpu *v)
 {
 	vcpu_timer_stop(v);
 	v->reinject.valid = v->exception.valid = 0;
-	v->nmi_pending = false;
+	v->hv.pending_db = 0;
+	v->nmi_pending = v->nmi_wakes = false;
 	fpu_area_init(v->hv.xsave);
 	v->hv.xcr0 = XCR0_X87;
 	memset(v->hv.dr, 0, sizeof(v->hv.dr));

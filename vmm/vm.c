@@ -54,12 +54,16 @@ int vm_create(const struct vm_config *cfg, u32 channel, struct vm **out, char *w
 	vm->cfg = *cfg;
 	str_copy(vm->name, cfg->name, sizeof(vm->name));
 	vm->t0_tsc = rdtsc();
-	r = vm_memory_create(vm, why, n);
+	r = cpuid_build(vm);
+	if (r)
+		snprintf(why, n, "%s: no memory of our own is left for its CPUID", vm->name);
+	else
+		r = vm_memory_create(vm, why, n);
 	if (r) {
+		kfree(vm->cpuid);
 		kfree(vm);
 		return r;
 	}
-	r = cpuid_build(vm);
 	for (u32 i = 0; !r && i < cfg->vcpus; i++)
 		r = vcpu_create(vm, i);
 	if (r)

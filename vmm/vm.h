@@ -64,7 +64,7 @@ struct vcpu {
 	struct hv_event reinject;  /* cut short by an exit: before anything else */
 	struct hv_event exception; /* raised by us, for the instruction at RIP */
 	u64 exception_payload;     /* #PF: CR2; #DB: DR6 bits */
-	bool nmi_pending;
+	bool nmi_pending, nmi_wakes; /* wakes: NMIs were not blocked at HLT */
 	u32 windows; /* what request_windows() was last asked for */
 	u64 tsc_offset;
 	struct vcpu_msrs msrs;
@@ -204,6 +204,7 @@ static inline void vcpu_raise_ud(struct vcpu *v)
 typedef void (*exit_fn)(struct vcpu *v, const struct vm_exit *e);
 extern const exit_fn exit_table[HV_NR_EXITS];
 void msrs_reset(struct vcpu *v); /* as a BIOS leaves them */
+void msrs_pass(struct vcpu *v);  /* which of them need no exit */
 void exit_pio(struct vcpu *v, const struct vm_exit *e);
 void exit_npf(struct vcpu *v, const struct vm_exit *e);
 void exit_cpuid(struct vcpu *v, const struct vm_exit *e);
@@ -212,6 +213,11 @@ void exit_wrmsr(struct vcpu *v, const struct vm_exit *e);
 void exit_cr(struct vcpu *v, const struct vm_exit *e);
 void exit_dr(struct vcpu *v, const struct vm_exit *e);
 void exit_xsetbv(struct vcpu *v, const struct vm_exit *e);
+void exit_task_switch(struct vcpu *v, const struct vm_exit *e);
+bool cr3_write(struct vcpu *v, u64 val); /* as MOV to CR3; false: #GP */
+/* debug.c: breakpoints on what is done in the guest's stead; only if v->hv.dr7_armed */
+enum debug_access { DEBUG_WRITE = 1, DEBUG_IO = 2, DEBUG_READ = 3 };
+void debug_hit(struct vcpu *v, u64 addr, unsigned size, enum debug_access access);
 /* A 16-bit register or memory operand of i; false: a fault was raised. */
 bool emulate_operand16(struct vcpu *v, const struct insn *i, u16 *val);
 /* Store to i's 16-bit memory operand; false as above. */

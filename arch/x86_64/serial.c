@@ -153,12 +153,12 @@ void serial_irq_init(void)
 	u64 flags;
 
 	if (!com.present) {
-		log_warn("no UART at 0x3f8: the host's console is silent");
+		log_info("no UART at 0x3f8: the host's log goes to the screen alone");
 		return;
 	}
 	irq_set_handler(VEC_SERIAL, serial_irq);
 	if (ioapic_route_isa(4, VEC_SERIAL, pcpus[0]->apic_id)) {
-		log_warn("COM1 has no interrupt (no I/O APIC known): input is polled by the timer");
+		log_info("COM1 has no interrupt (no I/O APIC known): input is polled by the timer");
 		return;
 	}
 	flags = spin_lock_irq(&com.lock);

@@ -15,8 +15,13 @@ BOCHS_BIOS = "/usr/share/bochs/BIOS-bochs-latest"
 VGABIOS = "/usr/share/vgabios/vgabios.bin"
 
 
-# For tests of refusals: another CPU than the one that has all we need.
+# For tests and for trying other machines, docs/machines.md: another CPU or Bochs model than the one that
+# has all we need, another QEMU machine (-M), more of QEMU's options.
 TEST_CPU = os.environ.get("DALANG_TEST_CPU")
+TEST_MACHINE = os.environ.get("DALANG_TEST_MACHINE")
+TEST_OPTIONS = os.environ.get("DALANG_TEST_OPTIONS", "")
+# And a socket for QEMU's monitor, by which a test plays tricks on the machine.
+TEST_QMP = os.environ.get("DALANG_TEST_QMP")
 
 
 class Emulator:
@@ -85,13 +90,15 @@ def _tcp_pair():
 class Qemu(Emulator):
     def __init__(self, machine, boot, cpus, memory, files, work, icount):
         argv = ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none",
-                "-M", "q35", "-smp", str(cpus), "-m", str(memory), "-vga", "std", "-nic", "none",
+                "-M", TEST_MACHINE or "q35", "-smp", str(cpus), "-m", str(memory), "-vga", "std", "-nic", "none",
                 "-no-reboot", "-boot", "menu=off"]
         if machine.kind == "kvm":
             argv += ["-accel", "kvm", "-cpu", "host"]
         else:
             argv += ["-accel", "tcg,thread=" + ("single" if icount else "multi"),
                      "-cpu", TEST_CPU or "EPYC,+svm,+npt"]
+        if TEST_QMP:
+            argv += ["-qmp", f"unix:{TEST_QMP.replace(',', ',,')},server=on,wait=off"]
         if icount:
             # Firmware's delays do not end at one tick an instruction.
             shift = 0 if boot == "direct" else 6
@@ -103,11 +110,11 @@ class Qemu(Emulator):
                      "-device", "ide-hd,drive=esp,bus=ide.0"]
         elif boot == "grub":
             argv += ["-drive", f"if=none,id=cd,media=cdrom,format=raw,readonly=on,"
-                               f"file={image.iso(work, files).replace(',', ',,')}",
+                               f"file={image.iso(work, files, True).replace(',', ',,')}",
                      "-device", "ide-cd,drive=cd,bus=ide.0", "-boot", "d"]
         else:
             argv += ["-kernel", built("dalang.elf"), "-initrd", image.archive(work, files)]
-        super().__init__(argv, work, machine.describe())
+        super().__init__(argv + shlex.split(TEST_OPTIONS), work, machine.describe())
 
     def start(self):
         ours, theirs = _tcp_pair()
@@ -152,7 +159,7 @@ debug: action=ignore
                       "ata1: enabled=1, ioaddr1=0x170, ioaddr2=0x370, irq=15\nboot: disk")
         else:
             rom, fast = debian_package_file(BOCHS_BIOS, "bochsbios"), ", options=fastboot"
-            drives = (f"ata0-master: type=cdrom, path={os.path.basename(image.iso(work, files))}, status=inserted\n"
+            drives = (f"ata0-master: type=cdrom, path={os.path.basename(image.iso(work, files, False))}, status=inserted\n"
                       "ata1: enabled=0\nboot: cdrom")
         self._listen = socket.socket()
         self._listen.bind(("127.0.0.1", 0))

@@ -11,6 +11,9 @@ def _verb(verb, argv):
     if verb == "run":
         import cli
         return cli.run(argv)
+    if verb == "image":
+        import stick
+        return stick.make(argv)
     if verb == "demo":
         import demo
         return demo.demo(argv)

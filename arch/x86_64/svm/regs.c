@@ -123,6 +123,8 @@ u64 svm_get_reg(struct hv_vcpu *v, enum hv_reg r)
 		return save->efer & ~EFER_SVME;
 	case REG_TSC_AUX:
 		return v->cpu && svm_has_tsc_aux ? rdmsr(MSR_TSC_AUX) : s->tsc_aux;
+	case REG_SPEC_CTRL:
+		return v->spec_ctrl;
 	default:
 		/* PDPTEs: nested paging reads them from memory. DEBUGCTL: not virtualised, 0. */
 		f = field(save, r, &clean);
@@ -154,6 +156,9 @@ void svm_set_reg(struct hv_vcpu *v, enum hv_reg r, u64 val)
 		s->tsc_aux = (u32)val;
 		if (v->cpu && svm_has_tsc_aux)
 			wrmsr(MSR_TSC_AUX, (u32)val);
+		return;
+	case REG_SPEC_CTRL:
+		v->spec_ctrl = s->vmcb->s.spec_ctrl = val;
 		return;
 	case REG_CR3:
 		s->todo |= TODO_FLUSH;
@@ -268,6 +273,7 @@ void svm_reset_regs(struct hv_vcpu *v)
 	svm_set_reg(v, REG_DR7, DR7_FIXED);
 	svm_set_reg(v, REG_PAT, PAT_RESET);
 	svm_set_reg(v, REG_TSC_AUX, 0);
+	svm_set_reg(v, REG_SPEC_CTRL, 0);
 	s->todo |= TODO_FLUSH;
 	s->vmcb->c.clean = 0;
 	svm_events_reset(s);

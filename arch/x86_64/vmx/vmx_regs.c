@@ -93,6 +93,8 @@ u64 vmx_get_reg(struct hv_vcpu *v, enum hv_reg r)
 		return vmread(VMCS_GUEST_DEBUGCTL);
 	case REG_TSC_AUX:
 		return live_get(v, LIVE_TSC_AUX);
+	case REG_SPEC_CTRL:
+		return v->spec_ctrl;
 	case HV_NR_REGS:
 		break;
 	}
@@ -202,6 +204,9 @@ void vmx_set_reg(struct hv_vcpu *v, enum hv_reg r, u64 val)
 	case REG_TSC_AUX:
 		live_set(v, LIVE_TSC_AUX, val);
 		return;
+	case REG_SPEC_CTRL:
+		v->spec_ctrl = val;
+		return;
 	case HV_NR_REGS:
 		break;
 	}
@@ -279,6 +284,7 @@ void vmx_reset_plain(struct hv_vcpu *v)
 	v->dr6 = DR6_FIXED;
 	v->tpr = 0;
 	v->tpr_threshold = 0;
+	v->spec_ctrl = 0;
 	memset(x->live_msr, 0, sizeof(x->live_msr));
 }
 
@@ -322,7 +328,7 @@ void vmx_reset_vmcs(struct hv_vcpu *v)
 	vmwrite(VMCS_GUEST_ACTIVITY, 0); /* active: HLT exits, so the guest is never seen halted */
 	vmwrite(VMCS_GUEST_PENDING_DEBUG, 0);
 	vmwrite(VMCS_ENTRY_INTR_INFO, 0);
-	x->event_in = x->step_pending = false;
+	x->event_in = false;
 	x->intr_valid = false;
 	x->flush_vpid = true;
 }
