@@ -161,6 +161,9 @@ bench: all
 # make image: build/dalang.img for a USB stick, without VMs; `tools/dalang image` puts them in.
 image: all
 	tools/dalang image $(B)/dalang.img
+# make soak: the tests that are too long for every change as well; hours.
+soak: all
+	tools/dalang test --soak
 
 # make check-layers: who includes whom, proved; the check proves first that it can fail.
 check-layers:
@@ -178,4 +181,4 @@ clean:
 -include tests/guests/guests.mk
 -include $(CORE_OBJ:.o=.d) $(EFI_OBJ:.o=.d)
 
-.PHONY: all unit fuzz fuzz-replay run test bench image check-layers lines format-check clean
+.PHONY: all unit fuzz fuzz-replay run test soak bench image check-layers lines format-check clean

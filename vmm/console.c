@@ -115,7 +115,7 @@ void vm_console_write(struct vm *vm, const void *buf, size_t n)
 
 u32 console_new_channel(void)
 {
-	return con.next_channel++;
+	return __atomic_fetch_add(&con.next_channel, 1, __ATOMIC_RELAXED);
 }
 
 static void to_guest(u8 byte)

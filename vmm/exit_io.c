@@ -6,7 +6,7 @@
 #include "lib/errno.h"
 #include "lib/string.h"
 #include "vmm/gmem.h"
-#include "vmm/gwalk.h"
+#include "vmm/fetch.h"
 #include "vmm/vm.h"
 
 #define REP_BUDGET 1024 /* iterations of a REP string before other work gets a chance */
@@ -16,6 +16,7 @@ struct emul_run {
 	struct vcpu *v;
 	const struct vm_exit *npf; /* the fault that brought us here, or NULL */
 	bool one_operand;          /* the instruction touches one memory operand only */
+	u64 rcx;                   /* before it */
 };
 
 static struct emul_run *run_of(struct emul *e)
@@ -97,12 +98,20 @@ static int access_memory(struct emul *e, u64 linear, u8 *buf, unsigned n, bool w
 
 static int emul_read(struct emul *e, u64 linear, void *buf, unsigned n)
 {
-	return access_memory(e, linear, buf, n, false);
+	int r = access_memory(e, linear, buf, n, false);
+
+	if (unlikely(run_of(e)->v->hv.dr7_armed) && !r)
+		debug_hit(run_of(e)->v, linear, n, DEBUG_READ);
+	return r;
 }
 
 static int emul_write(struct emul *e, u64 linear, const void *buf, unsigned n)
 {
-	return access_memory(e, linear, (void *)buf, n, true);
+	int r = access_memory(e, linear, (void *)buf, n, true);
+
+	if (unlikely(run_of(e)->v->hv.dr7_armed) && !r)
+		debug_hit(run_of(e)->v, linear, n, DEBUG_WRITE);
+	return r;
 }
 
 /* In RAM with the CPU's own LOCK; on a device the access is ours alone anyway. */
@@ -141,6 +150,8 @@ static int emul_cmpxchg(struct emul *e, u64 linear, void *old, const void *new_,
 	u8 now[16];
 	gpa_t gpa;
 
+	if (unlikely(r->v->hv.dr7_armed)) /* forgotten again if the instruction faults */
+		debug_hit(r->v, linear, n, DEBUG_WRITE);
 	if ((linear & (PAGE_SIZE - 1)) + n <= PAGE_SIZE) {
 		if (translate(r, linear, true, &gpa))
 			return -EFAULT;
@@ -170,12 +181,16 @@ static int emul_probe_write(struct emul *e, u64 linear, unsigned n)
 static int emul_pio_in(struct emul *e, u16 port, unsigned n, u32 *val)
 {
 	*val = vm_pio_read(run_of(e)->v->vm, port, n);
+	if (unlikely(run_of(e)->v->hv.dr7_armed))
+		debug_hit(run_of(e)->v, port, n, DEBUG_IO);
 	return 0;
 }
 
 static int emul_pio_out(struct emul *e, u16 port, unsigned n, u32 val)
 {
 	vm_pio_write(run_of(e)->v->vm, port, n, val);
+	if (unlikely(run_of(e)->v->hv.dr7_armed))
+		debug_hit(run_of(e)->v, port, n, DEBUG_IO);
 	return 0;
 }
 
@@ -220,8 +235,14 @@ static void finish(struct vcpu *v, struct emul_run *r, const struct insn *i, enu
 	case EMUL_RETRY:
 		v->hv.rip = r->e.rip;
 		v->hv.rflags = r->e.rflags;
+		/* Traps come after each iteration of a REP string (SDM vol. 3, 17.3.1.4). */
+		if (r->rcx == v->hv.gpr[REG_RCX])
+			v->hv.pending_db = 0;
+		else if (r->e.rflags & RFLAGS_TF)
+			v->hv.pending_db |= DR6_BS;
 		break;
 	case EMUL_FAULT:
+		v->hv.pending_db = 0;
 		vcpu_raise(v, r->e.fault.vector, r->e.fault.has_error, r->e.fault.error,
 			   r->e.fault.cr2);
 		break;
@@ -251,6 +272,7 @@ static void run_init(struct emul_run *r, struct vcpu *v, const struct insn *i)
 		      .rep_budget = REP_BUDGET},
 		.v = v,
 		.one_operand = has_one_operand(i),
+		.rcx = v->hv.gpr[REG_RCX],
 	};
 	hv->get_paging(&v->hv, &p);
 	r->e.cpl = p.cpl;
@@ -309,12 +331,13 @@ void exit_pio(struct vcpu *v, const struct vm_exit *e)
 {
 	u64 *rax = &v->hv.gpr[REG_RAX];
 	unsigned size = e->pio.size;
-	struct insn i;
 
 	if (unlikely(e->pio.string || !e->insn_len)) {
 		/* The CPU has checked IOPL and the TSS's bitmap before it exited. */
-		if (!guest_decode(v, &i, NULL, 0) && (is_string_io(&i) || !e->pio.string))
-			emulate_insn(v, &i, NULL);
+		const struct insn *i = guest_decode(v, NULL, 0);
+
+		if (i && (is_string_io(i) || !e->pio.string))
+			emulate_insn(v, i, NULL);
 		return;
 	}
 	if (e->pio.in) {
@@ -327,29 +350,94 @@ void exit_pio(struct vcpu *v, const struct vm_exit *e)
 	} else {
 		vm_pio_write(v->vm, e->pio.port, size, *rax);
 	}
+	if (unlikely(v->hv.dr7_armed))
+		debug_hit(v, e->pio.port, size, DEBUG_IO);
 	hv->advance(&v->hv, e->insn_len);
+}
+
+/* The low byte of a general register as byte instructions name it: without REX 4..7 are AH..BH. */
+static u8 *byte_reg(struct vcpu *v, const struct insn *i)
+{
+	if (!i->rex && i->reg >= 4 && i->reg < 8)
+		return (u8 *)&v->hv.gpr[i->reg - 4] + 1;
+	return (u8 *)&v->hv.gpr[i->reg];
+}
+
+/*
+ * Plain MOV between a register (or an immediate) and a device: nearly every MMIO access. The CPU has checked
+ * segment, paging and direction and named the address before it exited, so nothing is left to
+ * compute. false: not one of these, it crosses the page, or a breakpoint may be on it.
+ */
+static bool mov_mmio(struct vcpu *v, const struct insn *i, const struct vm_exit *e)
+{
+	unsigned size = i->opcode & 1 ? i->op_size : 1;
+	gpa_t gpa = e->npf.gpa;
+	u64 *reg = &v->hv.gpr[i->reg], val;
+
+	if (i->map != INSN_MAP_1 || i->enc != INSN_LEGACY || i->prefixes & INSN_PFX_LOCK ||
+	    (gpa & (PAGE_SIZE - 1)) + size > PAGE_SIZE || e->npf.during_walk ||
+	    v->hv.dr7_armed)
+		return false;
+	switch (i->opcode) {
+	case 0x88:
+	case 0x89:
+		if (!e->npf.write)
+			return false;
+		vm_mmio_write(v, gpa, size, size == 1 ? *byte_reg(v, i) : *reg);
+		break;
+	case 0x8a:
+	case 0x8b:
+		if (e->npf.write)
+			return false;
+		val = vm_mmio_read(v, gpa, size);
+		if (size == 1)
+			*byte_reg(v, i) = val;
+		else if (size == 2)
+			memcpy(reg, &val, 2);
+		else
+			*reg = size == 4 ? (u32)val : val;
+		break;
+	case 0xc6:
+	case 0xc7:
+		if (!e->npf.write || (i->reg & 7))
+			return false;
+		vm_mmio_write(v, gpa, size, i->imm);
+		break;
+	default:
+		return false;
+	}
+	hv->advance(&v->hv, i->len);
+	return true;
 }
 
 void exit_npf(struct vcpu *v, const struct vm_exit *e)
 {
 	const bool in_delivery = v->reinject.valid;
-	struct insn i;
+	const struct insn *i;
 
-	if (e->npf.misconfig) {
+	if (unlikely(e->npf.misconfig)) {
 		vm_kill(v->vm, "nested page tables misread at %#lx", (unsigned long)e->npf.gpa);
 		return;
 	}
-	if (in_delivery) {
-		/* The IDT, the TSS or the stack of the guest's handler is no memory. */
+	if (unlikely(in_delivery)) {
+		/*
+		 * The IDT, the TSS or the stack of the guest's handler is no memory. At CPL 3 that can
+		 * be a program's own choice: INT n in V86 mode with CR4.VME, a gate to a conforming
+		 * segment. It gets what a table that reads as ones gives it.
+		 */
+		if (guest_cpl(v) == 3) {
+			vcpu_raise_gp(v);
+			return;
+		}
 		vm_kill(v->vm, "delivering vector %u touches %#lx, where there is no RAM",
 			v->reinject.vector, (unsigned long)e->npf.gpa);
 		return;
 	}
-	if (e->npf.fetch && !e->npf.during_walk) {
+	if (unlikely(e->npf.fetch && !e->npf.during_walk)) {
 		vcpu_raise_ud(v); /* nothing answers the fetch: ones, FF FF is #UD */
 		return;
 	}
-	if (guest_decode(v, &i, e->npf.nr_bytes ? e->npf.bytes : NULL, e->npf.nr_bytes))
-		return;
-	emulate_insn(v, &i, e);
+	i = guest_decode(v, e->npf.nr_bytes ? e->npf.bytes : NULL, e->npf.nr_bytes);
+	if (i && !mov_mmio(v, i, e))
+		emulate_insn(v, i, e);
 }

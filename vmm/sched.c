@@ -4,7 +4,7 @@
 #include "arch/x86_64/frame.h"
 #include "arch/x86_64/machine.h"
 #include "lib/log.h"
-#include "vmm/gwalk.h"
+#include "vmm/fetch.h"
 #include "vmm/vm.h"
 
 #define SLICE_NS 10000000ull /* 10 ms; felt only when two vCPUs want the same pCPU */
@@ -114,11 +114,6 @@ void sched_irq_window(void)
 {
 	/* STI's shadow lasts one instruction: the NOP is where waiting interrupts come in. */
 	__asm__ volatile("sti; nop; cli" ::: "memory");
-}
-
-bool sched_check(struct vcpu *v)
-{
-	return unlikely(this_sched()->slice_over) || unlikely(v->state != VCPU_RUNNING);
 }
 
 static void switch_to(struct vcpu *v)

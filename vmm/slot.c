@@ -3,8 +3,15 @@
  * Slots, the memory objects behind them, and the nested tables that show them to the guest. RAM is
  * backed with large pages when the VM is created; its content is zeroed by the boot steps (boot.c)
  * before the guest can see it.
+ *
+ * A leaf has the memory type that the host's MTRRs give the memory behind it, write-back as a rule,
+ * and leaves the guest's PAT in force: a page that the guest maps uncached or write-combining is.
+ * The guest's MTRRs and its CR0.CD are kept and shown to it but change nothing: every device of a
+ * guest snoops the caches, so there is nothing that a cached page could hide from it or from the
+ * guest. Devices' registers are not mapped at all: each access exits.
  */
 #include "arch/x86_64/frame.h"
+#include "arch/x86_64/mtrr.h"
 #include "lib/errno.h"
 #include "lib/log.h"
 #include "lib/string.h"
@@ -61,7 +68,7 @@ static struct memobj *memobj_create(u64 bytes, u16 owner)
 static int slot_add(struct vm *vm, gpa_t gpa, u64 size, struct memobj *o, u64 off)
 {
 	struct slot *s = &vm->slots[vm->nr_slots];
-	u64 done = 0;
+	u64 done = 0, not_wb = 0;
 	bool flush = false;
 
 	ASSERT(vm->nr_slots < VM_MAX_SLOTS && IS_ALIGNED(gpa - off, PAGE_2M));
@@ -70,13 +77,18 @@ static int slot_add(struct vm *vm, gpa_t gpa, u64 size, struct memobj *o, u64 of
 	vm->nr_slots++;
 	while (done < size) {
 		u64 at = off + done, in = at & (PAGE_2M - 1), n = MIN(PAGE_2M - in, size - done);
-		int r = pt_map(&vm->nested, gpa + done, o->blocks[at / PAGE_2M] + in, n,
-			       PT_RWX | PT_U, PT_WB, &flush);
+		hpa_t pa = o->blocks[at / PAGE_2M] + in;
+		u32 type = mtrr_type(&host_mtrr, pa, n, &n);
+		int r = pt_map(&vm->nested, gpa + done, pa, n, PT_RWX | PT_U, type, &flush);
 
+		not_wb += type == PT_WB ? 0 : n;
 		if (r)
 			return r;
 		done += n;
 	}
+	if (not_wb)
+		log_warn("%s: the firmware's MTRRs do not let %lu KiB of its memory be cached",
+			 vm->name, (unsigned long)(not_wb >> 10));
 	return 0;
 }
 
@@ -102,6 +114,7 @@ static int map_ram(struct vm *vm, struct memobj *o)
 int vm_memory_create(struct vm *vm, char *why, size_t n)
 {
 	struct memobj *o;
+	u64 most;
 	int r;
 
 	vm->nested_env = (struct pt_env){
@@ -111,6 +124,15 @@ int vm_memory_create(struct vm *vm, char *why, size_t n)
 		.ctx = vm,
 	};
 	vm->ram_bytes = MIB(vm->cfg.memory);
+	most = guest_memory_max(vm->cpuid->ext[8].eax & 0xff);
+	if (vm->ram_bytes > most) {
+		snprintf(why, n,
+			 "%s: memory = %lu MiB, but this CPU gives a guest %u address bits; at most "
+			 "%lu MiB fit",
+			 vm->name, (unsigned long)vm->cfg.memory, vm->cpuid->ext[8].eax & 0xff,
+			 (unsigned long)(most >> 20));
+		return -EINVAL;
+	}
 	r = pt_init(&vm->nested, hv->nested_format, &vm->nested_env, 4);
 	if (r) {
 		snprintf(why, n, "%s: no memory of our own is left for nested page tables",

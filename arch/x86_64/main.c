@@ -6,6 +6,7 @@
 #include "arch/x86_64/fpu.h"
 #include "arch/x86_64/frame.h"
 #include "arch/x86_64/machine.h"
+#include "arch/x86_64/mtrr.h"
 #include "arch/x86_64/pcpu_arch.h"
 #include "lib/log.h"
 #include "lib/string.h"
@@ -58,10 +59,12 @@ static void bring_up(const struct boot_info *bi)
 	apic_init();
 	ioapic_init();
 	clock_init();
+	mtrr_init();
 	log_memory();
 	log_info("DMA: bus mastering taken from %u devices", pci_quiesce());
 	iommu_quiesce();
 	serial_irq_init();
+	machine_check_init();
 	fpu_cpu_init(); /* on the boot CPU it sets the measure and cannot fail */
 	frame_reserve_refill();
 	paging_check();

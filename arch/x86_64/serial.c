@@ -89,20 +89,29 @@ size_t serial_write(const void *buf, size_t n)
 	return n;
 }
 
-/* A byte takes 87 us; a bus read is taken to be at least 0.1 us. */
+/*
+ * A byte takes 87 us on a wire; what stands behind an emulated port may take its time. Give up when nothing
+ * moved for a second, by the TSC once it is calibrated, by polls before.
+ */
+#define STALL_NS    1000000000ull
+#define STALL_POLLS 1000000u
+
 void serial_drain(void)
 {
-	unsigned polls = 0;
+	u64 since = rdtsc();
+	u32 polls = 0;
 
-	while (com.present && polls++ < 20000) {
+	while (com.present && polls++ < STALL_POLLS && (!tsc_khz || rdtsc() - since < ns_to_tsc(STALL_NS))) {
 		u64 flags = spin_lock_irq(&com.lock);
 		u32 tail = com.tail;
 		bool done;
 
 		pump();
 		done = com.head == com.tail && (inb(LSR) & LSR_TEMT);
-		if (com.tail != tail)
+		if (com.tail != tail) {
 			polls = 0;
+			since = rdtsc();
+		}
 		spin_unlock_irq(&com.lock, flags);
 		if (done)
 			return;

@@ -68,11 +68,22 @@ static inline void sti_hlt_cli(void)
 #define PIT_MODE 0x43
 #define DEBUG_EXIT 0xf4
 
+/* What start.asm's stubs leave on the stack for interrupt(). */
+struct frame {
+	u64 r11, r10, r9, r8, rdi, rsi, rdx, rcx, rax, vector, error, rip, cs, rflags, rsp, ss;
+};
+
 /* multiboot1, 3.3 */
 #define MB1_MAGIC 0x2badb002u
 struct mb1_info {
-	u32 flags, mem_lower, mem_upper, boot_device, cmdline, mods_count, mods_addr;
+	u32 flags, mem_lower, mem_upper, boot_device, cmdline, mods_count, mods_addr, syms[4];
+	u32 mmap_length, mmap_addr;
 };
+struct mb1_mmap {
+	u32 size; /* of what follows */
+	u64 base, len;
+	u32 type; /* 1: RAM */
+} __attribute__((packed));
 struct mb1_module {
 	u32 start, end, cmdline, pad;
 };

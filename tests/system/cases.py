@@ -2,10 +2,13 @@
 """All system tests by name."""
 import bad_input
 import boots
+import cpu
 import ends
 import firmware
+import kernels
 import onhost
 
 
 def all_cases():
-    return onhost.CASES + boots.CASES + ends.CASES + bad_input.CASES + firmware.CASES
+    return (onhost.CASES + boots.CASES + cpu.CASES + ends.CASES + kernels.CASES + bad_input.CASES +
+            firmware.CASES)

@@ -12,6 +12,8 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(ROOT, "tools", "dalang.d"))
 
+from util import die_with_parent  # noqa: E402
+
 TINY = os.path.join(ROOT, "build", "tests", "guests", "tiny.elf")
 
 
@@ -24,10 +26,11 @@ class Failed(Exception):
 
 
 class Case:
-    """One test. seconds: about how long, for the order; memory: MiB, for what runs beside it."""
+    """One test. seconds: about how long, for the order; memory: MiB, for what runs beside it;
+    soak: too long for every change, run by `make soak` or by name."""
 
-    def __init__(self, name, function, seconds=20, memory=1500, timeout=300):
-        self.name, self.function = name, function
+    def __init__(self, name, function, seconds=20, memory=1500, timeout=300, soak=False):
+        self.name, self.function, self.soak = name, function, soak
         self.seconds, self.memory, self.timeout = seconds, memory, timeout
 
 
@@ -43,7 +46,8 @@ class Program:
         self._open = 2
         log.write(("$ " + " ".join(argv) + "\n").encode())
         self._p = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                   stderr=subprocess.PIPE, start_new_session=True, cwd=cwd,
+                                   stderr=subprocess.PIPE, cwd=cwd,
+                                   preexec_fn=lambda: die_with_parent(signal.SIGTERM),
                                    env={**os.environ, "DALANG_BUILT": "1", **(env or {})})
         for stream, name in ((self._p.stdout, "out"), (self._p.stderr, "err")):
             threading.Thread(target=self._reader, args=(stream, name), daemon=True).start()
@@ -153,9 +157,9 @@ class Context:
         return path
 
     def vm_file(self, name, cmdline="", kernel=TINY, **more):
-        lines = [f'name = "{name}"', f'kernel = "{kernel}"', "memory = 64", "debug_exit = 1",
-                 f'cmdline = "{cmdline}"']
-        lines += [f"{k} = {v}" for k, v in more.items()]
+        keys = {"name": f'"{name}"', "kernel": f'"{kernel}"', "memory": 64, "debug_exit": 1,
+                "cmdline": f'"{cmdline}"', **more}
+        lines = [f"{k} = {v}" for k, v in keys.items()]
         return self.file(name + ".cfg", "\n".join(lines) + "\n")
 
 

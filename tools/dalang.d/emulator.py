@@ -20,6 +20,8 @@ VGABIOS = "/usr/share/vgabios/vgabios.bin"
 TEST_CPU = os.environ.get("DALANG_TEST_CPU")
 TEST_MACHINE = os.environ.get("DALANG_TEST_MACHINE")
 TEST_OPTIONS = os.environ.get("DALANG_TEST_OPTIONS", "")
+# And a socket for QEMU's monitor, by which a test plays tricks on the machine.
+TEST_QMP = os.environ.get("DALANG_TEST_QMP")
 
 
 class Emulator:
@@ -30,6 +32,7 @@ class Emulator:
         self.what = what
         self.sock = None
         self._argv = argv
+        self._cwd = None
         self._output = os.path.join(work, "emulator.out")
         self._proc = None
 
@@ -37,7 +40,7 @@ class Emulator:
         with open(self._output, "wb") as out:
             try:
                 self._proc = subprocess.Popen(self._argv, stdin=subprocess.DEVNULL, stdout=out,
-                                              stderr=subprocess.STDOUT, pass_fds=pass_fds,
+                                              stderr=subprocess.STDOUT, pass_fds=pass_fds, cwd=self._cwd,
                                               preexec_fn=die_with_parent)
             except OSError as e:
                 raise Fail(TOOL, f"cannot run {self._argv[0]}: {e.strerror}; tools/setup installs it") from e
@@ -71,6 +74,19 @@ class Emulator:
         return " | ".join(lines[-6:])
 
 
+def _tcp_pair():
+    """Two connected sockets. TCP, since QEMU writes byte by byte: a Unix socket charges each byte a
+    buffer of its own and is full after some hundred, and then the UART drops what it cannot send."""
+    with socket.socket() as listen:
+        listen.bind(("127.0.0.1", 0))
+        listen.listen(1)
+        theirs = socket.create_connection(listen.getsockname())
+        ours, _ = listen.accept()
+    for s in (ours, theirs):
+        s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return ours, theirs
+
+
 class Qemu(Emulator):
     def __init__(self, machine, boot, cpus, memory, files, work, icount):
         argv = ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none",
@@ -83,6 +99,8 @@ class Qemu(Emulator):
         else:
             argv += ["-accel", "tcg,thread=" + ("single" if icount else "multi"),
                      "-cpu", TEST_CPU or "EPYC,+svm,+npt"]
+        if TEST_QMP:
+            argv += ["-qmp", f"unix:{TEST_QMP.replace(',', ',,')},server=on,wait=off"]
         if icount:
             # Firmware's delays do not end at one tick an instruction.
             shift = 0 if boot == "direct" else 6
@@ -101,7 +119,7 @@ class Qemu(Emulator):
         super().__init__(argv + shlex.split(TEST_OPTIONS), work, machine.describe())
 
     def start(self):
-        ours, theirs = socket.socketpair()
+        ours, theirs = _tcp_pair()
         self._argv += ["-chardev", f"socket,id=com1,fd={theirs.fileno()}", "-serial", "chardev:com1"]
         self._spawn(pass_fds=(theirs.fileno(),))
         theirs.close()
@@ -121,13 +139,13 @@ vga: extension=vbe, update_freq=1
 pci: enabled=1, chipset=i440fx, slot1=pcivga
 cpu: model={model}, count={cpus}, ips=100000000, reset_on_triple_fault=0
 clock: sync=none, time0=utc
-com1: enabled=1, mode=socket-client, dev=localhost:{port}
+com1: enabled=1, mode=socket-client, dev=127.0.0.1:{port}
 port_e9_hack: enabled=1
 mouse: enabled=0
 speaker: enabled=0
 sound: waveoutdrv=dummy, waveindrv=dummy, midioutdrv=dummy
 {drives}
-log: {work}/bochs.log
+log: bochs.log
 panic: action=fatal
 error: action=report
 info: action=report
@@ -139,23 +157,25 @@ debug: action=ignore
         if boot == "uefi":
             rom, fast = debian_package_file(OVMF, "ovmf"), ""
             # Without a second channel OVMF waits for it for minutes.
-            drives = (f"ata0-master: type=disk, path={image.esp(work, files)}, mode=flat\n"
+            drives = (f"ata0-master: type=disk, path={os.path.basename(image.esp(work, files))}, mode=flat\n"
                       "ata1: enabled=1, ioaddr1=0x170, ioaddr2=0x370, irq=15\nboot: disk")
         else:
             rom, fast = debian_package_file(BOCHS_BIOS, "bochsbios"), ", options=fastboot"
-            drives = (f"ata0-master: type=cdrom, path={image.iso(work, files, False)}, status=inserted\n"
+            drives = (f"ata0-master: type=cdrom, path={os.path.basename(image.iso(work, files, False))}, status=inserted\n"
                       "ata1: enabled=0\nboot: cdrom")
         self._listen = socket.socket()
         self._listen.bind(("127.0.0.1", 0))
         self._listen.listen(1)
         rc, go = os.path.join(work, "bochsrc"), os.path.join(work, "continue")
         with open(rc, "w") as f:
-            f.write(self.RC.format(memory=memory, rom=rom, fast=fast, cpus=cpus, drives=drives, work=work,
+            f.write(self.RC.format(memory=memory, rom=rom, fast=fast, cpus=cpus, drives=drives,
                                    vgabios=debian_package_file(VGABIOS, "vgabios"),
                                    model=TEST_CPU or "corei7_haswell_4770", port=self._listen.getsockname()[1]))
         with open(go, "w") as f:
             f.write("c\n")  # Debian's build stops in its debugger first
-        super().__init__(["bochs", "-q", "-f", rc, "-rc", go], work, machine.describe())
+        # It stands in the work folder: a blank or a comma in that folder's name would end a path in a bochsrc.
+        super().__init__(["bochs", "-q", "-f", "bochsrc", "-rc", "continue"], work, machine.describe())
+        self._cwd = work
         self._log = os.path.join(work, "bochs.log")
 
     def start(self):

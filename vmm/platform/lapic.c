@@ -181,6 +181,17 @@ void lapic_set_irr(struct vcpu *v, u8 vector, bool level_trig)
 	vcpu_kick(v);
 }
 
+/* A software-disabled APIC answers INIT, NMI, SMI and SIPI alone (11.4.7.2). */
+void lapic_set_extint(struct vcpu *v)
+{
+	struct lapic *l = vcpu_lapic(v);
+
+	if (!software_enabled(l))
+		return;
+	l->extint = 1;
+	vcpu_kick(v);
+}
+
 void lapic_lvt_deliver(struct vcpu *v, unsigned entry)
 {
 	u32 lvt = vcpu_lapic(v)->lvt[entry];

@@ -77,11 +77,6 @@ void svm_inject(struct hv_vcpu *v, const struct hv_event *ev)
 		break;
 	default:
 		e |= EVENT_EXC;
-		/* What delivery does besides, and EVENTINJ does not (SDM vol. 3, 17.2.4). */
-		if (ev->vector == EXC_DB && (vmcb->s.dr7 & DR7_GD)) {
-			vmcb->s.dr7 &= ~DR7_GD;
-			svm_dirty(s, CLEAN_DR);
-		}
 	}
 	/* Real mode pushes no error codes. */
 	if (ev->has_error && (vmcb->s.cr0 & CR0_PE)) {
@@ -160,17 +155,14 @@ void svm_seek_nmi(struct hv_vcpu *v)
 void svm_advance(struct hv_vcpu *v, unsigned len)
 {
 	struct svm_vcpu *s = svm_of(v);
-	static const struct hv_event db = {.valid = 1, .type = HV_EV_EXC, .vector = EXC_DB};
 
 	v->rip += len;
 	if (!(s->vmcb->s.efer & EFER_LMA) || !(s->vmcb->s.cs.attr & BIT(9))) /* not CS.L */
 		v->rip = (u32)v->rip;
 	s->vmcb->c.int_shadow = 0;
 	v->rflags &= ~RFLAGS_RF;
-	if (unlikely(v->rflags & RFLAGS_TF)) {
-		v->dr6 |= DR6_BS;
-		svm_inject(v, &db);
-	}
+	if (unlikely(v->rflags & RFLAGS_TF))
+		v->pending_db |= DR6_BS;
 }
 
 /*
@@ -188,8 +180,7 @@ void svm_interrupted(struct svm_vcpu *s, struct hv_event *ev)
 		ev->type = HV_EV_EXTINT;
 		break;
 	case EVENT_NMI:
-		ev->type = HV_EV_NMI;
-		block_nmi(s, false); /* not delivered, so not in its handler */
+		ev->type = HV_EV_NMI; /* blocked from here on, whatever delivery ends in */
 		break;
 	case EVENT_EXC:
 		if (ev->vector == EXC_BP || ev->vector == EXC_OF)

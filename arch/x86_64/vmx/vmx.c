@@ -90,6 +90,8 @@ static void sync_from_guest(struct hv_vcpu *v, struct vmx_vcpu *x)
 	v->gpr[REG_RSP] = x->rsp = vmread(VMCS_GUEST_RSP);
 	v->rflags = x->rflags = vmread(VMCS_GUEST_RFLAGS);
 	v->cr2 = x->cr2 = read_cr2();
+	if (unlikely(v->rflags & RFLAGS_TF)) /* advance() may owe a single step */
+		vmx_follow_dr6(v, read_dr6());
 	if (x->proc & PROC_TPR_SHADOW)
 		v->tpr = *x->vtpr >> 4 & 15;
 }
@@ -111,9 +113,9 @@ static void vmx_enter(struct hv_vcpu *v, struct vm_exit *exit)
 	int failed;
 
 	sync_to_guest(v, x);
-	spec_enter();
+	spec_enter(v);
 	failed = vmx_run(v->gpr, v->launched, &x->host_rsp);
-	x->intr_valid = x->step_pending = false;
+	x->intr_valid = false;
 	if (unlikely(failed)) {
 		entry_refused(exit, failed);
 		return;
@@ -155,6 +157,7 @@ struct hv_ops vmx_ops = {
 	.enter = vmx_enter,
 	.get_reg = vmx_get_reg,
 	.set_reg = vmx_set_reg,
+	.same_code = vmx_same_code,
 	.get_paging = vmx_get_paging,
 	.get_seg = vmx_get_seg,
 	.set_seg = vmx_set_seg,

@@ -56,10 +56,9 @@ static void debug_exception(struct hv_vcpu *v, struct vm_exit *e)
 
 	dr6 = ((dr6 & ~DR6_B0_B3) | inverse | (e->hw_info1 & ~inverse)) ^ (e->hw_info1 & inverse);
 	write_dr6(dr6);
-	v->dr6 = vmx_of(v)->dr6 = dr6;
+	vmx_follow_dr6(v, dr6);
 	vmwrite(VMCS_GUEST_DR7, vmread(VMCS_GUEST_DR7) & ~DR7_GD);
 	vmwrite(VMCS_GUEST_DEBUGCTL, vmread(VMCS_GUEST_DEBUGCTL) & ~DEBUGCTL_LBR);
-	e->exc.payload = e->hw_info1 & ~inverse;
 }
 
 static void conv_exception(struct hv_vcpu *v, struct vm_exit *e)
@@ -89,12 +88,20 @@ static void conv_exception(struct hv_vcpu *v, struct vm_exit *e)
 		debug_exception(v, e);
 }
 
+/* The vmm makes the guest's access: are there breakpoints that it may hit? */
+static void follow_breakpoints(struct hv_vcpu *v)
+{
+	v->dr7_armed = vmread(VMCS_GUEST_DR7) & DR7_ENABLES;
+	if (unlikely(v->dr7_armed))
+		vmx_follow_dr6(v, read_dr6());
+}
+
 static void conv_io(struct hv_vcpu *v, struct vm_exit *e)
 {
 	u64 q = e->hw_info1;
 	u32 info;
 
-	(void)v;
+	follow_breakpoints(v);
 	e->pio.port = (u16)(q >> 16);
 	e->pio.size = (q & 7) + 1;
 	e->pio.in = q >> 3 & 1;
@@ -137,6 +144,7 @@ static void conv_ept(struct hv_vcpu *v, struct vm_exit *e)
 	u64 q = e->hw_info1;
 
 	memset(&e->npf, 0, sizeof(e->npf));
+	follow_breakpoints(v);
 	e->npf.gpa = e->hw_info2 = vmread(VMCS_GUEST_PHYSICAL_ADDR);
 	if (REASON_BASIC(e->hw_reason) == REASON_EPT_MISCONFIG) {
 		/* No qualification, so the kind of access is not known (28.2.1). */
@@ -162,13 +170,17 @@ static void conv_ept(struct hv_vcpu *v, struct vm_exit *e)
 
 static void conv_task_switch(struct hv_vcpu *v, struct vm_exit *e)
 {
+	struct vmx_vcpu *x = vmx_of(v);
 	u64 q = e->hw_info1; /* table 28-2 */
 
-	(void)v;
 	e->task.selector = (u16)q;
 	e->task.source = q >> 30 & 3;
 	e->task.has_error = e->task.source == 3 && e->interrupted.valid && e->interrupted.has_error;
 	e->task.error = e->task.has_error ? e->interrupted.error : 0;
+	vmx_follow_dr6(v, read_dr6()); /* for the T bit of the new TSS */
+	/* IRET ends the blocking of NMIs, even if it faults later (SDM vol. 3, 6.7.1). */
+	if (e->task.source == 1)
+		vmx_set_intr_state(x, vmx_intr_state(x) & ~INTR_NMI);
 }
 
 static void conv_sipi(struct hv_vcpu *v, struct vm_exit *e)
