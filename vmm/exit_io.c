@@ -339,6 +339,10 @@ void exit_npf(struct vcpu *v, const struct vm_exit *e)
 		vm_kill(v->vm, "nested page tables misread at %#lx", (unsigned long)e->npf.gpa);
 		return;
 	}
+	if (unlikely(vm_slot(v->vm, e->npf.gpa))) {
+		fault_ram(v, e);
+		return;
+	}
 	if (in_delivery) {
 		/* The IDT, the TSS or the stack of the guest's handler is no memory. */
 		vm_kill(v->vm, "delivering vector %u touches %#lx, where there is no RAM",
