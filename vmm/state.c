@@ -187,7 +187,7 @@ static int check_device(const struct reader *rd, u32 i, const struct state_devic
 /* Where the view keeps a record of this tag and index; NULL: there is no such place. */
 static const void **place(const struct reader *rd, const struct state_record *r)
 {
-	struct state_vcpu_view *c = &rd->view->vcpus[r->index];
+	struct state_vcpu_view *c;
 
 	if (r->tag == STATE_VM)
 		return r->index ? NULL : (const void **)&rd->view->vm;
@@ -195,6 +195,7 @@ static const void **place(const struct reader *rd, const struct state_record *r)
 		return r->index < rd->shape->nr_devs ? (const void **)&rd->view->devs[r->index] : NULL;
 	if (r->index >= rd->shape->nr_vcpus)
 		return NULL;
+	c = &rd->view->vcpus[r->index];
 	switch (r->tag) {
 	case STATE_VCPU:
 		return (const void **)&c->regs;

@@ -4,7 +4,8 @@ import bad_input
 import boots
 import ends
 import onhost
+import torture
 
 
 def all_cases():
-    return onhost.CASES + boots.CASES + ends.CASES + bad_input.CASES
+    return onhost.CASES + boots.CASES + ends.CASES + bad_input.CASES + torture.CASES
