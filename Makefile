@@ -2,6 +2,7 @@
 # make              build/dalang.elf and build/BOOTX64.EFI (and host tools)
 # make CC=clang     the same with clang
 # make run | test   what tools/dalang demo | test do
+# make image       build/dalang.img for a USB stick
 # make unit fuzz-replay check-layers lines bench clean        see each rule
 
 ifeq ($(origin CC),default)
@@ -157,6 +158,12 @@ test: all
 	tools/dalang test
 bench: all
 	tools/dalang bench
+# make image: build/dalang.img for a USB stick, without VMs; `tools/dalang image` puts them in.
+image: all
+	tools/dalang image $(B)/dalang.img
+# make soak: the tests that are too long for every change as well; hours.
+soak: all
+	tools/dalang test --soak
 
 # make check-layers: who includes whom, proved; the check proves first that it can fail.
 check-layers:
@@ -174,4 +181,4 @@ clean:
 -include tests/guests/guests.mk
 -include $(CORE_OBJ:.o=.d) $(EFI_OBJ:.o=.d)
 
-.PHONY: all unit fuzz fuzz-replay run test bench check-layers lines format-check clean
+.PHONY: all unit fuzz fuzz-replay run test soak bench image check-layers lines format-check clean

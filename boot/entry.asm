@@ -66,6 +66,9 @@ mb2_header:
 	align 8			; entry address
 	dw 3, 0
 	dd 12, __mb2_entry_phys
+	align 8			; framebuffer, optional: what any display can do
+	dw 5, 1
+	dd 20, 1024, 768, 32
 	align 8			; modules on page boundaries
 	dw 6, 0
 	dd 8

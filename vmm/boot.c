@@ -20,11 +20,16 @@
 
 #define COPY_STEP KIB(64)
 
-void vm_boot_restart(struct vm *vm)
+void vm_boot_restart(struct vm *vm, u64 delay_ns)
 {
+	struct vcpu *v = vm->vcpus[0];
+
 	vm->boot = (struct vm_boot){.stage = BOOT_ZERO};
-	vm->vcpus[0]->state = VCPU_OFF;
-	vcpu_request(vm->vcpus[0], REQ_BOOT);
+	v->state = VCPU_OFF;
+	if (delay_ns)
+		timer_set(&v->park_timer, rdtsc() + ns_to_tsc(delay_ns));
+	else
+		vcpu_request(v, REQ_BOOT);
 }
 
 /* --- the loader's view of files and of the guest's memory --- */
@@ -57,12 +62,12 @@ static int target_copy(struct load_target *t, gpa_t gpa, const struct load_file 
 	return 0;
 }
 
-static bool open_file(struct vm *vm, const char *name, struct load_file *f)
+static bool open_file(const char *name, struct load_file *f, char *why, size_t n)
 {
 	const struct boot_file *bf = boot_file_find(host_boot_info(), name);
 
 	if (!bf) {
-		vm_kill(vm, "file %s was not loaded", name);
+		snprintf(why, n, "file \"%s\" was not loaded", name);
 		return false;
 	}
 	*f = (struct load_file){.size = bf->size, .read = file_read, .arg = bf->addr};
@@ -84,14 +89,10 @@ static bool load(struct vm *vm)
 	char why[256];
 	gpa_t rsdp;
 
-	if (!open_file(vm, vm->cfg.kernel, &kernel) ||
-	    (vm->cfg.ramdisk[0] && !open_file(vm, vm->cfg.ramdisk, &ramdisk)))
-		return false;
-	if (guest_acpi_tables(&t, &rsdp)) {
-		vm_kill(vm, "its ACPI tables do not fit");
-		return false;
-	}
-	if (load_guest(&vm->cfg, &kernel, vm->cfg.ramdisk[0] ? &ramdisk : NULL, &t, rsdp,
+	snprintf(why, sizeof(why), "its ACPI tables do not fit; give it more memory");
+	if (guest_acpi_tables(&t, &rsdp) || !open_file(vm->cfg.kernel, &kernel, why, sizeof(why)) ||
+	    (vm->cfg.ramdisk[0] && !open_file(vm->cfg.ramdisk, &ramdisk, why, sizeof(why))) ||
+	    load_guest(&vm->cfg, &kernel, vm->cfg.ramdisk[0] ? &ramdisk : NULL, &t, rsdp,
 		       &vm->boot.entry, why, sizeof(why))) {
 		vm_refuse(vm, why);
 		return false;

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* One serial port, many talkers: docs/console.md. */
 #include "vmm/console.h"
+#include "arch/x86_64/asm.h"
 #include "arch/x86_64/machine.h"
 #include "lib/log.h"
 #include "lib/spinlock.h"
 #include "lib/string.h"
+#include "vmm/timer.h"
 #include "vmm/vm.h"
 
 #define CHANNEL_LOG         0
@@ -113,7 +115,7 @@ void vm_console_write(struct vm *vm, const void *buf, size_t n)
 
 u32 console_new_channel(void)
 {
-	return con.next_channel++;
+	return __atomic_fetch_add(&con.next_channel, 1, __ATOMIC_RELAXED);
 }
 
 static void to_guest(u8 byte)
@@ -182,6 +184,26 @@ void vm_console_want_input(struct vm *vm)
 {
 	if (vm->console.in_tail != vm->console.in_head)
 		vcpu_request(vm->vcpus[0], REQ_CONSOLE);
+}
+
+/* A FIFO of 16 bytes is empty after 1.4 ms: while output waits, the port is fed that often. */
+#define POLL_IDLE_NS 10000000ull
+#define POLL_BUSY_NS 1000000ull
+
+static void poll(struct timer *t)
+{
+	serial_poll_rx();
+	timer_set(t, rdtsc() + ns_to_tsc(serial_idle() ? POLL_IDLE_NS : POLL_BUSY_NS));
+}
+
+void console_start(void)
+{
+	static struct timer timer;
+
+	if (!serial_must_poll())
+		return;
+	timer_init(&timer, poll);
+	poll(&timer);
 }
 
 void console_init(void)

@@ -6,6 +6,7 @@
 struct vm;
 
 void console_init(void); /* takes over the log and the serial input */
+void console_start(void); /* boot CPU, once it has timers: polls a port that has no interrupt */
 void console_event(const char *fmt, ...) __format(1, 2);
 /* Give the guest's UART the typed bytes that wait, as many as it takes (vCPU 0's pCPU). */
 void console_feed(struct vm *vm);

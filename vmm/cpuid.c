@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * CPUID as the guest sees it. The policy is one table: what of the host's bits is passed and which
- * bits we set because we make the feature ourselves. A leaf that is not in the table reads as zero,
- * so that a new CPU's new features stay hidden until somebody has looked at them.
+ * CPUID as the guest sees it: the policy (cpuid_policy.c) worked out for this host when a VM is
+ * created, and the leaves whose answer depends on the vCPU or the subleaf.
  */
 #include "vmm/cpuid.h"
 #include "arch/x86_64/fpu.h"
@@ -10,45 +9,19 @@
 #include "arch/x86_64/x86.h"
 #include "lib/errno.h"
 #include "lib/string.h"
+#include "vmm/cpuid_policy.h"
+#include "vmm/fetch.h"
 #include "vmm/vm.h"
 
-#define MAX_BASIC    0xd
-#define AVX512_7_EBX 0xdc230000u
-#define MAX_EXT      0x80000021u
-#define ALL          0xffffffffu
+#define MAX_BASIC 0xd
+#define MAX_EXT	  0x80000021u
 
-struct cpuid_rule {
-	u32 leaf;
-	struct cpuid pass, set;
-};
-
-/* Columns eax, ebx, ecx, edx. */
-static const struct cpuid_rule policy[] = {
-	{0x0, {0, ALL, ALL, ALL}, {0}}, /* vendor; eax is made */
-	/* 1: family; features. Hidden: MONITOR, DTES64, DS-CPL, VMX, SMX, EIST, TM2, xTPR, PDCM,
-	 * DCA, PSN, DS, ACPI, HTT, TM, PBE. Made: x2APIC, TSC-deadline, hypervisor. */
-	{0x1, {ALL, 0x0000ff00, 0x76da3203, 0x0f8bfbff}, {0, 0, 0x81200000, 0x00000200}},
-	{0x2, {ALL, ALL, ALL, ALL}, {0}}, /* caches, TLBs */
-	{0x4, {0}, {0}},                  /* by subleaf: cpuid_read() */
-	{0x6, {0}, {0x4, 0, 0, 0}},       /* ARAT: the APIC timer never stops */
-	/* 7: hidden are TSC_ADJUST, SGX, HLE, RTM, PQM, MPX, PT, PKU, CET, LA57, SPEC_CTRL and kin.
-	 */
-	{0x7, {0, 0x219c07a9 | AVX512_7_EBX, 0x00405f46, 0x0000041c}, {0}},
-	{0xb, {0}, {0}}, /* topology: by subleaf */
-	{0xd, {0}, {0}}, /* XSAVE: by subleaf and XCR0 */
-	{0x80000000, {0, ALL, ALL, ALL}, {0}},
-	/* Hidden: CMP_LEGACY, SVM, EXTAPIC, OSVW, IBS, SKINIT, WDT, LWP, TOPOEXT, PERFCTR, ... */
-	{0x80000001, {ALL, 0, 0x002109f1, 0x2fd3fbff}, {0}},
-	{0x80000002, {ALL, ALL, ALL, ALL}, {0}},
-	{0x80000003, {ALL, ALL, ALL, ALL}, {0}},
-	{0x80000004, {ALL, ALL, ALL, ALL}, {0}},
-	{0x80000005, {ALL, ALL, ALL, ALL}, {0}},
-	{0x80000006, {ALL, ALL, ALL, ALL}, {0}},
-	{0x80000007, {0, 0, 0, 0x00000100}, {0}}, /* invariant TSC */
-	/* Address sizes; CLZERO, XSAVEERPTR, WBNOINVD. */
-	{0x80000008, {0x0000ffff, 0x00000205, 0, 0}, {0}},
-	{0x80000021, {0x00000044, 0, 0, 0}, {0}}, /* LFENCE serialises, null selector clears base */
-};
+/*
+ * Nested tables have four levels, on both vendors: guest-physical addresses have 48 bits (SDM vol.
+ * 3, 29.3.2; APM vol. 2, 15.25.5). LA57 is not offered, so neither have linear addresses more.
+ */
+#define NESTED_BITS 48u
+#define LINEAR_BITS 48u
 
 static struct cpuid *slot_of(struct cpuid_table *t, u32 leaf)
 {
@@ -59,37 +32,49 @@ static struct cpuid *slot_of(struct cpuid_table *t, u32 leaf)
 	return NULL;
 }
 
-static void apply(struct cpuid_table *t, const struct cpuid_rule *r)
-{
-	u32 max = cpuid(r->leaf & 0x80000000u, 0).eax;
-	struct cpuid h = {0}, *out = slot_of(t, r->leaf);
-
-	if (r->leaf <= max)
-		h = cpuid(r->leaf, 0);
-	out->eax = (h.eax & r->pass.eax) | r->set.eax;
-	out->ebx = (h.ebx & r->pass.ebx) | r->set.ebx;
-	out->ecx = (h.ecx & r->pass.ecx) | r->set.ecx;
-	out->edx = (h.edx & r->pass.edx) | r->set.edx;
-}
-
 /* AVX and what builds on it only where XCR0 can hold its state. */
-static void follow_xcr0(struct cpuid_table *t)
+static bool can_pass(enum cpuid_how how)
 {
 	u64 mask = fpu_xcr0_mask();
 
-	if (!(mask & XCR0_SSE))
-		t->basic[1].ecx &= ~BIT(26);
-	if (!(mask & XCR0_AVX)) {
-		t->basic[1].ecx &= ~(BIT(12) | BIT(28) | BIT(29));
-		t->basic[7].ebx &= ~BIT(5);
-		t->basic[7].ecx &= ~(BIT(9) | BIT(10));
-		t->ext[1].ecx &= ~(BIT(11) | BIT(16));
+	return how == CPUID_PASS || (how == CPUID_XSAVE && mask & XCR0_SSE) ||
+	       (how == CPUID_AVX && mask & XCR0_AVX) ||
+	       (how == CPUID_AVX512 && (mask & XCR0_AVX512) == XCR0_AVX512);
+}
+
+static void apply_policy(struct cpuid_table *t)
+{
+	struct cpuid host = {0};
+	u32 leaf = ~0u;
+
+	for (u32 i = 0; i < cpuid_policy_size; i++) {
+		const struct cpuid_bits *b = &cpuid_policy[i];
+		u32 mask = (u32)(BIT(b->last + 1) - BIT(b->first));
+		struct cpuid *out = slot_of(t, b->leaf);
+
+		if (!out)
+			continue;
+		if (b->leaf != leaf) { /* a leaf's rows stand together */
+			leaf = b->leaf;
+			host = (struct cpuid){0};
+			if (leaf <= cpuid(leaf & 0x80000000u, 0).eax)
+				host = cpuid(leaf, 0);
+		}
+		if (can_pass(b->how))
+			(&out->eax)[b->reg - 'a'] |= (&host.eax)[b->reg - 'a'] & mask;
+		else if (b->how == CPUID_MADE)
+			(&out->eax)[b->reg - 'a'] |= mask;
 	}
-	if ((mask & XCR0_AVX512) != XCR0_AVX512) {
-		t->basic[7].ebx &= ~AVX512_7_EBX;
-		t->basic[7].ecx &= ~(BIT(1) | BIT(6) | BIT(11) | BIT(12) | BIT(14));
-		t->basic[7].edx &= ~0xcu;
-	}
+}
+
+/* A CPU without the leaf has 36 and 48 bits (SDM vol. 3, 4.1.4). */
+static u32 address_bits(void)
+{
+	u32 phys = 36;
+
+	if (cpuid(0x80000000u, 0).eax >= 0x80000008u)
+		phys = cpuid(0x80000008u, 0).eax & 0xff;
+	return MIN(phys, NESTED_BITS) | LINEAR_BITS << 8;
 }
 
 int cpuid_build(struct vm *vm)
@@ -98,15 +83,12 @@ int cpuid_build(struct vm *vm)
 
 	if (!t)
 		return -ENOMEM;
-	for (unsigned i = 0; i < ARRAY_SIZE(policy); i++)
-		apply(t, &policy[i]);
-	follow_xcr0(t);
+	apply_policy(t);
 	t->max_basic = MAX_BASIC;
 	t->max_ext = MIN(MAX_EXT, cpuid(0x80000000u, 0).eax);
 	t->basic[0].eax = t->max_basic;
 	t->ext[0].eax = t->max_ext;
-	if (!t->ext[8].eax)
-		t->ext[8].eax = 0x3024; /* 36 and 48 bits, what a CPU without the leaf has */
+	t->ext[8].eax = address_bits();
 	t->hv[0] = (struct cpuid){0x40000001, 0, 0, 0};
 	memcpy(&t->hv[0].ebx, "DalangDalang", 12);
 	vm->cpuid = t;
@@ -207,7 +189,7 @@ static void by_state(struct vcpu *v, u32 leaf, u32 sub, struct cpuid *out)
 	}
 }
 
-void cpuid_read(struct vcpu *v, u32 leaf, u32 sub, struct cpuid *out)
+static inline void cpuid_read(struct vcpu *v, u32 leaf, u32 sub, struct cpuid *out)
 {
 	const struct cpuid_table *t = v->vm->cpuid;
 
@@ -224,4 +206,21 @@ void cpuid_read(struct vcpu *v, u32 leaf, u32 sub, struct cpuid *out)
 	} else {
 		*out = (struct cpuid){0};
 	}
+}
+
+void exit_cpuid(struct vcpu *v, const struct vm_exit *e)
+{
+	static const struct insn_id id = {2, {0x0f, 0xa2}};
+	unsigned len = guest_insn_len(v, e, &id);
+	u32 leaf = v->hv.gpr[REG_RAX];
+	struct cpuid r;
+
+	if (!len)
+		return;
+	cpuid_read(v, leaf, v->hv.gpr[REG_RCX], &r);
+	v->hv.gpr[REG_RAX] = r.eax;
+	v->hv.gpr[REG_RBX] = r.ebx;
+	v->hv.gpr[REG_RCX] = r.ecx;
+	v->hv.gpr[REG_RDX] = r.edx;
+	hv->advance(&v->hv, len);
 }

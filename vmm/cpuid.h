@@ -3,11 +3,7 @@
  * creation. */
 #pragma once
 #include "arch/x86_64/asm.h"
-
-/* EBX of leaf 0 by vendor: "Genu", "Auth", "Hygo" */
-#define CPUID_GENU 0x756e6547u
-#define CPUID_AUTH 0x68747541u
-#define CPUID_HYGO 0x6f677948u
+#include "arch/x86_64/x86.h"
 
 #define CPUID_BASIC 0x20
 #define CPUID_EXT   0x22
@@ -21,9 +17,6 @@ struct cpuid_table {
 };
 
 struct vm;
-struct vcpu;
-/* What the guest's CPUID returns now (OSXSAVE, APIC, leaf 0Dh follow its state). */
-void cpuid_read(struct vcpu *v, u32 leaf, u32 sub, struct cpuid *out);
 int cpuid_build(struct vm *vm); /* -ENOMEM */
 /* Features the rest of the vmm asks about: those the guest was told of. */
 bool cpuid_guest_has(const struct cpuid_table *t, u32 leaf, char reg, unsigned bit);

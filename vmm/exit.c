@@ -4,7 +4,7 @@
 #include "arch/x86_64/fpu.h"
 #include "arch/x86_64/x86.h"
 #include "lib/errno.h"
-#include "vmm/gwalk.h"
+#include "vmm/fetch.h"
 #include "vmm/sched.h"
 #include "vmm/vm.h"
 
@@ -38,22 +38,6 @@ static void exit_intr(struct vcpu *v, const struct vm_exit *e)
 	sched_irq_window();
 }
 
-void exit_cpuid(struct vcpu *v, const struct vm_exit *e)
-{
-	static const struct insn_id id = {2, {0x0f, 0xa2}};
-	unsigned len = guest_insn_len(v, e, &id);
-	struct cpuid r;
-
-	if (!len)
-		return;
-	cpuid_read(v, v->hv.gpr[REG_RAX], v->hv.gpr[REG_RCX], &r);
-	v->hv.gpr[REG_RAX] = r.eax;
-	v->hv.gpr[REG_RBX] = r.ebx;
-	v->hv.gpr[REG_RCX] = r.ecx;
-	v->hv.gpr[REG_RDX] = r.edx;
-	hv->advance(&v->hv, len);
-}
-
 static void exit_hlt(struct vcpu *v, const struct vm_exit *e)
 {
 	static const struct insn_id id = {1, {0xf4}};
@@ -78,15 +62,15 @@ static void exit_pause(struct vcpu *v, const struct vm_exit *e)
 static void exit_wbinvd(struct vcpu *v, const struct vm_exit *e)
 {
 	static const struct insn_id wbinvd = {2, {0x0f, 0x09}}, invd = {2, {0x0f, 0x08}};
-	struct insn i;
+	const struct insn *i;
 
 	if (e->insn_len) {
 		hv->advance(&v->hv, e->insn_len);
 		return;
 	}
-	if (guest_decode(v, &i, NULL, 0))
-		return;
-	advance_over(v, e, i.opcode == 0x08 ? &invd : &wbinvd);
+	i = guest_decode(v, NULL, 0);
+	if (i)
+		advance_over(v, e, i->opcode == 0x08 ? &invd : &wbinvd);
 }
 
 /* No hypercall is defined yet. */

@@ -9,20 +9,23 @@
 #include "lib/errno.h"
 #include "lib/string.h"
 #include "vmm/gmem.h"
-#include "vmm/gwalk.h"
+#include "vmm/fetch.h"
 #include "vmm/vm.h"
 
 #define CR0_DEFINED                                                                                \
 	(CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD | \
 	 CR0_PG)
 
-/* PAE paging: the CPU loads four PDPTEs; false: a reserved bit is set, #GP (SDM vol. 3, 4.4.1). */
+/* PAE paging: the CPU loads four PDPTEs; false: a reserved bit is set, #GP (SDM vol. 3, 4.4.1). AMD's
+ * reads them at each walk under nested paging, and finds fault with them only there (APM vol. 2,
+ * 15.25.10): a walker that sets their accessed bit, as QEMU's does, must not cost the guest a #GP. */
 static bool load_pdptes(struct vcpu *v)
 {
 	u64 cr0 = hv->get_reg(&v->hv, REG_CR0), cr4 = hv->get_reg(&v->hv, REG_CR4), e[4];
 	gpa_t at = hv->get_reg(&v->hv, REG_CR3) & 0xffffffe0;
 
-	if (!(cr0 & CR0_PG) || !(cr4 & CR4_PAE) || hv->get_reg(&v->hv, REG_EFER) & EFER_LMA)
+	if (!(cr0 & CR0_PG) || !(cr4 & CR4_PAE) || hv->get_reg(&v->hv, REG_EFER) & EFER_LMA ||
+	    v->vm->cpuid->basic[0].ebx != CPUID_GENU)
 		return true;
 	if (gmem_read(v->vm, at, e, sizeof(e)))
 		memset(e, 0xff, sizeof(e));
@@ -208,28 +211,28 @@ static bool smsw(struct vcpu *v, const struct insn *i)
  * now. */
 static bool decode_op(struct vcpu *v, struct cr_op *op)
 {
-	struct insn i;
+	const struct insn *i = guest_decode(v, NULL, 0);
 
-	if (guest_decode(v, &i, NULL, 0) || i.enc != INSN_LEGACY || i.map != INSN_MAP_0F)
+	if (!i || i->enc != INSN_LEGACY || i->map != INSN_MAP_0F)
 		return false;
-	op->len = i.len;
-	switch (i.opcode) {
+	op->len = i->len;
+	switch (i->opcode) {
 	case 0x06:
 		op->kind = 1;
 		return true;
 	case 0x20:
 	case 0x22:
 		op->kind = 0;
-		op->write = i.opcode == 0x22;
-		op->cr = i.prefixes & INSN_PFX_LOCK ? i.reg | 8
-						    : i.reg; /* APM vol. 3: LOCK names CR8 */
-		op->gpr = i.rm;
+		op->write = i->opcode == 0x22;
+		op->cr = i->prefixes & INSN_PFX_LOCK ? i->reg | 8
+						    : i->reg; /* APM vol. 3: LOCK names CR8 */
+		op->gpr = i->rm;
 		return true;
 	case 0x01:
-		if ((i.reg & 7) == 4)
-			return smsw(v, &i); /* complete in itself */
+		if ((i->reg & 7) == 4)
+			return smsw(v, i); /* complete in itself */
 		op->kind = 2;
-		return (i.reg & 7) == 6 && emulate_operand16(v, &i, &op->lmsw);
+		return (i->reg & 7) == 6 && emulate_operand16(v, i, &op->lmsw);
 	default:
 		return false;
 	}

@@ -6,7 +6,7 @@
 #include "lib/errno.h"
 #include "lib/string.h"
 #include "vmm/gmem.h"
-#include "vmm/gwalk.h"
+#include "vmm/fetch.h"
 #include "vmm/vm.h"
 
 #define REP_BUDGET 1024 /* iterations of a REP string before other work gets a chance */
@@ -309,12 +309,13 @@ void exit_pio(struct vcpu *v, const struct vm_exit *e)
 {
 	u64 *rax = &v->hv.gpr[REG_RAX];
 	unsigned size = e->pio.size;
-	struct insn i;
 
 	if (unlikely(e->pio.string || !e->insn_len)) {
 		/* The CPU has checked IOPL and the TSS's bitmap before it exited. */
-		if (!guest_decode(v, &i, NULL, 0) && (is_string_io(&i) || !e->pio.string))
-			emulate_insn(v, &i, NULL);
+		const struct insn *i = guest_decode(v, NULL, 0);
+
+		if (i && (is_string_io(i) || !e->pio.string))
+			emulate_insn(v, i, NULL);
 		return;
 	}
 	if (e->pio.in) {
@@ -330,12 +331,66 @@ void exit_pio(struct vcpu *v, const struct vm_exit *e)
 	hv->advance(&v->hv, e->insn_len);
 }
 
+/* The low byte of a general register as byte instructions name it: without REX 4..7 are AH..BH. */
+static u8 *byte_reg(struct vcpu *v, const struct insn *i)
+{
+	if (!i->rex && i->reg >= 4 && i->reg < 8)
+		return (u8 *)&v->hv.gpr[i->reg - 4] + 1;
+	return (u8 *)&v->hv.gpr[i->reg];
+}
+
+/*
+ * Plain MOV between a register (or an immediate) and a device: nearly every MMIO access. The CPU has checked
+ * segment, paging and direction and named the address before it exited, so nothing is left to
+ * compute. false: not one of these, or it crosses the page.
+ */
+static bool mov_mmio(struct vcpu *v, const struct insn *i, const struct vm_exit *e)
+{
+	unsigned size = i->opcode & 1 ? i->op_size : 1;
+	gpa_t gpa = e->npf.gpa;
+	u64 *reg = &v->hv.gpr[i->reg], val;
+
+	if (i->map != INSN_MAP_1 || i->enc != INSN_LEGACY || i->prefixes & INSN_PFX_LOCK ||
+	    (gpa & (PAGE_SIZE - 1)) + size > PAGE_SIZE || e->npf.during_walk)
+		return false;
+	switch (i->opcode) {
+	case 0x88:
+	case 0x89:
+		if (!e->npf.write)
+			return false;
+		vm_mmio_write(v, gpa, size, size == 1 ? *byte_reg(v, i) : *reg);
+		break;
+	case 0x8a:
+	case 0x8b:
+		if (e->npf.write)
+			return false;
+		val = vm_mmio_read(v, gpa, size);
+		if (size == 1)
+			*byte_reg(v, i) = val;
+		else if (size == 2)
+			memcpy(reg, &val, 2);
+		else
+			*reg = size == 4 ? (u32)val : val;
+		break;
+	case 0xc6:
+	case 0xc7:
+		if (!e->npf.write || (i->reg & 7))
+			return false;
+		vm_mmio_write(v, gpa, size, i->imm);
+		break;
+	default:
+		return false;
+	}
+	hv->advance(&v->hv, i->len);
+	return true;
+}
+
 void exit_npf(struct vcpu *v, const struct vm_exit *e)
 {
 	const bool in_delivery = v->reinject.valid;
-	struct insn i;
+	const struct insn *i;
 
-	if (e->npf.misconfig) {
+	if (unlikely(e->npf.misconfig)) {
 		vm_kill(v->vm, "nested page tables misread at %#lx", (unsigned long)e->npf.gpa);
 		return;
 	}
@@ -343,17 +398,17 @@ void exit_npf(struct vcpu *v, const struct vm_exit *e)
 		fault_ram(v, e);
 		return;
 	}
-	if (in_delivery) {
+	if (unlikely(in_delivery)) {
 		/* The IDT, the TSS or the stack of the guest's handler is no memory. */
 		vm_kill(v->vm, "delivering vector %u touches %#lx, where there is no RAM",
 			v->reinject.vector, (unsigned long)e->npf.gpa);
 		return;
 	}
-	if (e->npf.fetch && !e->npf.during_walk) {
+	if (unlikely(e->npf.fetch && !e->npf.during_walk)) {
 		vcpu_raise_ud(v); /* nothing answers the fetch: ones, FF FF is #UD */
 		return;
 	}
-	if (guest_decode(v, &i, e->npf.nr_bytes ? e->npf.bytes : NULL, e->npf.nr_bytes))
-		return;
-	emulate_insn(v, &i, e);
+	i = guest_decode(v, e->npf.nr_bytes ? e->npf.bytes : NULL, e->npf.nr_bytes);
+	if (i && !mov_mmio(v, i, e))
+		emulate_insn(v, i, e);
 }

@@ -5,7 +5,6 @@
  * their hardware walkers set accessed and dirty bits at the same time.
  */
 #include "vmm/gwalk.h"
-#include "arch/x86_64/window.h"
 #include "arch/x86_64/x86.h"
 #include "lib/errno.h"
 #include "lib/string.h"
@@ -21,21 +20,7 @@
 #define PTE_NX   BIT(63)
 #define PTE_ADDR 0x000ffffffffff000ull
 
-#define CODE_LEVELS (WINDOW_PINS - 1) /* pins for the entries of a walk, and one for the code */
-
-struct walk {
-	struct vcpu *v;
-	struct hv_paging p;
-	u64 linear;
-	u32 access; /* PFERR_W, PFERR_U, PFERR_I */
-	unsigned levels, entry_size;
-	u64 entry, reserved;
-	u64 rights; /* W and U of all levels together, NX of any */
-	gpa_t at[5]; /* where the entries were read, by level - 1, and what they hold now */
-	u64 seen[5];
-};
-
-static int fault_pf(const struct walk *w, u32 bits, struct emul_fault *f)
+static int fault_pf(const struct guest_walk *w, u32 bits, struct emul_fault *f)
 {
 	u32 err = bits | (w->access & (PFERR_W | PFERR_U));
 	bool nx = w->p.efer & EFER_NXE && w->p.cr4 & CR4_PAE;
@@ -47,7 +32,7 @@ static int fault_pf(const struct walk *w, u32 bits, struct emul_fault *f)
 	return -EFAULT;
 }
 
-static int entry_read(struct walk *w, gpa_t at)
+static int entry_read(struct guest_walk *w, gpa_t at)
 {
 	u64 *p = gmem_map(w->v->vm, at, w->entry_size, false);
 
@@ -59,7 +44,7 @@ static int entry_read(struct walk *w, gpa_t at)
 }
 
 /* Set accessed and dirty bits if the entry still is what we saw. -EAGAIN: it changed, walk again. */
-static int entry_set(struct walk *w, gpa_t at, u64 bits)
+static int entry_set(struct guest_walk *w, gpa_t at, u64 bits)
 {
 	u64 *p;
 	bool same;
@@ -86,7 +71,7 @@ static int entry_set(struct walk *w, gpa_t at, u64 bits)
 }
 
 /* Rights of the whole walk against the access (SDM vol. 3, 4.6.1). */
-static bool allowed(const struct walk *w)
+static bool allowed(const struct guest_walk *w)
 {
 	bool user_page = w->rights & PTE_U, user = w->access & PFERR_U;
 
@@ -104,7 +89,7 @@ static bool allowed(const struct walk *w)
 	return true;
 }
 
-static void walk_shape(struct walk *w)
+static void walk_shape(struct guest_walk *w)
 {
 	w->reserved = 0;
 	w->entry_size = 8;
@@ -123,7 +108,7 @@ static void walk_shape(struct walk *w)
 		w->reserved |= PTE_NX;
 }
 
-static bool is_large(const struct walk *w, unsigned level)
+static bool is_large(const struct guest_walk *w, unsigned level)
 {
 	if (!(w->entry & PTE_PS))
 		return false;
@@ -133,7 +118,7 @@ static bool is_large(const struct walk *w, unsigned level)
 }
 
 /* Where the last entry points, large pages and PSE-36 included. */
-static gpa_t leaf_gpa(const struct walk *w, unsigned level)
+static gpa_t leaf_gpa(const struct guest_walk *w, unsigned level)
 {
 	unsigned shift = w->entry_size == 4 ? (level == 2 ? 22 : 12) : 12 + 9 * (level - 1);
 	u64 mask = BIT(shift) - 1;
@@ -146,7 +131,7 @@ static gpa_t leaf_gpa(const struct walk *w, unsigned level)
 	return base | (w->linear & mask);
 }
 
-static unsigned index_of(const struct walk *w, unsigned level)
+static unsigned index_of(const struct guest_walk *w, unsigned level)
 {
 	if (w->entry_size == 4)
 		return w->linear >> (level == 2 ? 22 : 12) & 0x3ff;
@@ -155,14 +140,14 @@ static unsigned index_of(const struct walk *w, unsigned level)
 	return w->linear >> (12 + 9 * (level - 1)) & 0x1ff;
 }
 
-static gpa_t root_of(const struct walk *w)
+static gpa_t root_of(const struct guest_walk *w)
 {
 	if (w->entry_size == 4)
 		return w->p.cr3 & 0xfffff000;
 	return w->levels == 3 ? w->p.cr3 & 0xffffffe0 : w->p.cr3 & PTE_ADDR;
 }
 
-static int walk_once(struct walk *w, gpa_t *gpa, struct emul_fault *f)
+static int walk_once(struct guest_walk *w, gpa_t *gpa, struct emul_fault *f)
 {
 	gpa_t table = root_of(w), at;
 	unsigned level = w->levels;
@@ -202,8 +187,7 @@ static int walk_once(struct walk *w, gpa_t *gpa, struct emul_fault *f)
 	return 0;
 }
 
-/* w->p, linear and access are set. */
-static int walk(struct walk *w, gpa_t *gpa, struct emul_fault *fault)
+int guest_walk(struct guest_walk *w, gpa_t *gpa, struct emul_fault *fault)
 {
 	int r;
 
@@ -224,10 +208,10 @@ static int walk(struct walk *w, gpa_t *gpa, struct emul_fault *fault)
 
 int guest_translate(struct vcpu *v, u64 linear, u32 access, gpa_t *gpa, struct emul_fault *fault)
 {
-	struct walk w = { .v = v, .linear = linear, .access = access };
+	struct guest_walk w = { .v = v, .linear = linear, .access = access };
 
 	hv->get_paging(&v->hv, &w.p);
-	return walk(&w, gpa, fault);
+	return guest_walk(&w, gpa, fault);
 }
 
 enum insn_mode guest_mode(struct vcpu *v)
@@ -244,185 +228,4 @@ u8 guest_cpl(struct vcpu *v)
 
 	hv->get_paging(&v->hv, &p);
 	return p.cpl;
-}
-
-/*
- * The page that code runs in, kept from exit to exit: pinned windows onto it and onto the table entries that
- * led to it. It counts only while every entry still holds what it held, which is what a new walk would
- * read: so it is never older than the CPU's own TLB, and needs no flush by the guest.
- */
-static bool cache_holds(const struct code_cache *c, const struct hv_paging *p, u64 page)
-{
-	if (c->page != page || c->p.cr3 != p->cr3 || c->p.cr0 != p->cr0 || c->p.cr4 != p->cr4 ||
-	    c->p.efer != p->efer || c->p.cpl != p->cpl)
-		return false;
-	for (unsigned i = 0; i < c->nr_entries; i++)
-		if (READ_ONCE(*c->entry[i]) != c->seen[i])
-			return false;
-	return true;
-}
-
-/* Pin what walk w found. Tables of 4-byte entries are old systems': they walk each time. */
-static void cache_fill(struct code_cache *c, const struct walk *w, gpa_t gpa)
-{
-	struct vm *vm = w->v->vm;
-	hpa_t hpa;
-
-	c->page = ~0ull;
-	c->nr_entries = 0;
-	if (w->levels && w->entry_size == 4)
-		return;
-	for (unsigned l = 0; l < w->levels; l++) {
-		if (w->at[l] == HPA_NONE)
-			continue;
-		if (!gmem_to_phys(vm, w->at[l], 8, &hpa))
-			return;
-		c->entry[c->nr_entries] = window_pin(c->nr_entries, hpa);
-		c->seen[c->nr_entries++] = w->seen[l];
-	}
-	if (!gmem_to_phys(vm, gpa & ~(PAGE_SIZE - 1), PAGE_SIZE, &hpa))
-		return;
-	c->code = window_pin(CODE_LEVELS, hpa);
-	c->p = w->p;
-	c->page = w->linear & ~(PAGE_SIZE - 1);
-}
-
-/* The page of code at linear; NULL: a page fault was raised, or *gpa is not RAM. */
-static const u8 *code_page(struct vcpu *v, const struct hv_paging *p, u64 linear, bool *fault)
-{
-	struct code_cache *c = &v->code;
-	struct walk w = { .v = v, .linear = linear, .p = *p };
-	struct emul_fault f;
-	gpa_t gpa;
-
-	*fault = false;
-	w.access = PFERR_I | (p->cpl == 3 ? PFERR_U : 0);
-	if (walk(&w, &gpa, &f)) {
-		vcpu_raise(v, f.vector, f.has_error, f.error, f.cr2);
-		*fault = true;
-		return NULL;
-	}
-	cache_fill(c, &w, gpa);
-	if (c->page != ~0ull)
-		return c->code;
-	return NULL;
-}
-
-/* The code at linear, up to its page's end; NULL as code_page(). */
-static inline const u8 *code_at(struct vcpu *v, const struct hv_paging *p, u64 linear, bool *fault)
-{
-	u64 page = linear & ~(PAGE_SIZE - 1);
-	const u8 *code;
-
-	*fault = false;
-	if (likely(cache_holds(&v->code, p, page)))
-		return v->code.code + (linear & (PAGE_SIZE - 1));
-	code = code_page(v, p, linear, fault);
-	return code ? code + (linear & (PAGE_SIZE - 1)) : NULL;
-}
-
-void guest_code_forget(struct vcpu *v)
-{
-	v->code.page = ~0ull;
-	v->code.nr_entries = 0;
-	window_unpin_all();
-}
-
-/* n bytes inside one page to buf. 0; -EFAULT: a page fault was raised. */
-static int fetch(struct vcpu *v, const struct hv_paging *p, u64 linear, u8 *buf, unsigned n)
-{
-	u32 access = PFERR_I | (p->cpl == 3 ? PFERR_U : 0);
-	struct walk w = { .v = v, .linear = linear, .access = access, .p = *p };
-	struct emul_fault f;
-	gpa_t gpa;
-
-	if (walk(&w, &gpa, &f)) {
-		vcpu_raise(v, f.vector, f.has_error, f.error, f.cr2);
-		return -EFAULT;
-	}
-	if (gmem_read(v->vm, gpa, buf, n))
-		memset(buf, 0xff, n); /* no RAM there: the bus reads as ones */
-	return 0;
-}
-
-static u64 code_linear(const struct vcpu *v, const struct hv_paging *p)
-{
-	return p->mode == INSN_64 ? v->hv.rip : (u32)(p->code_base + v->hv.rip);
-}
-
-static int raise_for(struct vcpu *v, enum insn_status st)
-{
-	if (st == INSN_OK)
-		return 0;
-	if (st == INSN_UD)
-		vcpu_raise_ud(v);
-	else
-		vcpu_raise_gp(v);
-	return -EFAULT;
-}
-
-int guest_decode(struct vcpu *v, struct insn *i, const u8 *bytes, size_t n)
-{
-	enum insn_mode mode;
-	struct hv_paging p;
-	unsigned have;
-	u8 buf[INSN_MAX];
-	const u8 *code;
-	bool fault;
-	u64 linear;
-
-	hv->get_paging(&v->hv, &p);
-	mode = p.mode | v->vm->insn_flags;
-	linear = code_linear(v, &p);
-	if (bytes && n && insn_decode(i, bytes, n, mode) == INSN_OK)
-		return 0;
-	/* First what lies in RIP's page: the next one may not be mapped, nor needed. */
-	have = MIN((u64)INSN_MAX, PAGE_SIZE - (linear & (PAGE_SIZE - 1)));
-	code = code_at(v, &p, linear, &fault);
-	if (fault)
-		return -EFAULT;
-	if (likely(code && have == INSN_MAX))
-		return raise_for(v, insn_decode(i, code, have, mode));
-	if (fetch(v, &p, linear, buf, have))
-		return -EFAULT;
-	if (have < INSN_MAX && insn_decode(i, buf, have, mode) == INSN_MORE &&
-	    fetch(v, &p, linear + have, buf + have, INSN_MAX - have))
-		return -EFAULT;
-	return raise_for(v, insn_decode(i, buf, INSN_MAX, mode));
-}
-
-static bool is_insn(const struct insn *i, const struct insn_id *id)
-{
-	if (i->enc != INSN_LEGACY)
-		return false;
-	if (id->len == 1)
-		return i->map == INSN_MAP_1 && i->opcode == id->bytes[0];
-	return i->map == INSN_MAP_0F && i->opcode == id->bytes[1] &&
-	       (id->len == 2 || i->modrm == id->bytes[2]);
-}
-
-unsigned guest_insn_decode_len(struct vcpu *v, const struct insn_id *id)
-{
-	struct hv_paging p;
-	struct insn i;
-	const u8 *code;
-	bool fault;
-	u64 linear;
-
-	hv->get_paging(&v->hv, &p);
-	linear = code_linear(v, &p);
-	if (likely((linear & (PAGE_SIZE - 1)) <= PAGE_SIZE - sizeof(id->bytes))) {
-		code = code_at(v, &p, linear, &fault);
-		if (fault)
-			return 0;
-		/* Nearly always without prefixes: then the bytes themselves are the proof. */
-		if (likely(code && code[0] == id->bytes[0] &&
-			   (id->len < 2 || code[1] == id->bytes[1]) &&
-			   (id->len < 3 || code[2] == id->bytes[2])))
-			return id->len;
-	}
-	if (guest_decode(v, &i, NULL, 0))
-		return 0;
-	/* Not what the CPU stopped at: somebody rewrote the page since. Run what stands there now. */
-	return is_insn(&i, id) ? i.len : 0;
 }

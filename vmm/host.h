@@ -12,7 +12,8 @@ const struct host_config *host_config(void);
 void host_note_first_entry(void);
 /* A VM or the host cannot start: one line to the log and one event. */
 void host_refuse(const char *line);
-/* The last VM has ended: do what dalang.cfg says. */
+/* A VM has been created; one has ended: after the last one, do what dalang.cfg says. Any pCPU. */
+void host_vm_started(void);
 void host_vm_ended(void);
 /* TSC at which vmm_start() ran: the base of host times. */
 u64 host_start_tsc(void);

@@ -6,8 +6,11 @@
 #include "arch/x86_64/x86.h"
 #include "vmm/vm.h"
 
+/* The PIC's INTR reaches the boot CPU by its LINT0, or as an ExtINT message through I/O APIC pin 0. */
 static bool extint_waits(struct vcpu *v)
 {
+	if (v->lapic.extint)
+		return true;
 	return v->vm->pic_intr && v->id == 0 && lapic_accepts_extint(&v->lapic);
 }
 
@@ -94,6 +97,9 @@ static void inject_irq(struct vcpu *v, bool taken, u32 *want)
 		return;
 	}
 	if (ext) { /* ExtINT bypasses the APIC's priorities (SDM vol. 3, 11.8.1) */
+		/* Before the INTA cycle, which may bring the next message. A request that the PIC has
+		 * withdrawn since gives its spurious vector. */
+		v->lapic.extint = 0;
 		vec = pic_ack(v->vm);
 		v->vm->pic_intr = pic_pending(v->vm);
 	} else {
@@ -115,14 +121,14 @@ static u8 tpr_threshold(const struct lapic *l)
 	return vec >> 4;
 }
 
-void vcpu_inject(struct vcpu *v)
+void vcpu_inject_slow(struct vcpu *v)
 {
 	u32 want = 0;
 	bool taken = false;
 
 	if (unlikely(v->reinject.valid | v->exception.valid | v->nmi_pending))
 		taken = inject_special(v, &want);
-	if (v->lapic.irr_any | v->vm->pic_intr) {
+	if (v->lapic.irr_any | v->vm->pic_intr | v->lapic.extint) {
 		inject_irq(v, taken, &want);
 		v->hv.tpr_threshold = tpr_threshold(&v->lapic);
 	} else {

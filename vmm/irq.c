@@ -56,7 +56,7 @@ static void deliver(struct vcpu *v, const struct apic_msg *m)
 		vcpu_sipi(v, m->vector);
 		break;
 	case 7:
-		vm_pic_changed(v->vm);
+		lapic_set_extint(v);
 		break;
 	default: /* SMI: there is no SMM in this machine; 3 is reserved */
 		break;

@@ -24,6 +24,7 @@ struct lapic {
 	u32 irr[8], isr[8], tmr[8];
 	s32 highest_isr;	/* cache: highest vector in service, -1 none */
 	u32 irr_any, isr_any;	/* caches: bit w is set if irr[w], isr[w] is not 0 */
+	u32 extint;		/* an ExtINT message has come: the next INTA is for the PIC */
 };
 
 #define LAPIC_DEFAULT_BASE 0xfee00000ull
@@ -49,6 +50,8 @@ bool lapic_msr_write(struct vcpu *v, u32 msr, u64 val);
 bool lapic_valid(const struct lapic *l);
 /* Latch a fixed or lowest-priority interrupt. */
 void lapic_set_irr(struct vcpu *v, u8 vector, bool level_trig);
+/* An ExtINT message (I/O APIC, MSI): latched until the CPU runs its INTA cycle. */
+void lapic_set_extint(struct vcpu *v);
 /* Highest vector that may be delivered now (class above PPR), or -1. */
 int lapic_pending(const struct lapic *l);
 /* Highest requested vector whatever the priority, or -1 (for the TPR threshold). */

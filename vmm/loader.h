@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Put a guest kernel into a VM's memory and say how to enter it: Linux bzImage (64-bit boot
- * protocol), multiboot1 ELF32 or a.out-kludge image, PVH (ELF32, ELF64). Pure code: source and
+ * Put a guest kernel into a VM's memory and say how to enter it: Linux bzImage (64-bit or 32-bit
+ * boot protocol), multiboot1 ELF32 or a.out-kludge image, PVH (ELF32, ELF64). Pure code: source and
  * destination are behind callbacks, so it is tested and fuzzed on the build machine. Files are a
  * stranger's: nothing in them is trusted.
  */
@@ -30,7 +30,7 @@ struct load_target {
 enum load_mode { LOAD_LONG64 /* paging on, CS 0x10 64-bit */, LOAD_PROT32 /* flat, paging off */ };
 struct load_state {
 	enum load_mode mode;
-	const char *protocol; /* "linux64", "multiboot1", "pvh", for the log */
+	const char *protocol; /* "linux64", "linux32", "multiboot1", "pvh", for the log */
 	u64 rip, rsp, cr3;
 	u64 rax, rbx, rsi;
 	gpa_t gdt; /* of a GDT in guest memory with the segments the protocol asks for */
@@ -46,9 +46,14 @@ struct e820_entry {
 /* The guest's memory map for `memory` bytes of RAM; returns the number of entries. RAM below
  * GUEST_LOW_RAM_MAX, the rest from 4 GiB. */
 #define GUEST_LOW_RAM_MAX 0xc0000000ull
+/* What RAM a guest with this many physical address bits has room for. */
+static inline u64 guest_memory_max(unsigned bits)
+{
+	return bits > 32 ? GUEST_LOW_RAM_MAX + (1ull << bits) - GIB(4) : GUEST_LOW_RAM_MAX;
+}
 unsigned guest_e820(u64 memory, struct e820_entry *e, unsigned max);
 
-/* Write the guest's ACPI tables (RSDP, XSDT, RSDT, FADT, FACS, DSDT, MADT, MCFG later) into
+/* Write the guest's ACPI tables (RSDP, XSDT, RSDT, FADT, FACS, DSDT, MADT, MCFG) into
  * 0xe0000..0xfffff. Returns 0 and *rsdp, or -EFAULT, -ENOSPC. platform/acpi_tables.c */
 int guest_acpi_tables(struct load_target *t, gpa_t *rsdp);
 

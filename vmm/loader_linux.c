@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Linux bzImage by the 64-bit boot protocol (Linux Documentation/arch/x86/boot.rst, zero-page.rst):
- * the protected-mode part is loaded where it likes to be, and entered in long mode at +0x200 with
- * RSI at boot_params. The real-mode setup code is not run.
+ * Linux bzImage (Linux Documentation/arch/x86/boot.rst, zero-page.rst): the protected-mode part is
+ * loaded where it likes to be, and entered with RSI at boot_params: by the 64-bit boot protocol in
+ * long mode at +0x200, or, a 32-bit kernel, by the 32-bit one in flat protected mode at its first
+ * byte. The real-mode setup code is not run.
  */
 #include "vmm/loader_parts.h"
 #include "lib/errno.h"
@@ -63,6 +64,7 @@ struct linux_image {
 	u64 off, size; /* protected-mode part in the file */
 	u64 room;      /* bytes it needs in memory */
 	u64 load;
+	u32 entry; /* from load */
 };
 
 /* The header up to its own stated end (boot.rst: 0x202 + the byte at 0x201). */
@@ -100,11 +102,6 @@ static int check_header(struct load_ctx *c, struct linux_image *im)
 
 	if (!(h->loadflags & LOADED_HIGH))
 		return load_fail_kernel(c, ENOEXEC, "is a zImage (loaded low); give a bzImage");
-	if (!(h->xloadflags & XLF_KERNEL_64))
-		return load_fail_kernel(c, ENOEXEC,
-					"is a bzImage without the 64-bit entry "
-					"(XLF_KERNEL_64), a 32-bit kernel; give one "
-					"for x86-64");
 	im->off = ((h->setup_sects ? h->setup_sects : 4u) + 1) * 512;
 	have = c->kernel->size > im->off ? c->kernel->size - im->off : 0;
 	/* syssize counts paragraphs: the last one may be short in the file. */
@@ -115,11 +112,12 @@ static int check_header(struct load_ctx *c, struct linux_image *im)
 					(unsigned long long)(im->off + size),
 					(unsigned long long)c->kernel->size);
 	im->size = MIN(size, have);
-	if (im->size <= ENTRY64)
+	im->entry = h->xloadflags & XLF_KERNEL_64 ? ENTRY64 : 0;
+	if (im->size <= im->entry)
 		return load_fail_kernel(c, ENOEXEC,
 					"has a protected-mode part of %llu bytes, its "
 					"entry is at %u; build it anew",
-					(unsigned long long)im->size, ENTRY64);
+					(unsigned long long)im->size, im->entry);
 	im->room = MAX(im->size, (u64)h->init_size);
 	return 0;
 }
@@ -190,5 +188,11 @@ int load_linux(struct load_ctx *c)
 	err = err ?: place(c, &im);
 	err = err ?: load_ramdisk(c, LOAD_HIGHEST, im.h.initrd_addr_max);
 	err = err ?: put_boot_params(c, &im);
-	return err ?: load_enter64(c, "linux64", im.load + ENTRY64, LOAD_INFO);
+	if (err)
+		return err;
+	if (im.entry)
+		return load_enter64(c, "linux64", im.load + im.entry, LOAD_INFO);
+	err = load_enter32(c, "linux32", im.load, 0, 0);
+	c->out->rsi = LOAD_INFO;
+	return err;
 }

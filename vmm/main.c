@@ -26,6 +26,12 @@ static struct vm_config vm_cfgs[HOST_MAX_VMS];
 static u32 nr_vm_cfgs;
 static u64 start_tsc;
 static bool entry_noted;
+/* VMs that have not ended; and one for the boot CPU while it creates some, lest the first end before
+ * the second begins. */
+static u32 nr_live = 1;
+
+/* How long other CPUs may take to switch their extension on, generously. */
+#define CPU_WAIT_NS 2000000000ull
 
 const struct boot_info *host_boot_info(void)
 {
@@ -59,6 +65,7 @@ void host_refuse(const char *line)
 static void host_end(void) __noreturn;
 static void host_end(void)
 {
+	paging_check(); /* what running VMs opened is closed again */
 	log_info("every VM has ended: power-off");
 	console_event("host-end");
 	machine_stop_others();
@@ -67,9 +74,15 @@ static void host_end(void)
 	power_off();
 }
 
+void host_vm_started(void)
+{
+	__atomic_add_fetch(&nr_live, 1, __ATOMIC_SEQ_CST);
+}
+
+/* Only one pCPU sees it become 0, so only one ends the host. */
 void host_vm_ended(void)
 {
-	if (__atomic_load_n(&nr_live_vms, __ATOMIC_SEQ_CST) == 0 && host_cfg.exit_when_empty)
+	if (!__atomic_sub_fetch(&nr_live, 1, __ATOMIC_SEQ_CST) && host_cfg.exit_when_empty)
 		host_end();
 }
 
@@ -172,9 +185,11 @@ static void read_config(void)
 
 	if (!text)
 		return;
-	if (!config_parse_host("dalang.cfg", text, len, &host_cfg, &diag))
+	if (!config_parse_host("dalang.cfg", text, len, &host_cfg, &diag)) {
+		log_set_level(host_cfg.loglevel);
 		for (u32 i = 0; i < host_cfg.nr_vms; i++)
 			read_vm_file(host_cfg.vms[i]);
+	}
 	kfree(text);
 }
 
@@ -184,11 +199,21 @@ static void create_vms(void)
 		struct vm *vm;
 		char why[256];
 
-		if (vm_create(&vm_cfgs[i], &vm, why, sizeof(why)))
+		if (vm_create(&vm_cfgs[i], 0, &vm, why, sizeof(why)))
 			host_refuse(why);
 		else
 			sched_add(vm->vcpus[0]);
 	}
+}
+
+/* VMs are spread, and CPUs counted, when each of them can or cannot. */
+static void wait_for_cpus(void)
+{
+	u64 end = rdtsc() + ns_to_tsc(CPU_WAIT_NS);
+
+	for (u32 i = 0; i < nr_pcpus; i++)
+		while (pcpus[i]->state == PCPU_ONLINE && !READ_ONCE(pcpus[i]->hv_ready) && rdtsc() < end)
+			cpu_relax();
 }
 
 static u32 cpus_ready(void)
@@ -234,14 +259,16 @@ void vmm_start(const struct boot_info *bi)
 	console_init();
 	if (hv_select(why, sizeof(why)) || !backend_on(why, sizeof(why))) {
 		host_refuse(why);
-		serial_drain();
-		power_off();
+		machine_give_up();
 	}
+	machine_on_stop(hv->cpu_disable);
+	console_start();
 	smp_start(vmm_ap_start);
+	wait_for_cpus();
 	log_info("Dalang " DALANG_VERSION ": %s, %u of %u CPUs", hv->desc, cpus_ready(), nr_pcpus);
 	console_event("hello " DALANG_VERSION " %s %u", hv->name, cpus_ready());
 	read_config();
 	create_vms();
-	host_vm_ended(); /* none could be started */
+	host_vm_ended(); /* ours: see nr_live */
 	sched_loop();
 }

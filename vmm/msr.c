@@ -1,20 +1,16 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The MSRs a guest can reach with an exit: one sorted table. Everything that is not in it raises
- * #GP, reads and writes alike. (FS/GS bases, the SYSCALL and the SYSENTER MSRs never exit: vcpu.c.)
+ * The MSRs of a guest: one sorted table, from which docs/cpuid-msr.md is printed. Everything that is
+ * not in it raises #GP, reads and writes alike, and so does a reserved bit.
  */
 #include "arch/x86_64/asm.h"
+#include "arch/x86_64/spec.h"
 #include "arch/x86_64/x86.h"
 #include "lib/log.h"
 #include "lib/string.h"
-#include "vmm/gwalk.h"
+#include "vmm/fetch.h"
+#include "vmm/msr.h"
 #include "vmm/vm.h"
-
-struct msr_desc {
-	u32 first, last;
-	bool (*read)(struct vcpu *v, u32 msr, u64 *val);
-	bool (*write)(struct vcpu *v, u32 msr, u64 val);
-};
 
 #define PAT_TYPES 0xf3 /* UC WC WT WP WB UC-: values 0, 1, 4, 5, 6, 7 (SDM vol. 3, 12.12.2) */
 
@@ -31,14 +27,6 @@ static bool read_zero(struct vcpu *v, u32 msr, u64 *val)
 	(void)v;
 	(void)msr;
 	*val = 0;
-	return true;
-}
-
-static bool write_ignore(struct vcpu *v, u32 msr, u64 val)
-{
-	(void)v;
-	(void)msr;
-	(void)val;
 	return true;
 }
 
@@ -61,6 +49,13 @@ static bool write_tsc(struct vcpu *v, u32 msr, u64 val)
 static bool read_lapic(struct vcpu *v, u32 msr, u64 *val)
 {
 	return lapic_msr_read(v, msr, val);
+}
+
+static bool read_apic_base(struct vcpu *v, u32 msr, u64 *val)
+{
+	(void)msr;
+	*val = v->lapic.base_msr;
+	return true;
 }
 
 static bool write_lapic(struct vcpu *v, u32 msr, u64 val)
@@ -131,7 +126,7 @@ static bool write_mtrr_var(struct vcpu *v, u32 msr, u64 val)
 
 	if (msr & 1)
 		ok |= BIT(11);
-	else if (!(0x73 >> (val & 7) & 1))
+	else if (!(MTRR_TYPES >> (val & 7) & 1))
 		return false;
 	else
 		ok |= 7;
@@ -157,7 +152,7 @@ static unsigned fixed_index(u32 msr)
 
 static bool write_mtrr_fixed(struct vcpu *v, u32 msr, u64 val)
 {
-	if (!valid_types(val, 0x73))
+	if (!valid_types(val, MTRR_TYPES))
 		return false;
 	v->msrs.mtrr_fixed[fixed_index(msr)] = val;
 	return true;
@@ -172,7 +167,7 @@ static bool read_mtrr_fixed(struct vcpu *v, u32 msr, u64 *val)
 static bool write_mtrr_def(struct vcpu *v, u32 msr, u64 val)
 {
 	(void)msr;
-	if (val & ~(MTRR_DEF_E | MTRR_DEF_FE | 7ull) || !(0x73 >> (val & 7) & 1))
+	if (val & ~(MTRR_DEF_E | MTRR_DEF_FE | 7ull) || !(MTRR_TYPES >> (val & 7) & 1))
 		return false;
 	v->msrs.mtrr_def = val;
 	return true;
@@ -281,63 +276,166 @@ static bool read_vm_cr(struct vcpu *v, u32 msr, u64 *val)
 	return is_amd(v);
 }
 
-static const struct msr_desc msrs[] = {
-	{MSR_TSC, MSR_TSC, read_tsc, write_tsc},
-	{MSR_PLATFORM_ID, MSR_PLATFORM_ID, read_intel_zero, NULL},
-	{MSR_APIC_BASE, MSR_APIC_BASE, read_lapic, write_lapic},
-	{MSR_FEATURE_CONTROL, MSR_FEATURE_CONTROL, read_feature_control, NULL},
-	{MSR_BIOS_SIGN_ID, MSR_BIOS_SIGN_ID, read_bios_sign, write_bios_sign},
-	{MSR_PLATFORM_INFO, MSR_PLATFORM_INFO, read_intel_zero, NULL},
-	{MSR_MTRRCAP, MSR_MTRRCAP, read_mtrrcap, NULL},
-	{MSR_MCG_CAP, MSR_MCG_CAP, read_zero, NULL},
-	{MSR_MCG_STATUS, MSR_MCG_STATUS, read_mcg_status, write_mcg_status},
-	{MSR_PERF_STATUS, MSR_PERF_STATUS, read_intel_zero, NULL},
-	{MSR_MISC_ENABLE, MSR_MISC_ENABLE, read_misc_enable, write_misc_enable},
-	{MSR_DEBUGCTL, MSR_DEBUGCTL, read_zero, write_debugctl},
-	{MSR_LASTBRANCHFROMIP, MSR_LASTINTTOIP, read_zero, NULL},
-	{MSR_MTRR_PHYSBASE(0), MSR_MTRR_PHYSMASK(7), read_mtrr_var, write_mtrr_var},
-	{MSR_MTRR_FIX64K_00000, MSR_MTRR_FIX64K_00000, read_mtrr_fixed, write_mtrr_fixed},
-	{MSR_MTRR_FIX16K_80000, MSR_MTRR_FIX16K_A0000, read_mtrr_fixed, write_mtrr_fixed},
-	{MSR_MTRR_FIX4K_C0000, MSR_MTRR_FIX4K_C0000 + 7, read_mtrr_fixed, write_mtrr_fixed},
-	{MSR_PAT, MSR_PAT, read_pat, write_pat},
-	{MSR_MTRR_DEF_TYPE, MSR_MTRR_DEF_TYPE, read_mtrr_def, write_mtrr_def},
-	{MSR_TSC_DEADLINE, MSR_TSC_DEADLINE, read_lapic, write_lapic},
-	{MSR_X2APIC_BASE, MSR_X2APIC_BASE + 0xff, read_lapic, write_lapic},
-	{MSR_EFER, MSR_EFER, read_efer, write_efer},
-	{MSR_TSC_AUX, MSR_TSC_AUX, read_tsc_aux, write_tsc_aux},
-	{MSR_SYSCFG, MSR_SYSCFG, read_amd, write_ignore},
-	{MSR_HWCR, MSR_HWCR, read_amd, write_amd},
-	{0xc001001a, 0xc001001a, read_amd, NULL},      /* TOP_MEM */
-	{0xc001001d, 0xc001001d, read_amd, NULL},      /* TOP_MEM2 */
-	{0xc001001f, 0xc001001f, read_amd, write_amd}, /* NB_CFG */
-	{0xc0010055, 0xc0010055, read_amd, NULL},      /* interrupt pending message */
-	{0xc0010112, 0xc0010113, read_amd, NULL},      /* SMM TSEG */
-	{MSR_VM_CR, MSR_VM_CR, read_vm_cr, NULL},
-	{0xc0010140, 0xc0010141, read_amd, NULL},      /* OSVW */
-	{0xc0011020, 0xc0011020, read_amd, write_amd}, /* LS_CFG */
-	{0xc0011022, 0xc0011022, read_amd, write_amd}, /* DC_CFG */
-	{0xc0011029, 0xc0011029, read_amd, write_amd}, /* DE_CFG */
-};
+/* --- speculation: what the guest's CPUID says is there; the switching is in spec.c --- */
 
-static const struct msr_desc *find(u32 msr)
+static u64 spec_bits(const struct vcpu *v)
 {
-	u32 lo = 0, hi = ARRAY_SIZE(msrs);
+	return spec_ctrl_bits(v->vm->cpuid->basic[7].edx, v->vm->cpuid->ext[8].ebx);
+}
+
+static bool read_spec_ctrl(struct vcpu *v, u32 msr, u64 *val)
+{
+	(void)msr;
+	*val = hv->get_reg(&v->hv, REG_SPEC_CTRL);
+	return spec_bits(v);
+}
+
+static bool write_spec_ctrl(struct vcpu *v, u32 msr, u64 val)
+{
+	(void)msr;
+	if (!spec_bits(v) || val & ~spec_bits(v))
+		return false;
+	hv->set_reg(&v->hv, REG_SPEC_CTRL, val);
+	return true;
+}
+
+static bool has_ibpb(const struct vcpu *v)
+{
+	return v->vm->cpuid->basic[7].edx & SPEC_7D_IBRS_IBPB ||
+	       v->vm->cpuid->ext[8].ebx & SPEC_X8_IBPB;
+}
+
+/* Commands: bit 0 does it. They exit only where the backend cannot pass them. */
+static bool command(u32 msr, u64 val, bool has)
+{
+	if (!has || val & ~1ull)
+		return false;
+	if (val)
+		wrmsr(msr, val);
+	return true;
+}
+
+static bool write_pred_cmd(struct vcpu *v, u32 msr, u64 val)
+{
+	return command(msr, val, has_ibpb(v));
+}
+
+static bool write_flush_cmd(struct vcpu *v, u32 msr, u64 val)
+{
+	return command(msr, val, cpuid_guest_has(v->vm->cpuid, 7, 'd', 28));
+}
+
+static bool read_arch_caps(struct vcpu *v, u32 msr, u64 *val)
+{
+	if (!cpuid_guest_has(v->vm->cpuid, 7, 'd', 29) || !rdmsr_safe(msr, val))
+		return false;
+	/* Nobody enters guests of a guest: no L1D flush is owed before that. */
+	*val = (*val & ARCH_CAPS_GUEST) | ARCH_CAPS_SKIP_L1DFL;
+	return true;
+}
+
+#define PASSED(msr, what) {msr, msr, NULL, NULL, MSR_PASSED what}
+
+/* clang-format off: columns */
+const struct msr_desc msr_table[] = {
+	{MSR_TSC, MSR_TSC, read_tsc, write_tsc, "TIME_STAMP_COUNTER: 0 at the guest's first instruction"},
+	{MSR_PLATFORM_ID, MSR_PLATFORM_ID, read_intel_zero, NULL, "PLATFORM_ID: 0"},
+	{MSR_APIC_BASE, MSR_APIC_BASE, read_apic_base, write_lapic, "APIC_BASE: enable, x2APIC mode, address"},
+	{MSR_FEATURE_CONTROL, MSR_FEATURE_CONTROL, read_feature_control, NULL, "FEATURE_CONTROL: locked, VMX off"},
+	{MSR_SPEC_CTRL, MSR_SPEC_CTRL, read_spec_ctrl, write_spec_ctrl,
+	 "SPEC_CTRL: IBRS, STIBP, SSBD, PSFD as CPUID says; switched at entry and exit"},
+	{MSR_PRED_CMD, MSR_PRED_CMD, NULL, write_pred_cmd, "PRED_CMD: IBPB, if CPUID has it"},
+	{MSR_BIOS_SIGN_ID, MSR_BIOS_SIGN_ID, read_bios_sign, write_bios_sign, "microcode revision: 0; only 0 is written"},
+	{MSR_PLATFORM_INFO, MSR_PLATFORM_INFO, read_intel_zero, NULL, "PLATFORM_INFO: 0"},
+	{MSR_MTRRCAP, MSR_MTRRCAP, read_mtrrcap, NULL, "MTRRCAP: 8 variable ranges, fixed ranges, WC"},
+	{MSR_ARCH_CAPABILITIES, MSR_ARCH_CAPABILITIES, read_arch_caps, NULL,
+	 "ARCH_CAPABILITIES: the host's immunities, if CPUID has it"},
+	{MSR_FLUSH_CMD, MSR_FLUSH_CMD, NULL, write_flush_cmd, "FLUSH_CMD: L1D flush, if CPUID has it"},
+	PASSED(MSR_SYSENTER_CS, "SYSENTER_CS"),
+	PASSED(MSR_SYSENTER_ESP, "SYSENTER_ESP"),
+	PASSED(MSR_SYSENTER_EIP, "SYSENTER_EIP"),
+	{MSR_MCG_CAP, MSR_MCG_CAP, read_zero, NULL, "MCG_CAP: no machine-check banks"},
+	{MSR_MCG_STATUS, MSR_MCG_STATUS, read_mcg_status, write_mcg_status, "MCG_STATUS: 0; only 0 is written"},
+	{MSR_PERF_STATUS, MSR_PERF_STATUS, read_intel_zero, NULL, "PERF_STATUS: 0"},
+	{MSR_MISC_ENABLE, MSR_MISC_ENABLE, read_misc_enable, write_misc_enable, "MISC_ENABLE: fast strings; reads back"},
+	{MSR_DEBUGCTL, MSR_DEBUGCTL, read_zero, write_debugctl, "DEBUGCTL: 0; only 0 is written"},
+	{MSR_LASTBRANCHFROMIP, MSR_LASTINTTOIP, read_zero, NULL, "last branch and interrupt records: 0"},
+	{MSR_MTRR_PHYSBASE(0), MSR_MTRR_PHYSMASK(7), read_mtrr_var, write_mtrr_var,
+	 "variable MTRRs: read back; types and address bits are checked"},
+	{MSR_MTRR_FIX64K_00000, MSR_MTRR_FIX64K_00000, read_mtrr_fixed, write_mtrr_fixed, "fixed MTRRs: read back, likewise"},
+	{MSR_MTRR_FIX16K_80000, MSR_MTRR_FIX16K_A0000, read_mtrr_fixed, write_mtrr_fixed, "fixed MTRRs"},
+	{MSR_MTRR_FIX4K_C0000, MSR_MTRR_FIX4K_C0000 + 7, read_mtrr_fixed, write_mtrr_fixed, "fixed MTRRs"},
+	{MSR_PAT, MSR_PAT, read_pat, write_pat, "PAT: acts"},
+	{MSR_MTRR_DEF_TYPE, MSR_MTRR_DEF_TYPE, read_mtrr_def, write_mtrr_def, "MTRR_DEF_TYPE: type, FE, E; reads back"},
+	{MSR_TSC_DEADLINE, MSR_TSC_DEADLINE, read_lapic, write_lapic, "TSC_DEADLINE"},
+	{MSR_X2APIC_BASE, MSR_X2APIC_BASE + 0xff, read_lapic, write_lapic, "x2APIC registers, in x2APIC mode"},
+	{MSR_EFER, MSR_EFER, read_efer, write_efer, "EFER: SCE, LME, LMA, NXE, FFXSR if CPUID has it"},
+	PASSED(MSR_STAR, "STAR"),
+	PASSED(MSR_LSTAR, "LSTAR"),
+	PASSED(MSR_CSTAR, "CSTAR"),
+	PASSED(MSR_SFMASK, "SFMASK"),
+	PASSED(MSR_FS_BASE, "FS_BASE"),
+	PASSED(MSR_GS_BASE, "GS_BASE"),
+	PASSED(MSR_KERNEL_GS_BASE, "KERNEL_GS_BASE"),
+	{MSR_TSC_AUX, MSR_TSC_AUX, read_tsc_aux, write_tsc_aux, "TSC_AUX, if CPUID has RDTSCP"},
+	{MSR_SYSCFG, MSR_SYSCFG, read_amd, write_amd, "SYSCFG: 0, writes are ignored"},
+	{MSR_HWCR, MSR_HWCR, read_amd, write_amd, "HWCR: reads back"},
+	{0xc001001a, 0xc001001a, read_amd, NULL, "TOP_MEM: 0"},
+	{0xc001001d, 0xc001001d, read_amd, NULL, "TOP_MEM2: 0"},
+	{0xc001001f, 0xc001001f, read_amd, write_amd, "NB_CFG: 0, writes are ignored"},
+	{0xc0010055, 0xc0010055, read_amd, NULL, "interrupt pending message: 0"},
+	{0xc0010112, 0xc0010113, read_amd, NULL, "SMM TSEG: 0"},
+	{MSR_VM_CR, MSR_VM_CR, read_vm_cr, NULL, "VM_CR: SVM disabled and locked"},
+	{0xc0010140, 0xc0010141, read_amd, NULL, "OSVW: 0"},
+	{0xc0011020, 0xc0011020, read_amd, write_amd, "LS_CFG: 0, writes are ignored"},
+	{0xc0011022, 0xc0011022, read_amd, write_amd, "DC_CFG: 0, writes are ignored"},
+	{0xc0011029, 0xc0011029, read_amd, write_amd, "DE_CFG: 0, writes are ignored"},
+};
+/* clang-format on */
+const u32 msr_table_size = ARRAY_SIZE(msr_table);
+
+/* Registers that the CPU keeps for the guest, and commands without state, need no exits. */
+void msrs_pass(struct vcpu *v)
+{
+	for (u32 i = 0; i < msr_table_size; i++)
+		if (msr_table[i].what[0] == MSR_PASSED[0])
+			hv->msr_pass(&v->hv, msr_table[i].first, true, true);
+	hv->msr_pass(&v->hv, MSR_PRED_CMD, false, has_ibpb(v));
+	hv->msr_pass(&v->hv, MSR_FLUSH_CMD, false, cpuid_guest_has(v->vm->cpuid, 7, 'd', 28));
+}
+
+static const struct msr_desc *bisect(u32 msr)
+{
+	u32 lo = 0, hi = msr_table_size;
 
 	while (lo < hi) {
 		u32 mid = (lo + hi) / 2;
 
-		if (msr > msrs[mid].last)
+		if (msr > msr_table[mid].last)
 			lo = mid + 1;
 		else
 			hi = mid;
 	}
-	return lo < ARRAY_SIZE(msrs) && msr >= msrs[lo].first ? &msrs[lo] : NULL;
+	return lo < msr_table_size && msr >= msr_table[lo].first ? &msr_table[lo] : NULL;
+}
+
+/* A guest tends to use one MSR, or one APIC, many times in a row. */
+static const struct msr_desc *find(struct vcpu *v, u32 msr)
+{
+	const struct msr_desc *d = v->last_msr;
+
+	if (likely(d && msr >= d->first && msr <= d->last))
+		return d;
+	d = bisect(msr);
+	if (d)
+		v->last_msr = d;
+	return d;
 }
 
 void exit_rdmsr(struct vcpu *v, const struct vm_exit *e)
 {
 	static const struct insn_id id = {2, {0x0f, 0x32}};
-	const struct msr_desc *d = find(v->hv.gpr[REG_RCX]);
+	const struct msr_desc *d = find(v, v->hv.gpr[REG_RCX]);
 	unsigned len;
 	u64 val;
 
@@ -360,7 +458,7 @@ void exit_rdmsr(struct vcpu *v, const struct vm_exit *e)
 void exit_wrmsr(struct vcpu *v, const struct vm_exit *e)
 {
 	static const struct insn_id id = {2, {0x0f, 0x30}};
-	const struct msr_desc *d = find(v->hv.gpr[REG_RCX]);
+	const struct msr_desc *d = find(v, v->hv.gpr[REG_RCX]);
 	u64 val = (u32)v->hv.gpr[REG_RAX] | v->hv.gpr[REG_RDX] << 32;
 	unsigned len;
 

@@ -9,7 +9,7 @@
 /* Guest-physical memory. RAM ends below PLAT_PCI_MMIO_BASE (GUEST_LOW_RAM_MAX, loader.h). */
 #define PLAT_PCI_MMIO_BASE 0xc0000000u /* 32-bit BARs: 512 MiB up to the ECAM */
 #define PLAT_PCI_MMIO_SIZE 0x20000000u
-#define PLAT_ECAM_BASE	   0xe0000000u /* reserved: 256 buses of configuration space */
+#define PLAT_ECAM_BASE	   0xe0000000u /* 256 buses of configuration space, MCFG */
 #define PLAT_ECAM_SIZE	   0x10000000u
 #define PLAT_IOAPIC_BASE   0xfec00000u
 #define PLAT_IOAPIC_SIZE   0x1000u

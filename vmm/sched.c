@@ -4,7 +4,7 @@
 #include "arch/x86_64/frame.h"
 #include "arch/x86_64/machine.h"
 #include "lib/log.h"
-#include "vmm/gwalk.h"
+#include "vmm/fetch.h"
 #include "vmm/vm.h"
 
 #define SLICE_NS 10000000ull /* 10 ms; felt only when two vCPUs want the same pCPU */
@@ -101,7 +101,7 @@ static void hand_over(struct vcpu *v)
 	struct sched_cpu *from = this_sched(), *to;
 	u32 target;
 
-	__atomic_fetch_and(&v->requests, ~REQ_MOVE, __ATOMIC_SEQ_CST);
+	__atomic_fetch_and(&v->requests, ~(u32)REQ_MOVE, __ATOMIC_SEQ_CST);
 	target = READ_ONCE(v->move_to);
 	if (target == this_cpu()->index || !sched_can_run(target))
 		return;
@@ -164,11 +164,6 @@ void sched_irq_window(void)
 {
 	/* STI's shadow lasts one instruction: the NOP is where waiting interrupts come in. */
 	__asm__ volatile("sti; nop; cli" ::: "memory");
-}
-
-bool sched_check(struct vcpu *v)
-{
-	return unlikely(this_sched()->slice_over) || unlikely(v->state != VCPU_RUNNING);
 }
 
 static void switch_to(struct vcpu *v)

@@ -39,11 +39,15 @@ bool sched_can_run(u32 pcpu); /* does this pCPU run vCPUs */
 void sched_loop(void) __noreturn;
 /* Let waiting host interrupts in; the only windows are this and the idle loop. */
 void sched_irq_window(void);
-/* Must v leave the pCPU (slice over, not runnable)? */
-bool sched_check(struct vcpu *v);
 
 #include "arch/x86_64/percpu.h"
 static inline struct sched_cpu *this_sched(void)
 {
 	return this_cpu()->sched;
+}
+
+/* Has something come up that takes the pCPU once through sched_loop()? */
+static inline bool sched_pending(void)
+{
+	return READ_ONCE(this_sched()->slice_over);
 }

@@ -3,8 +3,15 @@
  * Slots, the memory objects behind them, and the nested tables that show them to the guest. RAM is
  * backed with large pages when the VM is created; its content is zeroed by the boot steps (boot.c)
  * before the guest can see it.
+ *
+ * A leaf has the memory type that the host's MTRRs give the memory behind it, write-back as a rule,
+ * and leaves the guest's PAT in force: a page that the guest maps uncached or write-combining is.
+ * The guest's MTRRs and its CR0.CD are kept and shown to it but change nothing: every device of a
+ * guest snoops the caches, so there is nothing that a cached page could hide from it or from the
+ * guest. Devices' registers are not mapped at all: each access exits.
  */
 #include "arch/x86_64/frame.h"
+#include "arch/x86_64/mtrr.h"
 #include "lib/errno.h"
 #include "lib/log.h"
 #include "lib/string.h"
@@ -60,8 +67,11 @@ static struct memobj *memobj_create(u64 bytes, u16 owner)
 	return o;
 }
 
-/* Show [from, from + size) of a slot, whose frames lie together block by block only. */
-static int map_slot(struct pt *pt, const struct slot *s, gpa_t from, u64 size)
+/*
+ * Show [from, from + size) of a slot, whose frames lie together block by block only. *not_wb grows by
+ * what cannot be cached.
+ */
+static int map_slot(struct pt *pt, const struct slot *s, gpa_t from, u64 size, u64 *not_wb)
 {
 	u64 done = 0;
 	bool flush = false;
@@ -69,9 +79,11 @@ static int map_slot(struct pt *pt, const struct slot *s, gpa_t from, u64 size)
 	while (done < size) {
 		u64 at = from - s->gpa + s->off + done, in = at & (PAGE_2M - 1);
 		u64 n = MIN(PAGE_2M - in, size - done);
-		int r = pt_map(pt, from + done, s->obj->blocks[at / PAGE_2M] + in, n,
-			       PT_RWX | PT_U, PT_WB, &flush);
+		hpa_t pa = s->obj->blocks[at / PAGE_2M] + in;
+		u32 type = mtrr_type(&host_mtrr, pa, n, &n);
+		int r = pt_map(pt, from + done, pa, n, PT_RWX | PT_U, type, &flush);
 
+		*not_wb += type == PT_WB ? 0 : n;
 		if (r)
 			return r;
 		done += n;
@@ -82,20 +94,28 @@ static int map_slot(struct pt *pt, const struct slot *s, gpa_t from, u64 size)
 static int slot_add(struct vm *vm, gpa_t gpa, u64 size, struct memobj *o, u64 off)
 {
 	struct slot *s = &vm->slots[vm->nr_slots];
+	u64 not_wb = 0;
+	int r;
 
 	ASSERT(vm->nr_slots < VM_MAX_SLOTS && IS_ALIGNED(gpa - off, PAGE_2M));
 	*s = (struct slot){.gpa = gpa, .size = size, .obj = o, .off = off};
 	o->refs++;
 	vm->nr_slots++;
-	return map_slot(&vm->nested, s, gpa, size);
+	r = map_slot(&vm->nested, s, gpa, size, &not_wb);
+	if (!r && not_wb)
+		log_warn("%s: the firmware's MTRRs do not let %lu KiB of its memory be cached",
+			 vm->name, (unsigned long)(not_wb >> 10));
+	return r;
 }
 
 int vm_nested_build(struct vm *vm, struct pt *pt)
 {
+	u64 not_wb = 0;
 	int r = pt_init(pt, hv->nested_format, &vm->nested_env, 4);
 
 	for (u32 i = 0; !r && i < vm->nr_slots; i++)
-		r = map_slot(pt, &vm->slots[i], vm->slots[i].gpa, vm->slots[i].size);
+		r = map_slot(pt, &vm->slots[i], vm->slots[i].gpa, vm->slots[i].size,
+			     &not_wb);
 	if (r && pt->env)
 		pt_destroy(pt);
 	return r;
@@ -106,8 +126,9 @@ int vm_nested_populate(struct vm *vm, gpa_t gpa)
 	const struct slot *s = vm_slot(vm, gpa);
 	gpa_t from = MAX(ALIGN_DOWN(gpa, PAGE_2M), s->gpa);
 	gpa_t to = MIN(ALIGN_DOWN(gpa, PAGE_2M) + PAGE_2M, s->gpa + s->size);
+	u64 not_wb = 0;
 
-	return map_slot(&vm->nested, s, from, to - from);
+	return map_slot(&vm->nested, s, from, to - from, &not_wb);
 }
 
 void vm_nested_flush(struct vm *vm)
@@ -140,6 +161,7 @@ static int map_ram(struct vm *vm, struct memobj *o)
 int vm_memory_create(struct vm *vm, char *why, size_t n)
 {
 	struct memobj *o;
+	u64 most;
 	int r;
 
 	vm->nested_env = (struct pt_env){
@@ -149,6 +171,15 @@ int vm_memory_create(struct vm *vm, char *why, size_t n)
 		.ctx = vm,
 	};
 	vm->ram_bytes = MIB(vm->cfg.memory);
+	most = guest_memory_max(vm->cpuid->ext[8].eax & 0xff);
+	if (vm->ram_bytes > most) {
+		snprintf(why, n,
+			 "%s: memory = %lu MiB, but this CPU gives a guest %u address bits; at most "
+			 "%lu MiB fit",
+			 vm->name, (unsigned long)vm->cfg.memory, vm->cpuid->ext[8].eax & 0xff,
+			 (unsigned long)(most >> 20));
+		return -EINVAL;
+	}
 	r = pt_init(&vm->nested, hv->nested_format, &vm->nested_env, 4);
 	if (r) {
 		snprintf(why, n, "%s: no memory of our own is left for nested page tables",

@@ -153,9 +153,11 @@ static int check_vcpu(const struct reader *rd, u32 i, const struct state_vcpu *s
 	if (s->rflags & ~RFLAGS_ALLOWED || !(s->rflags & RFLAGS_FIXED))
 		return BAD(rd, "saved state: vCPU %u: RFLAGS %#lx", i, (unsigned long)s->rflags);
 	/* The host loads these itself, and would take the #GP. */
-	if (!rd->shape->xcr0_valid(s->xcr0) || s->dr6 >> 32)
-		return BAD(rd, "saved state: vCPU %u: XCR0 %#lx, DR6 %#lx", i, (unsigned long)s->xcr0,
-			   (unsigned long)s->dr6);
+	if (!rd->shape->xcr0_valid(s->xcr0) || s->dr6 >> 32 ||
+	    s->reg[REG_SPEC_CTRL] & ~rd->shape->spec_ctrl_allowed)
+		return BAD(rd, "saved state: vCPU %u: XCR0 %#lx, DR6 %#lx, SPEC_CTRL %#lx", i,
+			   (unsigned long)s->xcr0, (unsigned long)s->dr6,
+			   (unsigned long)s->reg[REG_SPEC_CTRL]);
 	if (!event_ok(&s->pending.event) || !event_ok(&s->reinject) || !event_ok(&s->exception) ||
 	    s->pending.blocking & ~HV_BLOCK_ALL || s->nmi_pending > 1)
 		return BAD(rd, "saved state: vCPU %u: an event that cannot be", i);

@@ -63,7 +63,7 @@ struct state_device {
 static_assert(sizeof(struct state_vm) == 32 && sizeof(struct state_record) == 16 &&
 		      sizeof(struct state_device) == 80,
 	      "layout");
-static_assert(HV_NR_REGS == 36 && sizeof(struct state_vcpu) == 816, "layout of STATE_VCPU");
+static_assert(HV_NR_REGS == 37 && sizeof(struct state_vcpu) == 824, "layout of STATE_VCPU");
 static_assert(sizeof(struct lapic) == 216, "layout of STATE_LAPIC");
 static_assert(sizeof(struct vcpu_msrs) == 272, "layout of STATE_MSRS");
 
@@ -84,7 +84,7 @@ u16 state_version(enum state_tag tag);	     /* of the tags that are not devices 
 
 /* What the bytes must fit: the VM that is to take them. */
 struct state_shape {
-	u64 ram_bytes, cr4_allowed, tsc_khz;
+	u64 ram_bytes, cr4_allowed, spec_ctrl_allowed, tsc_khz;
 	u32 nr_vcpus, nr_devs;
 	const struct vdev *devs;
 	u32 xsave_size;

@@ -4,10 +4,11 @@
 #include "arch/x86_64/fpu.h"
 #include "arch/x86_64/frame.h"
 #include "arch/x86_64/machine.h"
+#include "arch/x86_64/spec.h"
 #include "lib/errno.h"
 #include "lib/log.h"
 #include "lib/string.h"
-#include "vmm/gwalk.h"
+#include "vmm/fetch.h"
 
 size_t vm_state_size(const struct vm *vm)
 {
@@ -163,6 +164,7 @@ int vm_state_restore(struct vm *vm, const void *buf, size_t n, char *why, size_t
 	const struct state_shape shape = {
 		.ram_bytes = vm->ram_bytes,
 		.cr4_allowed = cr4_allowed(vm),
+		.spec_ctrl_allowed = spec_ctrl_bits(vm->cpuid->basic[7].edx, vm->cpuid->ext[8].ebx),
 		.tsc_khz = tsc_khz,
 		.nr_vcpus = vm->nr_vcpus,
 		.nr_devs = vm->nr_devs,

@@ -161,14 +161,6 @@ static void poison_vcpu(struct vcpu *v)
 	v->vm->pic_intr = !v->vm->pic_intr;
 }
 
-static void stop_timers(struct vm *vm)
-{
-	vcpu_timer_stop(vm->vcpus[0]);
-	for (u32 i = 0; i < vm->nr_devs; i++)
-		for (unsigned k = 0; k < vm->devs[i].type->nr_timers; k++)
-			vdev_timer_stop(&vm->devs[i], k);
-}
-
 static void rebuild(struct vcpu *v)
 {
 	struct vm *vm = v->vm;
@@ -183,8 +175,10 @@ static void rebuild(struct vcpu *v)
 		return;
 	}
 	n = vm_state_save(vm, t->state, t->size);
-	stop_timers(vm);
+	vcpu_timer_stop(v);
+	vm_devices_stop(vm);
 	parts_swap(vm, &p);
+	msrs_pass(v);
 	parts_free(vm, &p);
 	poison_vcpu(v);
 	vm->write_protected = false;

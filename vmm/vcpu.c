@@ -22,15 +22,6 @@ static void park_timer_due(struct timer *t)
 	vcpu_request(container_of(t, struct vcpu, park_timer), REQ_UNPARK);
 }
 
-/*
- * Registers that the guest may read and write without our seeing it: the CPU keeps them in the
- * control block or they are switched with the vCPU.
- */
-static const u32 passed_msrs[] = {
-	MSR_FS_BASE, MSR_GS_BASE, MSR_KERNEL_GS_BASE, MSR_STAR,         MSR_LSTAR,
-	MSR_CSTAR,   MSR_SFMASK,  MSR_SYSENTER_CS,    MSR_SYSENTER_ESP, MSR_SYSENTER_EIP,
-};
-
 int vcpu_hv_create(struct hv_vcpu *h)
 {
 	h->xsave = kzalloc(ALIGN_UP(fpu_area_size(), 64), FRAME_VCPU, h->id);
@@ -43,8 +34,6 @@ int vcpu_hv_create(struct hv_vcpu *h)
 		kfree(h->xsave);
 		return -ENOMEM;
 	}
-	for (unsigned i = 0; i < ARRAY_SIZE(passed_msrs); i++)
-		hv->msr_pass(h, passed_msrs[i], true, true);
 	return 0;
 }
 
@@ -66,7 +55,7 @@ int vcpu_create(struct vm *vm, u32 id)
 	v->state = VCPU_OFF;
 	v->hv.id = vm->id;
 	v->hv.nested_root = vm->nested.root;
-	v->code.page = ~0ull;
+	guest_code_init(v);
 	timer_init(&v->lapic_timer, lapic_timer_due);
 	timer_init(&v->park_timer, park_timer_due);
 	list_init(&v->sched_node);
@@ -76,6 +65,7 @@ int vcpu_create(struct vm *vm, u32 id)
 		kfree(v);
 		return r;
 	}
+	msrs_pass(v);
 	vm->vcpus[id] = v;
 	vm->nr_vcpus++;
 	return 0;
@@ -187,7 +177,8 @@ static void vcpu_serve_requests(struct vcpu *v)
 		vm_serve_end(v);
 		return;
 	}
-	if (req & REQ_BOOT) {
+	/* A vCPU that is off waits for nothing but its next life (vm_boot_restart()). */
+	if ((req & REQ_BOOT) || ((req & REQ_UNPARK) && v->state == VCPU_OFF)) {
 		if (vm_boot_step(v->vm))
 			v->state = VCPU_RUNNING;
 		else
@@ -227,7 +218,7 @@ void vcpu_run(struct vcpu *v)
 		exit_table[exit.code](v, &exit);
 		if (unlikely(v->torture_in) && !--v->torture_in)
 			torture_step(v);
-	} while (!sched_check(v));
+	} while (likely(v->state == VCPU_RUNNING) && likely(!sched_pending()));
 }
 
 /* --- what platform/lapic.c asks of its vCPU --- */

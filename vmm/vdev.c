@@ -131,13 +131,18 @@ int vm_devices_create(struct vm *vm, char *why, size_t n)
 	return 0;
 }
 
-void vm_devices_destroy(struct vm *vm)
+void vm_devices_stop(struct vm *vm)
 {
-	for (u32 i = 0; i < vm->nr_devs; i++) {
+	for (u32 i = 0; i < vm->nr_devs; i++)
 		for (unsigned t = 0; t < vm->devs[i].type->nr_timers; t++)
 			vdev_timer_stop(&vm->devs[i], t);
+}
+
+void vm_devices_destroy(struct vm *vm)
+{
+	vm_devices_stop(vm);
+	for (u32 i = 0; i < vm->nr_devs; i++)
 		kfree(vm->devs[i].state);
-	}
 	vm->nr_devs = vm->nr_pio = vm->nr_mmio = 0;
 	if (vm->dev_timers)
 		kfree(vm->dev_timers);
@@ -152,9 +157,7 @@ void vm_devices_detach_timers(struct vm *vm, struct list *list)
 
 void vm_devices_reset(struct vm *vm)
 {
-	for (u32 i = 0; i < vm->nr_devs; i++)
-		for (unsigned t = 0; t < vm->devs[i].type->nr_timers; t++)
-			vdev_timer_stop(&vm->devs[i], t);
+	vm_devices_stop(vm);
 	for (u32 i = 0; i < vm->nr_devs; i++)
 		if (vm->devs[i].type->reset)
 			vm->devs[i].type->reset(&vm->devs[i]);

@@ -12,8 +12,10 @@
 
 struct list vm_list = {&vm_list, &vm_list};
 struct spinlock vm_list_lock = SPINLOCK(LOCK_VM);
-u32 nr_live_vms;
-static u16 next_id = 1;
+static u16 last_id;
+
+/* A VM that dies at once and restarts for ever must not fill the log: a second between two lives. */
+#define CRASH_RESTART_NS 1000000000ull
 
 struct vm *vm_by_channel(u32 channel)
 {
@@ -39,25 +41,30 @@ static void vm_free(struct vm *vm)
 	kfree(vm);
 }
 
-int vm_create(const struct vm_config *cfg, struct vm **out, char *why, size_t n)
+int vm_create(const struct vm_config *cfg, u32 channel, struct vm **out, char *why, size_t n)
 {
-	struct vm *vm = kzalloc(sizeof(*vm), FRAME_VM, next_id);
+	u16 id = __atomic_add_fetch(&last_id, 1, __ATOMIC_RELAXED);
+	struct vm *vm = kzalloc(sizeof(*vm), FRAME_VM, id);
 	int r;
 
 	if (!vm) {
 		snprintf(why, n, "%s: no memory of our own is left for one more VM", cfg->name);
 		return -ENOMEM;
 	}
-	vm->id = next_id++;
+	vm->id = id;
 	vm->cfg = *cfg;
 	str_copy(vm->name, cfg->name, sizeof(vm->name));
 	vm->t0_tsc = rdtsc();
-	r = vm_memory_create(vm, why, n);
+	r = cpuid_build(vm);
+	if (r)
+		snprintf(why, n, "%s: no memory of our own is left for its CPUID", vm->name);
+	else
+		r = vm_memory_create(vm, why, n);
 	if (r) {
+		kfree(vm->cpuid);
 		kfree(vm);
 		return r;
 	}
-	r = cpuid_build(vm);
 	for (u32 i = 0; !r && i < cfg->vcpus; i++)
 		r = vcpu_create(vm, i);
 	if (r)
@@ -72,13 +79,13 @@ int vm_create(const struct vm_config *cfg, struct vm **out, char *why, size_t n)
 		vm_free(vm);
 		return r;
 	}
-	vm->console.channel = console_new_channel();
+	vm->console.channel = channel ?: console_new_channel();
+	vm->vcpus[0]->requests = REQ_BOOT; /* typed bytes set bits too, from now on */
+	host_vm_started();
 	spin_lock(&vm_list_lock);
 	list_insert(&vm_list, &vm->node);
-	nr_live_vms++;
 	spin_unlock(&vm_list_lock);
 	console_event("vm-start %s %u", vm->name, vm->console.channel);
-	vm->vcpus[0]->requests = REQ_BOOT;
 	*out = vm;
 	return 0;
 }
@@ -111,8 +118,11 @@ void vm_kill(struct vm *vm, const char *fmt, ...)
 
 void vm_refuse(struct vm *vm, const char *why)
 {
+	char line[256];
+
 	vm->refused = true;
-	host_refuse(why);
+	snprintf(line, sizeof(line), "%s: %s", vm->name, why);
+	host_refuse(line);
 	vm_request_end(vm, VM_END_KILLED, 0);
 }
 
@@ -156,19 +166,32 @@ static void tell_end(const struct vm *vm)
 	}
 }
 
-/* rename-restart: the dead VM stays under a new name, and a new one takes its place. */
+/* rename-restart: the dead VM stays under a new name, and a new one takes its place and console. */
 static void rename_restart(struct vm *vm)
 {
 	struct vm_config *cfg = &vm->cfg;
 	struct vm *successor;
-	char why[256], name[VM_NAME_MAX];
+	char why[256];
+	u32 channel = vm->console.channel;
 
-	str_copy(name, vm->name, sizeof(name));
-	snprintf(vm->name, sizeof(vm->name), "%.48s-%u", name, vm->id);
-	if (vm_create(cfg, &successor, why, sizeof(why)))
+	snprintf(vm->name, sizeof(vm->name), "%.48s-%u", cfg->name, vm->id);
+	log_info("%s: kept as %s", cfg->name, vm->name);
+	spin_lock(&vm_list_lock);
+	vm->console.channel = 0;
+	spin_unlock(&vm_list_lock);
+	if (vm_create(cfg, channel, &successor, why, sizeof(why)))
 		host_refuse(why);
 	else
 		sched_add(successor->vcpus[0]);
+}
+
+static void stop_timers(struct vm *vm)
+{
+	vm_devices_stop(vm);
+	for (u32 i = 0; i < vm->nr_vcpus; i++) {
+		timer_stop(&vm->vcpus[i]->lapic_timer);
+		timer_stop(&vm->vcpus[i]->park_timer);
+	}
 }
 
 /* The VM has come to an end; what its file says happens now. */
@@ -177,11 +200,12 @@ void vm_serve_end(struct vcpu *v)
 	struct vm *vm = v->vm;
 	enum vm_action action = action_for(vm);
 
+	stop_timers(vm);
 	if (action == ACTION_RESTART) {
 		log_info("%s: restarts", vm->name);
 		console_event("vm-restart %s", vm->name);
 		vm->ending = false;
-		vm_boot_restart(vm);
+		vm_boot_restart(vm, vm->end == VM_END_KILLED ? CRASH_RESTART_NS : 0);
 		return;
 	}
 	tell_end(vm);
@@ -194,12 +218,12 @@ void vm_serve_end(struct vcpu *v)
 void vm_reap(struct vm *vm)
 {
 	sched_remove(vm->vcpus[0]);
-	spin_lock(&vm_list_lock);
-	nr_live_vms--;
-	if (!vm->preserved)
+	if (!vm->preserved) {
+		/* Who found it in the list holds the lock for as long as he uses it. */
+		spin_lock(&vm_list_lock);
 		list_del(&vm->node);
-	spin_unlock(&vm_list_lock);
-	if (!vm->preserved)
+		spin_unlock(&vm_list_lock);
 		vm_free(vm);
+	}
 	host_vm_ended();
 }

@@ -5,10 +5,9 @@
 #include "lib/spinlock.h"
 #include "arch/x86_64/hv.h"
 #include "arch/x86_64/pt.h"
-#include "arch/x86_64/window.h"
-#include "lib/insn.h"
 #include "vmm/config.h"
 #include "vmm/cpuid.h"
+#include "vmm/fetch.h"
 #include "vmm/irq.h"
 #include "vmm/lapic.h"
 #include "vmm/loader.h"
@@ -54,16 +53,6 @@ struct vcpu_msrs {
 	u64 misc_enable, mcg_status, bios_sign, hwcr, tsc_adjust, debugctl;
 };
 
-/* The page the guest's code was last read from (gwalk.c). */
-struct code_cache {
-	u64 page; /* linear; ~0: none */
-	struct hv_paging p;
-	const u8 *code;
-	unsigned nr_entries;
-	const u64 *entry[WINDOW_PINS - 1];
-	u64 seen[WINDOW_PINS - 1];
-};
-
 struct vcpu {
 	struct hv_vcpu hv; /* first: the backends know no more of us than this */
 	struct vm *vm;
@@ -87,6 +76,7 @@ struct vcpu {
 	u32 torture_in; /* torture.c: exits until the next step; 0: never */
 	u32 same_faults; /* fault.c: nested faults in a row with nothing to mend */
 	gpa_t fault_gpa;
+	const struct msr_desc *last_msr; /* msr.c: found last */
 	u64 exits[HV_NR_EXITS];
 };
 
@@ -168,14 +158,13 @@ struct vm {
 };
 
 /* --- vm.c: life and death --- */
-/* Build a VM: memory, vCPUs, devices; REQ_BOOT set, not yet scheduled. 0 or -errno, `why` says it.
- */
-int vm_create(const struct vm_config *cfg, struct vm **out, char *why, size_t n);
+/* Build a VM: memory, vCPUs, devices; REQ_BOOT set, not yet scheduled. channel: its console's, 0
+ * for a new one. 0 or -errno, `why` says it. */
+int vm_create(const struct vm_config *cfg, u32 channel, struct vm **out, char *why, size_t n);
 void vm_serve_end(struct vcpu *v); /* REQ_END */
 void vm_reap(struct vm *vm);       /* give everything back; on its pCPU, not in its run loop */
 extern struct list vm_list;        /* guarded by vm_list_lock */
 extern struct spinlock vm_list_lock;
-extern u32 nr_live_vms;
 struct vm *vm_by_channel(u32 channel); /* vm_list_lock held */
 
 /* Not started after all: its file or its kernel is no good. One line says why. */
@@ -183,7 +172,7 @@ void vm_refuse(struct vm *vm, const char *why);
 
 /* --- boot.c --- */
 bool vm_boot_step(struct vm *vm); /* true: vCPU 0 stands at the first instruction */
-void vm_boot_restart(struct vm *vm);
+void vm_boot_restart(struct vm *vm, u64 delay_ns);
 
 /* --- slot.c --- */
 int vm_memory_create(struct vm *vm, char *why, size_t n);
@@ -229,7 +218,18 @@ void vcpu_request(struct vcpu *v, u32 req); /* any pCPU: set the bit and kick */
 bool vcpu_runnable(struct vcpu *v);
 void vcpu_run(struct vcpu *v);          /* until it must leave the pCPU */
 void vcpu_park(struct vcpu *v, u64 ns); /* off the pCPU for a while */
-void vcpu_inject(struct vcpu *v);       /* inject.c: the only place that injects */
+void vcpu_inject_slow(struct vcpu *v); /* inject.c: the only place that injects */
+/* Nothing to deliver and nothing asked for, which is nearly always: no call. */
+static inline void vcpu_inject(struct vcpu *v)
+{
+	if (unlikely(v->reinject.valid | v->exception.valid | v->nmi_pending | v->windows |
+		     v->lapic.irr_any | v->vm->pic_intr)) {
+		vcpu_inject_slow(v);
+		return;
+	}
+	v->hv.tpr_threshold = 0;
+	v->hv.tpr = v->lapic.tpr >> 4;
+}
 bool vcpu_has_event(struct vcpu *v);    /* inject.c: would something wake it from HLT */
 /* Raise an exception for the guest's current instruction; merges into #DF and triple fault. */
 void vcpu_raise(struct vcpu *v, u8 vector, bool has_error, u32 error, u64 payload);
@@ -246,6 +246,7 @@ static inline void vcpu_raise_ud(struct vcpu *v)
 typedef void (*exit_fn)(struct vcpu *v, const struct vm_exit *e);
 extern const exit_fn exit_table[HV_NR_EXITS];
 void msrs_reset(struct vcpu *v); /* as a BIOS leaves them */
+void msrs_pass(struct vcpu *v);  /* which of them need no exit */
 void exit_pio(struct vcpu *v, const struct vm_exit *e);
 void exit_npf(struct vcpu *v, const struct vm_exit *e);
 void exit_cpuid(struct vcpu *v, const struct vm_exit *e);
@@ -267,6 +268,7 @@ int vm_devices_create(struct vm *vm, char *why, size_t n);
 void vm_devices_destroy(struct vm *vm);
 void vm_devices_reset(struct vm *vm);
 void vm_devices_detach_timers(struct vm *vm, struct list *list); /* it moves to another pCPU */
+void vm_devices_stop(struct vm *vm); /* their timers; on the VM's pCPU */
 u32 vm_pio_read(struct vm *vm, u16 port, unsigned size);
 void vm_pio_write(struct vm *vm, u16 port, unsigned size, u32 val);
 u64 vm_mmio_read(struct vcpu *v, gpa_t gpa, unsigned size);

@@ -5,6 +5,7 @@
 
 #define ACPI_MAX_IOAPICS 64
 #define ACPI_MAX_MCFG 64
+#define ACPI_MAX_IOMMUS 64
 
 struct acpi_gas {
 	u8 space, bits, offset, access;
@@ -38,7 +39,12 @@ struct acpi_info {
 		u16 segment;
 		u8 first_bus, last_bus;
 	} mcfg[ACPI_MAX_MCFG];
-	bool fadt;
+	u32 nr_iommus;
+	struct {
+		hpa_t base;
+		bool amd; /* IVRS; else DMAR */
+	} iommu[ACPI_MAX_IOMMUS];
+	bool fadt, no_rtc;
 	u32 pm1a_cnt, pm1b_cnt, pm_timer; /* I/O ports; 0: none */
 	bool pm_timer_32;
 	u32 smi_cmd;
@@ -46,6 +52,8 @@ struct acpi_info {
 	bool has_reset;
 	struct acpi_gas reset;
 	u8 reset_value;
+	bool has_sleep;
+	struct acpi_gas sleep; /* sleep control register, where the PM1 block is missing (hardware-reduced ACPI) */
 	hpa_t hpet;
 	bool s5;
 	u8 s5_typ_a, s5_typ_b;

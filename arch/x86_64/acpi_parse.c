@@ -136,6 +136,41 @@ static void mcfg(struct parse *p, const struct table *t)
 	}
 }
 
+/* An AMD IOMMU stands in up to three blocks, each newer one with more in it: it counts once. */
+static void add_iommu(struct parse *p, hpa_t base, bool amd)
+{
+	struct acpi_info *o = p->out;
+
+	for (u32 i = 0; i < o->nr_iommus; i++)
+		if (o->iommu[i].base == base)
+			return;
+	if (!base || !IS_ALIGNED(base, PAGE_SIZE) || o->nr_iommus == ACPI_MAX_IOMMUS) {
+		p->bad++;
+		return;
+	}
+	o->iommu[o->nr_iommus].base = base;
+	o->iommu[o->nr_iommus++].amd = amd;
+}
+
+/* DMAR (VT-d specification, 8.2): type 0, DRHD. IVRS (AMD IOMMU specification, 5.2.2): IVHD. Both tables'
+ * entries begin at 48, have a length at 2 and a unit's register base at 8; the type has two bytes and one. */
+static void iommu_table(struct parse *p, const struct table *t, bool amd)
+{
+	for (u32 off = 48; off + 4 <= t->len;) {
+		hpa_t e = t->pa + off;
+		u32 type = field(p, e, amd ? 1 : 2), len = field(p, e + 2, 2);
+		bool unit = amd ? type == 0x10 || type == 0x11 || type == 0x40 : type == 0;
+
+		if (len < 4 || off + len > t->len || (unit && len < 16)) {
+			p->bad++;
+			return;
+		}
+		if (unit)
+			add_iommu(p, field(p, e + 8, 8), amd);
+		off += len;
+	}
+}
+
 static void read_gas(const struct parse *p, const struct table *t, u32 off, struct acpi_gas *g)
 {
 	*g = (struct acpi_gas){.space = in_table(p, t, off, 1), .bits = in_table(p, t, off + 1, 1),
@@ -225,9 +260,12 @@ static void fadt(struct parse *p, const struct table *t)
 	o->pm_timer = in_table(p, t, 91, 1) == 4 ? io_block(p, t, 76, 208) : 0;
 	o->pm_timer_32 = flags & BIT(8);
 	o->century = in_table(p, t, 108, 1);
+	o->no_rtc = in_table(p, t, 8, 1) >= 4 && (in_table(p, t, 109, 2) & BIT(5)); /* IAPC_BOOT_ARCH */
 	o->has_reset = (flags & BIT(10)) && t->len >= 129;
 	read_gas(p, t, 116, &o->reset);
 	o->reset_value = in_table(p, t, 128, 1);
+	o->has_sleep = (flags & BIT(20)) && t->len >= 256;
+	read_gas(p, t, 244, &o->sleep);
 	if (open_table(p, dsdt ? dsdt : in_table(p, t, 40, 4), &d) && is(&d, "DSDT"))
 		find_s5(p, &d);
 }
@@ -244,6 +282,10 @@ static void one_table(struct parse *p, hpa_t pa)
 		mcfg(p, &t);
 	else if (is(&t, "FACP"))
 		fadt(p, &t);
+	else if (is(&t, "DMAR"))
+		iommu_table(p, &t, false);
+	else if (is(&t, "IVRS"))
+		iommu_table(p, &t, true);
 	else if (is(&t, "SSDT") && !p->out->s5)
 		find_s5(p, &t);
 	else if (is(&t, "HPET") && !in_table(p, &t, 40, 1))

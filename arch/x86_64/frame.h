@@ -31,7 +31,9 @@ hpa_t frame_alloc(unsigned order, enum frame_type type, u16 owner);
 void frame_free(hpa_t pa, unsigned order);
 void *frame_va(hpa_t pa);	 /* direct-map address of a frame of our pool */
 hpa_t frame_pa(const void *va);	 /* and back; also for addresses inside the image */
-/* Small zeroed objects (up to 2 MiB) of our own, from our pool. NULL when out of memory. */
+/* Zeroed objects of our own, from our pool: small ones, and tables of up to KZALLOC_MAX (the blocks
+ * of a VM of 8 TiB). NULL when out of memory. */
+#define KZALLOC_MAX MIB(32)
 void *kzalloc(size_t size, enum frame_type type, u16 owner);
 void kfree(void *p);
 

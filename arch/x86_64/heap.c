@@ -97,7 +97,7 @@ void *kzalloc(size_t size, enum frame_type type, u16 owner)
 	unsigned shift = MAX(log2_up(size), (unsigned)SLAB_MIN);
 	hpa_t pa;
 
-	if (size > PAGE_2M)
+	if (size > KZALLOC_MAX)
 		return NULL;
 	if (shift <= SLAB_MAX)
 		return slab_alloc(shift);

@@ -22,7 +22,7 @@ enum hv_reg {
 	REG_PDPTE0, REG_PDPTE1, REG_PDPTE2, REG_PDPTE3, /* VMX needs them; SVM ignores them */
 	REG_STAR, REG_LSTAR, REG_CSTAR, REG_SFMASK, REG_KERNEL_GS_BASE,
 	REG_SYSENTER_CS, REG_SYSENTER_ESP, REG_SYSENTER_EIP,
-	REG_PAT, REG_DEBUGCTL, REG_TSC_AUX,
+	REG_PAT, REG_DEBUGCTL, REG_TSC_AUX, REG_SPEC_CTRL,
 	HV_NR_REGS
 };
 
@@ -185,7 +185,10 @@ struct hv_vcpu {
 	u64 xcr0;	/* the guest's XCR0: live in the CPU while loaded */
 	u8 tpr;		/* CR8 (0..15), kept in step by the backend on exit and on entry */
 	u8 tpr_threshold; /* != 0: exit with HV_EXIT_TPR (or CR8 write) when CR8 falls below it */
-	u8 launched, pad[5];
+	u8 launched;
+	u8 spec_exit;	/* spec.c: what the entry stub does after the exit */
+	u8 pad[4];
+	u64 spec_ctrl;	/* the guest's SPEC_CTRL, through get_reg/set_reg */
 	void *xsave;	/* fpu.h */
 	void *priv;	/* the backend's own (its page(s), shadow fields) */
 	struct pcpu *cpu; /* where loaded; NULL: nowhere */
@@ -201,7 +204,8 @@ struct hv_paging {
 	u64 code_base; /* of CS; 0 in 64-bit mode */
 	u8 mode;       /* operand size of the code segment: 2, 4, 8 bytes (enum insn_mode of lib/insn.h) */
 	u8 cpl;
-	u8 pad[6];
+	u8 pad[2];
+	u32 context; /* the backend's: what mode, cpl and code_base were made from */
 };
 
 struct hv_ops {
@@ -241,6 +245,8 @@ struct hv_ops {
 	/* Writes the register as the guest will see it; keeps EFER.LMA, the entry controls and read
 	 * shadows consistent. The caller has checked that the architecture allows the value. */
 	void (*set_reg)(struct hv_vcpu *v, enum hv_reg r, u64 val);
+	/* Would get_paging() give p again, as far as a fetch is concerned (bits like CR0.TS aside)? */
+	bool (*same_code)(struct hv_vcpu *v, const struct hv_paging *p);
 	void (*get_paging)(struct hv_vcpu *v, struct hv_paging *out); /* in one call: the exit path's */
 	void (*get_seg)(struct hv_vcpu *v, enum hv_seg s, struct hv_segment *out);
 	void (*set_seg)(struct hv_vcpu *v, enum hv_seg s, const struct hv_segment *in);

@@ -5,6 +5,7 @@
  */
 #include <stdarg.h>
 #include "arch/x86_64/asm.h"
+#include "arch/x86_64/fbcon.h"
 #include "arch/x86_64/machine.h"
 #include "arch/x86_64/pcpu_arch.h"
 #include "lib/log.h"
@@ -61,6 +62,7 @@ static size_t format_line(char *buf, int level, const char *fmt, va_list ap)
 
 static void put_line(int level, size_t n)
 {
+	fbcon_line(host_log.line);
 	if (host_log.sink) {
 		host_log.sink(level, host_log.line);
 		return;

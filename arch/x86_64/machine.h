@@ -10,7 +10,8 @@ void serial_irq_init(void);	/* later: RX and TX by interrupt */
 void traps_init(void);		/* GDT, TSS with IST stacks, IDT: boot CPU */
 void traps_init_ap(void);
 void paging_init(const struct boot_info *bi); /* our own tables: W^X, NX, SMEP, SMAP, guard pages */
-void paging_check(void);	/* walk the live tables: panics on a page both writable and executable */
+void paging_check(void);	/* walk the live tables: panics on a page both writable and executable, or
+				 * of the guests' pool; while no VM lives, for one's open window is such a page */
 int acpi_init(hpa_t rsdp);	/* RSDP/XSDT, MADT, MCFG, FADT, HPET; -ENOENT: none */
 void apic_init(void);		/* xAPIC or x2APIC, as found */
 void clock_init(void);		/* calibrates the TSC */
@@ -23,7 +24,7 @@ u64 tsc_to_ns(u64 ticks);
 u64 ns_to_tsc(u64 ns);
 /* Arm this pCPU's one-shot timer: IRQ at or soon after `tsc` (may come early for far deadlines); ~0: disarm. */
 void host_timer_arm(u64 tsc);
-/* Wall clock at boot, seconds since 1970, from the CMOS RTC. */
+/* Wall clock at boot, seconds since 1970, from the CMOS RTC; 0 without one. */
 u64 wallclock_at_boot(void);
 
 /* --- interrupts --- */
@@ -46,7 +47,8 @@ void serial_drain(void);	/* wait until all is sent (bounded): panic, power-off *
 size_t serial_space(void);
 void serial_set_rx(void (*fn)(u8 byte)); /* called from the RX interrupt, boot CPU */
 void serial_poll_rx(void); /* take what waits, where there is no interrupt; sends what it can, too */
-bool serial_has_irq(void); /* false: call serial_poll_rx() every 10 ms or so, idle or not */
+bool serial_must_poll(void); /* no interrupt: call serial_poll_rx() every 10 ms or so, idle or not */
+bool serial_idle(void);	/* nothing waits to be sent */
 
 /* --- log sink and end of the machine --- */
 /* The console (vmm/console.c) takes over the log from the bare serial port. NULL: back to bare. */
@@ -63,7 +65,9 @@ void machine_stop_others(void);
 void machine_on_stop(void (*fn)(void));
 /* The emulators' own ports, nothing else; returns where there is no emulator. */
 void power_off_emulator(void);
-/* Before anything was started: event `refused`, the line, power-off. */
+/* Nothing can be started: an emulator goes off, a real machine keeps its last words on the screen. */
+void machine_give_up(void) __noreturn;
+/* Before anything was started: event `refused`, the line, the end. */
 void boot_refuse(const char *fmt, ...) __noreturn __format(1, 2);
 
 /* --- what hv_main() ends in; the vmm defines them --- */

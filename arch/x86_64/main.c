@@ -2,9 +2,11 @@
 /* The bring-up of the machine, from the loader's hands to the vmm's. */
 #include <stdarg.h>
 #include "arch/x86_64/asm.h"
+#include "arch/x86_64/fbcon.h"
 #include "arch/x86_64/fpu.h"
 #include "arch/x86_64/frame.h"
 #include "arch/x86_64/machine.h"
+#include "arch/x86_64/mtrr.h"
 #include "arch/x86_64/pcpu_arch.h"
 #include "lib/log.h"
 #include "lib/string.h"
@@ -21,8 +23,7 @@ void boot_refuse(const char *fmt, ...)
 	snprintf(line, sizeof(line), "\033_d!refused %s\033\\", text);
 	serial_write(line, strlen(line));
 	log_err("%s", text);
-	machine_stop_others();
-	power_off();
+	machine_give_up();
 }
 
 static void check_boot_info(const struct boot_info *bi)
@@ -53,12 +54,15 @@ static void log_memory(void)
 static void bring_up(const struct boot_info *bi) __noreturn;
 static void bring_up(const struct boot_info *bi)
 {
+	fbcon_map();
 	acpi_init(bi->rsdp);
 	apic_init();
 	ioapic_init();
 	clock_init();
+	mtrr_init();
 	log_memory();
 	log_info("DMA: bus mastering taken from %u devices", pci_quiesce());
+	iommu_quiesce();
 	serial_irq_init();
 	fpu_cpu_init(); /* on the boot CPU it sets the measure and cannot fail */
 	frame_reserve_refill();
@@ -84,10 +88,12 @@ void hv_main(struct boot_info *bi)
 	log_set_start(bi->entry_tsc);
 	traps_init();
 	pic_mask();
+	fbcon_init(&bi->fb);
 	log_info("Dalang, loaded by %s at 0x%lx", bi->loader, bi->image_phys);
 	check_boot_info(bi);
 	paging_early_init();
 	frame_init(bi);
+	fbcon_attach(NULL); /* the boot mappings go */
 	paging_init(bi);
 	run_on_stack(this_cpu()->kstack_top, bi);
 }

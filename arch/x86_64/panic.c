@@ -7,6 +7,7 @@
  */
 #include <stdarg.h>
 #include "arch/x86_64/asm.h"
+#include "arch/x86_64/fbcon.h"
 #include "arch/x86_64/machine.h"
 #include "arch/x86_64/pcpu_arch.h"
 #include "lib/log.h"
@@ -85,6 +86,7 @@ static void say(const char *fmt, ...)
 	va_end(ap);
 	out(buf);
 	out("\r\n");
+	fbcon_line(buf);
 }
 
 /* The log's form, so that readers of channel 0 need no second one. */

@@ -103,5 +103,6 @@ int ioapic_route_isa(u8 irq, u8 vector, u32 dest); /* -ENODEV: no I/O APIC has t
 /* tsc.c */
 void udelay(u64 us);
 
-/* pci.c */
+/* pci.c, iommu.c */
 u32 pci_quiesce(void); /* bus mastering off; returns how many functions had it on */
+void iommu_quiesce(void); /* off: after pci_quiesce(), before a device's interrupt is expected */

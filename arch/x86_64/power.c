@@ -28,10 +28,30 @@ static void acpi_mode(void)
 		wait_ports(100);
 }
 
+static void write_gas(const struct acpi_gas *g, u8 v)
+{
+	volatile u8 *p;
+
+	if (g->space == ACPI_SPACE_IO) {
+		outb(g->addr, v);
+	} else if (g->space == ACPI_SPACE_MEMORY && paging_live()) {
+		p = io_map(g->addr, 1);
+		if (p)
+			*p = v;
+	} else if (g->space == ACPI_SPACE_PCI) {
+		/* Segment 0, bus 0: device 47:32, function 31:16, register 15:0 (ACPI 6.4, 4.8.4.6). */
+		outl(0xcf8, 0x80000000u | (g->addr >> 32 & 31) << 11 | (g->addr >> 16 & 7) << 8 |
+			    (g->addr & 0xfc));
+		outb(0xcfc + (g->addr & 3), v);
+	}
+}
+
 static void acpi_s5(void)
 {
 	u16 a, b;
 
+	if (acpi.s5 && acpi.has_sleep) /* SLP_TYPx 4:2, SLP_EN 5 (ACPI 6.4, 4.8.3.7) */
+		write_gas(&acpi.sleep, (acpi.s5_typ_a & 7) << 2 | BIT(5));
 	if (!acpi.s5 || !acpi.pm1a_cnt)
 		return;
 	acpi_mode();
@@ -61,6 +81,13 @@ void power_off_emulator(void)
 	}
 }
 
+void machine_give_up(void)
+{
+	serial_drain();
+	power_off_emulator();
+	cpu_park();
+}
+
 void power_off(void)
 {
 	irq_disable();
@@ -72,23 +99,9 @@ void power_off(void)
 
 static void acpi_reset(void)
 {
-	const struct acpi_gas *g = &acpi.reset;
-	volatile u8 *p;
-
 	if (!acpi.has_reset)
 		return;
-	if (g->space == ACPI_SPACE_IO) {
-		outb(g->addr, acpi.reset_value);
-	} else if (g->space == ACPI_SPACE_MEMORY && paging_live()) {
-		p = io_map(g->addr, 1);
-		if (p)
-			*p = acpi.reset_value;
-	} else if (g->space == ACPI_SPACE_PCI) {
-		/* Segment 0, bus 0: device 47:32, function 31:16, register 15:0 (ACPI 6.4, 4.8.4.6). */
-		outl(0xcf8, 0x80000000u | (g->addr >> 32 & 31) << 11 | (g->addr >> 16 & 7) << 8 |
-			    (g->addr & 0xfc));
-		outb(0xcfc + (g->addr & 3), acpi.reset_value);
-	}
+	write_gas(&acpi.reset, acpi.reset_value);
 	wait_ports(15000);
 }
 

@@ -89,20 +89,29 @@ size_t serial_write(const void *buf, size_t n)
 	return n;
 }
 
-/* A byte takes 87 us; a bus read is taken to be at least 0.1 us. */
+/*
+ * A byte takes 87 us on a wire; what stands behind an emulated port may take its time. Give up when nothing
+ * moved for a second, by the TSC once it is calibrated, by polls before.
+ */
+#define STALL_NS    1000000000ull
+#define STALL_POLLS 1000000u
+
 void serial_drain(void)
 {
-	unsigned polls = 0;
+	u64 since = rdtsc();
+	u32 polls = 0;
 
-	while (com.present && polls++ < 20000) {
+	while (com.present && polls++ < STALL_POLLS && (!tsc_khz || rdtsc() - since < ns_to_tsc(STALL_NS))) {
 		u64 flags = spin_lock_irq(&com.lock);
 		u32 tail = com.tail;
 		bool done;
 
 		pump();
 		done = com.head == com.tail && (inb(LSR) & LSR_TEMT);
-		if (com.tail != tail)
+		if (com.tail != tail) {
 			polls = 0;
+			since = rdtsc();
+		}
 		spin_unlock_irq(&com.lock, flags);
 		if (done)
 			return;
@@ -144,12 +153,12 @@ void serial_irq_init(void)
 	u64 flags;
 
 	if (!com.present) {
-		log_warn("no UART at 0x3f8: the host's console is silent");
+		log_info("no UART at 0x3f8: the host's log goes to the screen alone");
 		return;
 	}
 	irq_set_handler(VEC_SERIAL, serial_irq);
 	if (ioapic_route_isa(4, VEC_SERIAL, pcpus[0]->apic_id)) {
-		log_warn("COM1 has no interrupt (no I/O APIC known): input is polled by the timer");
+		log_info("COM1 has no interrupt (no I/O APIC known): input is polled by the timer");
 		return;
 	}
 	flags = spin_lock_irq(&com.lock);
@@ -158,9 +167,14 @@ void serial_irq_init(void)
 	spin_unlock_irq(&com.lock, flags);
 }
 
-bool serial_has_irq(void)
+bool serial_must_poll(void)
 {
-	return com.irq;
+	return com.present && !com.irq;
+}
+
+bool serial_idle(void)
+{
+	return READ_ONCE(com.head) == READ_ONCE(com.tail);
 }
 
 void serial_break_lock(void)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The clock: the TSC, calibrated against the HPET, else the ACPI PM timer, else the PIT; the local
- * APIC's timer in the same breath. Short, because boot time counts: 1 ms where the reference ticks
+ * The clock: the TSC, calibrated against the HPET, else the ACPI PM timer, else the PIT, else what CPUID
+ * tells, else the seconds of the CMOS RTC: a machine need have none of the old parts. The local APIC's
+ * timer in the same breath. Short, because boot time counts: 1 ms where the reference ticks
  * every 20 ns or faster, else 2 ms. Then CPUID 15h, exact where it tells the truth, is
  * believed if it is within 0.1 % (emulators and some products' tables do not).
  */
@@ -117,18 +118,22 @@ static bool measure(const struct reference *r, struct sample *s)
  * Channel 2, whose gate and output are bits 0 and 5 of port 0x61. Mode 0, 2 ms; it counts on through
  * 0, so that a late look at it (SMM, a busy emulator) still reads how long it took.
  */
-static bool measure_pit(struct sample *s)
+static bool measure_pit(struct reference *r, struct sample *s)
 {
 	u32 count = PIT_HZ * 2 / 1000, polls = 0, now;
 	u8 gate = inb(0x61);
 	u64 t0;
 
 	outb(0x61, (gate & ~2) | 1);
+	*r = (struct reference){.name = "PIT"};
 	outb(0x43, 0xb0);
 	outb(0x42, count & 0xff);
 	outb(0x42, count >> 8);
 	t0 = rdtsc_ordered();
 	apic_timer_free_run();
+	/* The output is low until it has counted down. A bus on which nobody answers stays high. */
+	if (inb(0x61) & 0x20)
+		return false;
 	while (!(inb(0x61) & 0x20) && ++polls < MAX_POLLS)
 		;
 	s->tsc = rdtsc_ordered() - t0;
@@ -150,17 +155,76 @@ static u64 cpuid_khz(void)
 	return c.eax && c.ebx && c.ecx ? (u64)c.ecx * c.ebx / c.eax / 1000 : 0;
 }
 
+static u32 read_tsc(void)
+{
+	return rdtsc_ordered();
+}
+
+/* Where nothing else counts: also 16h, the base frequency that the TSC of such CPUs runs at, and the
+ * leaf in which hypervisors tell it. The APIC's timer is then measured by the TSC. */
+static bool try_cpuid(struct reference *r, u64 khz)
+{
+	if (!khz && cpuid(0, 0).eax >= 0x16)
+		khz = (cpuid(0x16, 0).eax & 0xffff) * 1000ull;
+	if (!khz && (cpuid(1, 0).ecx & BIT(31)) && cpuid(0x40000000, 0).eax >= 0x40000010)
+		khz = cpuid(0x40000010, 0).eax;
+	*r = (struct reference){"CPUID", read_tsc, khz, ~0u};
+	return khz;
+}
+
+static u8 cmos(u8 reg)
+{
+	outb(0x70, reg);
+	return inb(0x71);
+}
+
+/* Register D of an RTC never reads as all ones (MC146818A: bits 6:0 are 0; chipsets' day alarm: bit 6). */
+static bool have_rtc(void)
+{
+	return !acpi.no_rtc && cmos(0x0d) != 0xff;
+}
+
+/* False when it does not come: a second is more than 100,000 reads of a port, and less than 10 million. */
+static bool next_second(void)
+{
+	u8 from = cmos(0);
+
+	for (u32 polls = 0; polls < 10 * MAX_POLLS; polls++)
+		if (inb(0x71) != from)
+			return true;
+	return false;
+}
+
+static bool measure_rtc(struct reference *r, struct sample *s)
+{
+	u64 t0;
+
+	*r = (struct reference){.name = "RTC"};
+	if (!have_rtc() || !next_second())
+		return false;
+	t0 = rdtsc_ordered();
+	apic_timer_free_run();
+	if (!next_second())
+		return false;
+	*s = (struct sample){.tsc = rdtsc_ordered() - t0, .apic = ~0u - apic_timer_count(), .ticks = 1000, .khz = 1};
+	return true;
+}
+
+static bool calibrate(struct reference *r, struct sample *s, u64 told)
+{
+	return (try_hpet(r) && measure(r, s)) || (try_pm(r) && measure(r, s)) || measure_pit(r, s) ||
+	       (try_cpuid(r, told) && measure(r, s)) || measure_rtc(r, s);
+}
+
 void clock_init(void)
 {
-	struct reference r = {.name = "PIT"};
+	struct reference r;
 	struct sample s;
 	u64 told = cpuid_khz(), apic_khz;
 
-	if (!((try_hpet(&r) || try_pm(&r)) && measure(&r, &s))) {
-		r.name = "PIT";
-		if (!measure_pit(&s))
-			panic("no clock to calibrate the TSC with: HPET, PM timer and PIT all stand still");
-	}
+	if (!calibrate(&r, &s, told))
+		boot_refuse("nothing tells how fast the TSC counts: neither HPET, ACPI PM timer, PIT, CPUID leaves "
+			    "15h and 16h nor the RTC; enable one in the firmware's setup");
 	tsc_khz = s.tsc * s.khz / s.ticks;
 	apic_khz = s.apic * s.khz / s.ticks;
 	if (!tsc_khz)
@@ -168,16 +232,10 @@ void clock_init(void)
 	if (told && told - tsc_khz + tsc_khz / 1000 <= tsc_khz / 500)
 		tsc_khz = told;
 	else if (told)
-		log_warn("CPUID tells a TSC of %lu kHz, measured are %lu: the measure holds", told, tsc_khz);
+		log_info("CPUID tells a TSC of %lu kHz, measured are %lu: the measure holds", told, tsc_khz);
 	scale = time_scale_of(tsc_khz);
 	apic_timer_calibrated(apic_khz);
 	log_info("TSC %lu.%03lu MHz, measured with the %s", tsc_khz / 1000, tsc_khz % 1000, r.name);
-}
-
-static u8 cmos(u8 reg)
-{
-	outb(0x70, reg);
-	return inb(0x71);
 }
 
 static u32 bcd(u8 v, bool binary)
@@ -199,6 +257,8 @@ u64 wallclock_at_boot(void)
 	bool binary;
 	u32 hour, year;
 
+	if (!have_rtc())
+		return 0;
 	/* Read until two readings agree: an update in between shows as a difference. */
 	for (unsigned n = 0; n < 10; n++) {
 		static const u8 regs[6] = {0, 2, 4, 7, 8, 9};

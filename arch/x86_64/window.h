@@ -19,7 +19,7 @@ void window_close(void *va);
  * leaves the pCPU, so that no guest runs while another's memory is mapped. n < WINDOW_PINS; a pin
  * replaces what its place held. Returns a pointer to pa itself, valid to the end of its page.
  */
-#define WINDOW_PINS 6
+#define WINDOW_PINS 24
 void *window_pin(unsigned n, hpa_t pa);
 void window_unpin_all(void);
 /* The same for one whole 2 MiB block (2 MiB aligned); one at a time per pCPU. */

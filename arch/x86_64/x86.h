@@ -15,6 +15,11 @@
 #define IDT_LIMIT (256 * 16 - 1)
 #define TSS_LIMIT 0x67 /* no I/O bitmap: VMX restores TR with exactly this limit (SDM 28.5.2) */
 
+/* EBX of CPUID leaf 0 by vendor: "Genu", "Auth", "Hygo" */
+#define CPUID_GENU 0x756e6547u
+#define CPUID_AUTH 0x68747541u
+#define CPUID_HYGO 0x6f677948u
+
 /* CR0 (SDM 2.5) */
 #define CR0_PE BIT(0)
 #define CR0_MP BIT(1)
@@ -179,6 +184,7 @@ enum x86_vector {
 #define MSR_MTRR_FIX4K_C0000 0x268 /* .. 0x26f */
 #define MSR_PAT 0x277
 #define MSR_MTRR_DEF_TYPE 0x2ff
+#define MTRR_TYPES 0x73 /* UC WC WT WP WB: 0, 1, 4, 5, 6 */
 #define MTRR_DEF_FE BIT(10)
 #define MTRR_DEF_E BIT(11)
 #define MSR_PERF_GLOBAL_CTRL 0x38f
@@ -241,6 +247,7 @@ enum x86_vector {
 #define SPEC_CTRL_IBRS BIT(0)
 #define SPEC_CTRL_STIBP BIT(1)
 #define SPEC_CTRL_SSBD BIT(2)
+#define SPEC_CTRL_PSFD BIT(7)
 #define PRED_CMD_IBPB BIT(0)
 
 /* PAT at reset, and ours: WB WT UC- UC in 0..3 as at reset; entry 4 write-combining (window.h's

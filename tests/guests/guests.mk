@@ -5,7 +5,7 @@ TG_CC ?= gcc
 TG_CFLAGS := -std=gnu17 -O2 -m64 -ffreestanding -fno-pic -fno-pie -mcmodel=small -mno-red-zone \
 	-mgeneral-regs-only -fno-stack-protector -fcf-protection=none -fno-asynchronous-unwind-tables \
 	-fno-tree-loop-distribute-patterns -Wall -Wextra -Werror
-all: $(TG)/tiny.elf $(TG)/kvmprobe.bin
+all: $(TG)/tiny.elf $(TG)/kvmprobe.bin $(TG)/probe
 
 $(TG)/kvmprobe.bin: tests/guests/kvmprobe.asm
 	@mkdir -p $(@D)
@@ -20,3 +20,10 @@ $(TG)/tiny.o: tests/guests/tiny.c tests/guests/pc.h tests/guests/guests.mk
 $(TG)/tiny.elf: $(TG)/start.o $(TG)/tiny.o tests/guests/guest.ld
 	ld -n -nostdlib -z noexecstack --no-warn-rwx-segments -T tests/guests/guest.ld $(TG)/start.o $(TG)/tiny.o -o $@.64
 	objcopy -O elf32-i386 $@.64 $@
+
+# A program for Linux on i386, which amd64 kernels run as well.
+$(TG)/probe: tests/guests/probe.c tests/guests/guests.mk
+	@mkdir -p $(@D)
+	$(TG_CC) -std=gnu17 -O2 -m32 -march=i686 -ffreestanding -fno-pic -fno-pie -nostdlib -static -mgeneral-regs-only \
+		-fno-stack-protector -fcf-protection=none -fno-asynchronous-unwind-tables -Wall -Wextra -Werror \
+		-Wl,--build-id=none -Wl,-z,noexecstack $< -o $@

@@ -71,8 +71,14 @@ static inline void sti_hlt_cli(void)
 /* multiboot1, 3.3 */
 #define MB1_MAGIC 0x2badb002u
 struct mb1_info {
-	u32 flags, mem_lower, mem_upper, boot_device, cmdline, mods_count, mods_addr;
+	u32 flags, mem_lower, mem_upper, boot_device, cmdline, mods_count, mods_addr, syms[4];
+	u32 mmap_length, mmap_addr;
 };
+struct mb1_mmap {
+	u32 size; /* of what follows */
+	u64 base, len;
+	u32 type; /* 1: RAM */
+} __attribute__((packed));
 struct mb1_module {
 	u32 start, end, cmdline, pad;
 };

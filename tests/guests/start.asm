@@ -106,7 +106,7 @@ to_interrupt:
 	push r10
 	push r11
 	mov rdi, [rsp + 72]
-	mov rsi, [rsp + 88]
+	lea rsi, [rsp + 88]	; where RIP lies: a handler may move it on
 	extern interrupt
 	cld
 	call interrupt

@@ -3,9 +3,11 @@
  * A guest that looks at its machine and says so on COM1, line by line, each beginning "TINY: ". Then
  * it does what the words of its command line say, in order:
  *   exit=N     write N to the debug exit port      poweroff  by ACPI, as the FADT says
+ *   exitb=N, exitw=N  the same, 8 and 16 bits wide
  *   reboot     by port 0xcf9                       triple    by a triple fault
  *   kill       by an instruction nobody emulates   hang      halt with interrupts off
  *   hlt        halt with interrupts on             echo      repeat COM1's lines until "quit"
+ *   memtest    RAM at every edge of the map        msrs      MSRs refuse bad bits; caches, CR0.CD
  */
 #include "pc.h"
 
@@ -96,14 +98,21 @@ static void lapic_write(u32 reg, u32 v)
 }
 
 /* Called by the stubs. An exception is the end: there is nobody to repair it. */
-void interrupt(u64 vector, u64 rip);
-void interrupt(u64 vector, u64 rip)
+static volatile bool trying, faulted; /* an instruction of two bytes that may raise #GP */
+
+void interrupt(u64 vector, u64 *rip);
+void interrupt(u64 vector, u64 *rip)
 {
+	if (vector == 13 && trying) {
+		faulted = true;
+		*rip += 2;
+		return;
+	}
 	if (vector < 32 && vector != VEC_PIT) {
 		puts_("TINY: exception ");
 		putd(vector);
 		puts_(" at ");
-		putx(rip);
+		putx(*rip);
 		puts_("\n");
 		outb(DEBUG_EXIT, 30);
 		for (;;)
@@ -172,6 +181,31 @@ static void say_cpu(void)
 	puts_("\n");
 }
 
+static void ioapic_write(u32 reg, u32 val)
+{
+	*(volatile u32 *)0xfec00000ull = reg;
+	*(volatile u32 *)0xfec00010ull = val;
+}
+
+/* The PIC's INTR as an ExtINT message through I/O APIC pin 0, LINT0 shut: Linux's last resort for
+ * its timer. The PIC is masked meanwhile, so that its line rises while somebody looks. */
+static void check_extint_message(u8 pic_mask)
+{
+	u32 seen = ticks[VEC_PIT];
+
+	outb(PIC1 + 1, 0xff);
+	lapic_write(0x350, 0x10700);
+	ioapic_write(0x11, lapic_read(0x20));
+	ioapic_write(0x10, 0x700);
+	outb(PIC1 + 1, pic_mask);
+	for (int i = 0; i < 3; i++)
+		sti_hlt_cli();
+	report("extint-message", ticks[VEC_PIT] >= seen + 3);
+	outb(PIC1 + 1, 0xff);
+	ioapic_write(0x10, 0x10000);
+	lapic_write(0x350, 0x700);
+}
+
 static void check_interrupts(void)
 {
 	/* PIT, mode 2, 1 kHz, through the PIC. The BIOS or the loader left LINT0 as ExtINT. */
@@ -181,6 +215,7 @@ static void check_interrupts(void)
 	for (int i = 0; i < 3; i++)
 		sti_hlt_cli();
 	report("pit-interrupt", ticks[VEC_PIT] >= 3);
+	check_extint_message(inb(PIC1 + 1));
 	outb(PIC1 + 1, 0xff);
 	outb(PIT_MODE, 0x30); /* one-shot that nobody starts: quiet */
 
@@ -221,6 +256,164 @@ static void check_ram(void)
 	for (unsigned i = 0; i < 512; i++)
 		ok = ok && p[i * 512] == ~(u64)i;
 	report("ram", ok);
+}
+
+/* --- memtest: a pattern at the edges of each range of RAM that the loader told of --- */
+
+#define MAX_PLACES 128
+static struct {
+	u64 addr, was;
+} places[MAX_PLACES];
+static unsigned nr_places;
+
+/* Any physical address, through 1 GiB of addresses behind those that start.asm mapped. */
+static volatile u64 *at(u64 addr)
+{
+	static u64 pd[512] __attribute__((aligned(4096)));
+	u64 cr3, base = addr & ~((1ull << 30) - 1), *pml4;
+
+	if (addr >> 32 == 0)
+		return (volatile u64 *)addr;
+	__asm__ volatile("movq %%cr3, %0" : "=r"(cr3));
+	pml4 = (u64 *)cr3;
+	if ((pd[0] & ~0xfffull) != base) {
+		for (unsigned i = 0; i < 512; i++)
+			pd[i] = (base + i * 0x200000ull) | 0x83;
+		((u64 *)(pml4[0] & ~0xfffull))[4] = (u64)pd | 3;
+		__asm__ volatile("movq %0, %%cr3" ::"r"(cr3) : "memory");
+	}
+	return (volatile u64 *)(4ull << 30 | (addr & ((1ull << 30) - 1)));
+}
+
+static void place(u64 addr)
+{
+	if (nr_places < MAX_PLACES)
+		places[nr_places++].addr = addr;
+}
+
+static void memtest(u32 magic, u64 info)
+{
+	const struct mb1_info *mb = (const struct mb1_info *)info;
+	u64 top = 0;
+	bool ok = true;
+
+	if (magic != MB1_MAGIC || !(mb->flags & 0x40)) {
+		report("memtest", false);
+		return;
+	}
+	for (u32 o = 0; o < mb->mmap_length;) {
+		const struct mb1_mmap *m = (const struct mb1_mmap *)(u64)(mb->mmap_addr + o);
+		u64 end = m->base + m->len;
+
+		o += m->size + 4;
+		if (m->type != 1)
+			continue;
+		place(m->base + 0xff8); /* page 0 begins with what a BIOS would use */
+		place(end - 8);
+		for (u64 a = (m->base | ((1ull << 30) - 1)) + 1; a < end; a += 1ull << 30) {
+			place(a - 8);
+			place(a);
+		}
+		top = end;
+	}
+	/* All are written before any is read: an alias would show. */
+	for (unsigned i = 0; i < nr_places; i++) {
+		places[i].was = *at(places[i].addr);
+		*at(places[i].addr) = ~places[i].addr;
+	}
+	for (unsigned i = 0; i < nr_places; i++)
+		ok = ok && *at(places[i].addr) == ~places[i].addr;
+	for (unsigned i = nr_places; i--;)
+		*at(places[i].addr) = places[i].was;
+	ok = ok && *at(top) == ~0ull; /* behind the end nothing answers */
+	puts_("TINY: memtest of ");
+	putd(nr_places);
+	puts_(" places up to ");
+	putd(top >> 20);
+	puts_(" MiB\n");
+	report("memtest", ok && nr_places >= 4);
+}
+
+/* --- msrs --- */
+
+static bool write_faults(u32 msr, u64 v)
+{
+	trying = true, faulted = false;
+	wrmsr(msr, v);
+	trying = false;
+	return faulted;
+}
+static bool read_faults(u32 msr)
+{
+	trying = true, faulted = false;
+	(void)rdmsr(msr);
+	trying = false;
+	return faulted;
+}
+static bool reads_back(u32 msr, u64 v)
+{
+	return !write_faults(msr, v) && rdmsr(msr) == v;
+}
+
+static void check_msrs(void)
+{
+	static const struct {
+		u32 msr;
+		u64 bad;
+	} bad[] = {
+		{0x277, 0x0007040600070402},	 /* PAT: type 2 */
+		{0x277, 0x0807040600070406},	 /* and 8 */
+		{0x2ff, 0xc0e},			 /* MTRR_DEF_TYPE: bit 3 */
+		{0x2ff, 0xc07},			 /* type 7 */
+		{0x200, 0xc0000002},		 /* PHYSBASE0: type 2 */
+		{0x201, 0xc0000801},		 /* PHYSMASK0: bit 0 */
+		{0x20e, 1ull << 60},		 /* PHYSBASE7: no such address */
+		{0x26f, 0x0606060606060603},	 /* FIX4K_F8000: type 3 */
+		{0xfe, 0x508},			 /* MTRRCAP is read-only */
+		{0xc0000080, 0x502},		 /* EFER: bit 1 */
+		{0xc0000080, 1ull << 40 | 0x500},
+		{0x1b, 0xfee00b00},		 /* APIC_BASE: bit 9 */
+		{0x1d9, 1},			 /* DEBUGCTL: not offered */
+		{0x12345, 0},
+		{0xc0001234, 0},
+		{0x40000000, 0},		 /* no hypervisor MSRs */
+	};
+	u32 r[4];
+	bool ok = true;
+
+	for (unsigned i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		if (write_faults(bad[i].msr, bad[i].bad))
+			continue;
+		puts_("TINY: no #GP, MSR ");
+		putx(bad[i].msr);
+		puts_("\n");
+		ok = false;
+	}
+	ok = ok && read_faults(0x12345) && read_faults(0xc0001234) && read_faults(0x49);
+	cpuid(7, r);
+	ok = ok && read_faults(0x10a) == !(r[3] >> 29 & 1);
+	report("msr-faults", ok);
+	ok = reads_back(0x277, 0x0007050100070406) && reads_back(0x277, 0x0007040600070406) &&
+	     reads_back(0x2ff, 0x806) && reads_back(0x2ff, 0xc06) && reads_back(0x20e, 0x80000001) &&
+	     reads_back(0x20f, 0xfff00800) && reads_back(0x20f, 0) && reads_back(0x268, 0x0505050505050505);
+	report("msr-values", ok);
+}
+
+static void check_caches(void)
+{
+	static volatile u64 word;
+	u64 cr0, with_cd;
+
+	__asm__ volatile("movq %%cr0, %0" : "=r"(cr0));
+	__asm__ volatile("movq %1, %%cr0; wbinvd; movq %%cr0, %0"
+			 : "=&r"(with_cd)
+			 : "r"(cr0 | 1ull << 30)
+			 : "memory");
+	word = 0x1234;
+	__asm__ volatile("movq %0, %%cr0" ::"r"(cr0) : "memory");
+	/* INVD must not throw a hypervisor's data away, so it keeps ours, too. */
+	__asm__ volatile("clflush %0; invd" : "+m"(word));
+	report("caches", with_cd == (cr0 | 1ull << 30) && word == 0x1234);
 }
 
 /* ACPI 6.4, 5.2.5: the RSDP is on a 16-byte boundary in 0xe0000..0xfffff. */
@@ -325,15 +518,26 @@ static void echo(void)
 	}
 }
 
-static void do_word(const char *w, unsigned n)
+static u32 number(const char *s, unsigned n)
+{
+	u32 v = 0;
+
+	for (unsigned i = 0; i < n; i++)
+		v = v * 10 + (u32)(s[i] - '0');
+	return v;
+}
+
+static void do_word(const char *w, unsigned n, u32 magic, u64 info)
 {
 #define IS(s) (n == sizeof(s) - 1 && !memcmp(w, s, sizeof(s) - 1))
 	if (n > 5 && !memcmp(w, "exit=", 5)) {
-		u32 v = 0;
-
-		for (unsigned i = 5; i < n; i++)
-			v = v * 10 + (u32)(w[i] - '0');
-		outl(DEBUG_EXIT, v);
+		outl(DEBUG_EXIT, number(w + 5, n - 5));
+		report("debug-exit", false);
+	} else if (n > 6 && !memcmp(w, "exitw=", 6)) {
+		outw(DEBUG_EXIT, (u16)number(w + 6, n - 6));
+		report("debug-exit", false);
+	} else if (n > 6 && !memcmp(w, "exitb=", 6)) {
+		outb(DEBUG_EXIT, (u8)number(w + 6, n - 6));
 		report("debug-exit", false);
 	} else if (IS("poweroff")) {
 		power_off();
@@ -351,6 +555,11 @@ static void do_word(const char *w, unsigned n)
 			sti_hlt_cli();
 	} else if (IS("echo")) {
 		echo();
+	} else if (IS("memtest")) {
+		memtest(magic, info);
+	} else if (IS("msrs")) {
+		check_msrs();
+		check_caches();
 	}
 #undef IS
 }
@@ -404,7 +613,7 @@ void main(u32 magic, u64 info)
 
 		while (w[n] && w[n] != ' ')
 			n++;
-		do_word(w, n);
+		do_word(w, n, magic, info);
 		w += n;
 		while (*w == ' ')
 			w++;

@@ -7,22 +7,31 @@ from harness import TINY, Case, Skip, check, check_backend, check_status
 from util import SHARED, guest_file
 
 BACKEND = {"amd": "svm", "intel": "vmx"}
-CHECKS = (b"ram", b"mmio", b"pit-interrupt", b"lapic-timer")
+CHECKS = (b"ram", b"mmio", b"pit-interrupt", b"extint-message", b"lapic-timer", b"memtest", b"msr-faults", b"msr-values",
+          b"caches")
 
 
 def tiny(cpu, boot, cpus):
     """Our own guest: it looks at its machine, then leaves by the debug exit port."""
     def test(ctx):
         p = ctx.run("--cpu", cpu, "--boot", boot, "--host-cpus", str(cpus), "--kernel", TINY, "--memory", "64",
-                    "--ramdisk", ctx.file("rd", b"x" * 5000), "--cmdline", "one exit=5", "--debug-exit")
+                    "--ramdisk", ctx.file("rd", b"x" * 5000), "--cmdline", "one memtest msrs exit=5", "--debug-exit")
         check_backend(p, BACKEND[cpu], cpus)
         check_status(p, 11)
         for c in CHECKS:
             check(b"TINY: " + c + b" ok" in p.out, f"the guest's check of {c.decode()} did not pass")
         check(b"by multiboot1" in p.out and b"first has bytes 5000\r\n" in p.out, "the ramdisk is not module 1")
-        check(b"TINY: cmdline tiny.elf one exit=5\r\n" in p.out, "the command line is not FILE WORDS")
+        check(b"TINY: cmdline tiny.elf one memtest msrs exit=5\r\n" in p.out, "the command line is not FILE WORDS")
         check(b"TINY: " not in p.err, "guest output on standard error")
     return test
+
+
+def five_gib(ctx):
+    """A guest with more RAM than fits below 4 GiB: a pattern at each edge of its memory map."""
+    p = ctx.run("--cpu", "amd", "--boot", "direct", "--host-cpus", "1", "--kernel", TINY, "--host-memory", "7168",
+                "--memory", "5120", "--cmdline", "memtest exit=5", "--debug-exit")
+    check_status(p, 11)
+    check(b"places up to 6144 MiB\r\nTINY: memtest ok" in p.out, "memory at some edge is not what was written")
 
 
 def cloud(cpu, boot, cpus, vcpus=1):
@@ -65,6 +74,7 @@ def _cases():
             ("intel", "grub", 1, 25), ("intel", "grub", 2, 40)):
         out.append(Case(f"tiny-{cpu}-{boot}-{cpus}", tiny(cpu, boot, cpus), seconds,
                         timeout=400 if cpu == "intel" else 180))
+    out.append(Case("guest-5-gib", five_gib, 60, memory=7600, timeout=240))
     for cpu, boot, cpus, vcpus, seconds in (
             ("amd", "uefi", 2, 1, 60), ("amd", "grub", 1, 1, 60), ("amd", "direct", 2, 1, 50),
             ("intel", "uefi", 1, 1, 300), ("intel", "grub", 1, 1, 280)):

@@ -3,9 +3,11 @@
 import bad_input
 import boots
 import ends
+import firmware
+import kernels
 import onhost
 import torture
 
 
 def all_cases():
-    return onhost.CASES + boots.CASES + ends.CASES + bad_input.CASES + torture.CASES
+    return (onhost.CASES + boots.CASES + ends.CASES + kernels.CASES + bad_input.CASES + firmware.CASES + torture.CASES)

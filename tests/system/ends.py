@@ -24,6 +24,40 @@ def restart(ctx):
     p.stop()
 
 
+def crash_restart(ctx):
+    """on_crash = "restart": it comes again, a second later, and again."""
+    p = ctx.run(*FAST, "--vm", ctx.vm_file("t", "kill", on_crash='"restart"'), timeout=40)
+    end = 0
+    for _ in range(3):
+        end = p.expect(rb"TINY: ready", start=end).end()
+    p.expect(rb"VM t: restarted", "err")
+    p.stop()
+
+
+def rename_restart(how, status):
+    """Each end leaves a dead VM under another name and starts a new one, on the same console, until there is
+    no memory for one more: that bounds the test."""
+    def test(ctx):
+        vm = ctx.vm_file("t", how, memory=128, **{"on_crash" if how == "kill" else "on_" + how: '"rename-restart"'})
+        p = ctx.run(*FAST, "--host-memory", "512", "--vm", vm)
+        check_status(p, status)
+        p.expect(rb"t: kept as t-1.*t: kept as t-2.*refused: t: memory = 128 MiB, but the host has", "err")
+        check(p.out.count(b"TINY: ready") == p.err.count(b"kept as"), "not every life reached its end")
+    return test
+
+
+def exit_widths(ctx):
+    """The debug exit port at 8, 16 and 32 bits, with values on both sides of 31."""
+    words = {"a": "exitb=0", "b": "exitb=31", "c": "exitb=32", "d": "exitb=255", "e": "exitw=5", "f": "exitw=65535",
+             "g": "exit=65536"}
+    files = [ctx.vm_file(n, w) for n, w in words.items()]
+    p = ctx.run(*FAST, *[x for f in files for x in ("--vm", f)])
+    check_status(p, 1)
+    for n, w in words.items():
+        said = f"VM {n}: ended, debug exit, value {w.partition('=')[2]}\n".encode()
+        check(said in p.err, f"{said!r} is not on standard error")
+
+
 def echo(ctx):
     """COM1 in both directions, byte for byte, more than a FIFO at once."""
     p = ctx.run(*FAST, "--kernel", TINY, "--memory", "64", "--cmdline", "echo exit=0", "--debug-exit")
@@ -79,6 +113,13 @@ CASES = [
     Case("end-reboot-destroy", ends("reboot", 0, b"VM t: ended, reboot", on_reboot='"destroy"')),
     Case("end-triple-fault-destroy", ends("triple", 0, b"VM t: ended, reboot", on_reboot='"destroy"')),
     Case("end-reboot-restart", restart),
+    Case("end-reboot-preserve", ends("reboot", 0, b"VM t: ended, reboot", on_reboot='"preserve"')),
+    Case("end-poweroff-preserve", ends("poweroff", 0, b"VM t: ended, poweroff", on_poweroff='"preserve"')),
+    Case("end-killed-preserve", ends("kill", 70, b"VM t: ended, killed: ", on_crash='"preserve"')),
+    Case("end-killed-restart", crash_restart),
+    Case("end-killed-rename-restart", rename_restart("kill", 70)),
+    Case("end-poweroff-rename-restart", rename_restart("poweroff", 64)),
+    Case("end-debug-exit-widths", exit_widths),
     Case("end-killed", ends("kill", 70, b"VM t: ended, killed: ")),
     Case("end-timeout", ends("hang", 124, b"timeout", timeout=8)),
     Case("console-echo", echo),

@@ -12,6 +12,8 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(ROOT, "tools", "dalang.d"))
 
+from util import die_with_parent  # noqa: E402
+
 TINY = os.path.join(ROOT, "build", "tests", "guests", "tiny.elf")
 
 
@@ -24,10 +26,11 @@ class Failed(Exception):
 
 
 class Case:
-    """One test. seconds: about how long, for the order; memory: MiB, for what runs beside it."""
+    """One test. seconds: about how long, for the order; memory: MiB, for what runs beside it;
+    soak: too long for every change, run by `make soak` or by name."""
 
-    def __init__(self, name, function, seconds=20, memory=1500, timeout=300):
-        self.name, self.function = name, function
+    def __init__(self, name, function, seconds=20, memory=1500, timeout=300, soak=False):
+        self.name, self.function, self.soak = name, function, soak
         self.seconds, self.memory, self.timeout = seconds, memory, timeout
 
 
@@ -43,7 +46,8 @@ class Program:
         self._open = 2
         log.write(("$ " + " ".join(argv) + "\n").encode())
         self._p = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                   stderr=subprocess.PIPE, start_new_session=True, cwd=cwd,
+                                   stderr=subprocess.PIPE, cwd=cwd,
+                                   preexec_fn=lambda: die_with_parent(signal.SIGTERM),
                                    env={**os.environ, "DALANG_BUILT": "1", **(env or {})})
         for stream, name in ((self._p.stdout, "out"), (self._p.stderr, "err")):
             threading.Thread(target=self._reader, args=(stream, name), daemon=True).start()
@@ -153,9 +157,9 @@ class Context:
         return path
 
     def vm_file(self, name, cmdline="", kernel=TINY, **more):
-        lines = [f'name = "{name}"', f'kernel = "{kernel}"', "memory = 64", "debug_exit = 1",
-                 f'cmdline = "{cmdline}"']
-        lines += [f"{k} = {v}" for k, v in more.items()]
+        keys = {"name": f'"{name}"', "kernel": f'"{kernel}"', "memory": 64, "debug_exit": 1,
+                "cmdline": f'"{cmdline}"', **more}
+        lines = [f"{k} = {v}" for k, v in keys.items()]
         return self.file(name + ".cfg", "\n".join(lines) + "\n")
 
 
@@ -164,9 +168,34 @@ def check(truth, text):
         raise Failed(text)
 
 
-def check_status(p, want):
+# Warnings of the host's log that a test machine deserves: Bochs' UEFI firmware has no ACPI tables.
+DESERVED = ((rb"^dalang: Bochs.*boot by uefi", rb"no ACPI tables: "),)
+
+
+def check_host(p, allow=()):
+    """What must hold wherever the host ran to its own end: every CPU found is up, its page tables were
+    checked when the last VM had gone, and it warned of nothing but what `allow` says."""
+    log = [m.groups() for m in re.finditer(rb"^\[\d+\.\d+\] (\w+) (.*?)\r?$", p.err, re.M)]
+    allow = [*allow, *(text for where, text in DESERVED if re.search(where, p.err, re.M))]
+    for level, text in log:
+        check(level not in (b"warning", b"error") or any(re.search(a, text) for a in allow),
+              f"the host's log has a {level.decode()}: {text.decode('utf-8', 'replace')}")
+    texts = [text for _, text in log]
+    up = [m.groups() for m in (re.search(rb"^Dalang \S+: .*, (\d+) of (\d+) CPUs$", t) for t in texts) if m]
+    check(len(up) == 1 and up[0][0] == up[0][1], f"not every CPU is up: {up}")
+    ends = [i for i, t in enumerate(texts) if t.startswith(b"every VM has ended")]
+    check(len(ends) == 1, "the host did not say that every VM has ended")
+    check(re.match(rb"paging: checked, [1-9]\d* leaves, none writable and executable, none of the guests' pool$",
+                   texts[ends[0] - 1]), f"the page tables were not checked at the end: {texts[-3:]}")
+
+
+def check_status(p, want, allow=()):
+    """Its status; and for a run that neither was cut short nor had something to complain of (64 refused,
+    70 killed, 72 panic, 124 timeout), all that check_host() asserts."""
     got = p.finish()
     check(got == want, f"status {got}, not {want}; stderr ends: {p.err[-400:].decode('utf-8', 'replace')}")
+    if b"dalang: host: version" in p.err and want not in (64, 70, 72, 124):
+        check_host(p, allow)
 
 
 def check_backend(p, backend, cpus):

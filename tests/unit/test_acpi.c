@@ -74,7 +74,7 @@ static hpa_t build_madt(void)
 
 static hpa_t build_fadt(hpa_t dsdt)
 {
-	u8 b[276 - 36] = {0};
+	u8 b[276 - 36] = {[244 - 36] = 0, [245 - 36] = 8, [249 - 36] = 0xea, [250 - 36] = 0xfe};
 	u32 v;
 
 	memcpy(b + 40 - 36, &(u32){dsdt}, 4);
@@ -84,7 +84,7 @@ static hpa_t build_fadt(hpa_t dsdt)
 	v = 0x608, memcpy(b + 76 - 36, &v, 4);
 	b[91 - 36] = 4;
 	b[108 - 36] = 0x32;
-	v = 1 << 8 | 1 << 10, memcpy(b + 112 - 36, &v, 4);
+	v = 1 << 8 | 1 << 10 | 1 << 20, memcpy(b + 112 - 36, &v, 4);
 	b[116 - 36] = 1, b[117 - 36] = 8;
 	v = 0xcf9, memcpy(b + 120 - 36, &v, 4);
 	b[128 - 36] = 6;
@@ -147,6 +147,8 @@ static void check_whole(void)
 	assert_true(info.pm_timer_32 && info.has_reset);
 	assert_int_equal(info.reset.addr, 0xcf9);
 	assert_int_equal(info.reset_value, 6);
+	assert_true(info.has_sleep);
+	assert_int_equal(info.sleep.addr, 0xfeea00);
 	assert_true(info.s5);
 	assert_int_equal(info.s5_typ_a, 5);
 	assert_int_equal(info.s5_typ_b, 1);
@@ -206,12 +208,116 @@ static void test_hostile(void **s)
 	}
 }
 
+/* A root table with this one table in it. */
+static hpa_t build_one(const char *sig, const void *body, u32 n)
+{
+	hpa_t root, rsdp = BASE + 0x10;
+	u64 ptr;
+
+	memset(mem, 0, sizeof(mem));
+	at = BASE + 0x100;
+	ptr = table(sig, body, n);
+	root = table("XSDT", &ptr, 8);
+	memcpy(mem + 0x10, "RSD PTR ", 8);
+	put(rsdp + 15, 2, 1);
+	put(rsdp + 20, 36, 4);
+	put(rsdp + 24, root, 8);
+	checksum(rsdp, 20, 8);
+	checksum(rsdp, 36, 32);
+	return rsdp;
+}
+
+/* APIC ids that are sparse, large, out of order, told twice, and more of them than we take. */
+static void test_apic_ids(void **s)
+{
+	static u8 body[8 + 8 * 256 + 16 * (MAX_PCPUS + 8)];
+	u32 n = 8, bad;
+
+	(void)s;
+	for (u32 id = 0; id <= 255; id += 3) { /* 0xff, the last, is no id */
+		memcpy(body + n, (u8[]){0, 8, id, id, 1, 0, 0, 0}, 8);
+		n += 8;
+	}
+	for (u32 i = 0; i < 8; i++) { /* the first four are known from above */
+		u32 id = i < 4 ? i * 3 : 0xfffffff0u - (i << 20);
+
+		memcpy(body + n, (u32[]){16 << 8 | 9, id, 1, i}, 16);
+		n += 16;
+	}
+	assert_int_equal(acpi_parse(&r, build_one("APIC", body, n), &info, &bad), 0);
+	assert_int_equal(bad, 0);
+	assert_int_equal(info.nr_cpus, 85 + 4);
+	assert_int_equal(info.cpu[84].apic_id, 252);
+	assert_int_equal(info.cpu[85].apic_id, 0xffbffff0);
+	assert_int_equal(info.max_apic_id, 0xffbffff0);
+
+	n = 8;
+	for (u32 i = 0; i < MAX_PCPUS + 8; i++) {
+		memcpy(body + n, (u32[]){16 << 8 | 9, i * 1000, 1, i}, 16);
+		n += 16;
+	}
+	assert_int_equal(acpi_parse(&r, build_one("APIC", body, n), &info, &bad), 0);
+	assert_int_equal(info.nr_cpus, MAX_PCPUS);
+	assert_int_equal(info.cpus_ignored, 8);
+}
+
+static u32 parse_iommus(const char *sig, const u8 *body, u32 n)
+{
+	u32 bad;
+
+	assert_int_equal(acpi_parse(&r, build_one(sig, body, n), &info, &bad), 0);
+	return bad;
+}
+
+static void test_iommus(void **s)
+{
+	static const u8 dmar[] = {
+		38, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+		0, 0, 24, 0, 0, 0, 0, 0, 0, 0, 0xd9, 0xfe, 0, 0, 0, 0, 1, 8, 0, 0, 0, 0, 0x1f, 0, /* DRHD */
+		1, 0, 16, 0, 0, 0, 0, 0, 0, 0, 0x10, 0, 0, 0, 0, 0,				   /* RMRR */
+		0, 0, 16, 0, 1, 0, 0, 0, 0, 0x10, 0xd9, 0xfe, 1, 0, 0, 0,			   /* > 4 GiB */
+	};
+	static const u8 ivrs[] = {
+		0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+		0x10, 0, 24, 0, 2, 0, 0x40, 0, 0, 0, 0xd8, 0xfe, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+		0x11, 0, 40, 0, 2, 0, 0x40, 0, 0, 0, 0xd8, 0xfe, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+		0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+		0x20, 0, 4, 0, /* of a kind that is none of ours */
+	};
+	u8 torn[sizeof(dmar)];
+
+	(void)s;
+	assert_int_equal(parse_iommus("DMAR", dmar, sizeof(dmar)), 0);
+	assert_int_equal(info.nr_iommus, 2);
+	assert_int_equal(info.iommu[0].base, 0xfed90000);
+	assert_int_equal(info.iommu[1].base, 0x1fed91000);
+	assert_false(info.iommu[0].amd);
+	assert_int_equal(parse_iommus("IVRS", ivrs, sizeof(ivrs)), 0);
+	assert_int_equal(info.nr_iommus, 1); /* one unit in two blocks */
+	assert_int_equal(info.iommu[0].base, 0xfed80000);
+	assert_true(info.iommu[0].amd);
+	for (u32 n = 12; n < sizeof(dmar); n++) { /* cut anywhere: never more than was there */
+		parse_iommus("DMAR", dmar, n);
+		assert_int_equal(info.nr_iommus, (n >= 36) + (n >= 68));
+	}
+	memcpy(torn, dmar, sizeof(dmar));
+	torn[14] = 0; /* an entry of length 0 would be walked for ever */
+	assert_int_equal(parse_iommus("DMAR", torn, sizeof(torn)), 1);
+	assert_int_equal(info.nr_iommus, 0);
+	torn[14] = 24;
+	torn[20] = 1; /* not on a page */
+	assert_int_equal(parse_iommus("DMAR", torn, sizeof(torn)), 1);
+	assert_int_equal(info.nr_iommus, 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_whole),
 		cmocka_unit_test(test_none),
 		cmocka_unit_test(test_hostile),
+		cmocka_unit_test(test_apic_ids),
+		cmocka_unit_test(test_iommus),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -107,6 +107,17 @@ static void madt(void **state)
 	assert_int_equal(p + 38, m + get(m + 4, 4));
 }
 
+static void mcfg(void **state)
+{
+	u64 m = find(make(1), "MCFG");
+
+	(void)state;
+	assert_int_equal(get(m + 4, 4), 60);
+	assert_int_equal(get(m + 44, 4), PLAT_ECAM_BASE);
+	assert_int_equal(get(m + 48, 4), 0);
+	assert_int_equal(get(m + 52, 4), 0xff000000); /* segment 0, buses 0 to 255 */
+}
+
 static bool aml_has(const u8 *bytes, size_t n)
 {
 	for (size_t i = 0; i + n <= sizeof(dsdt_aml); i++)
@@ -224,6 +235,7 @@ static void disassemble(void **state)
 	gpa_t rsdp = make(2);
 	const u64 tables[] = {find(rsdp, "FACP"),
 			      find(rsdp, "APIC"),
+			      find(rsdp, "MCFG"),
 			      get(find(rsdp, "FACP") + 40, 4),
 			      get(find(rsdp, "FACP") + 36, 4),
 			      get(rsdp + 24, 4),
@@ -266,6 +278,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(fadt),
 		cmocka_unit_test(madt),
+		cmocka_unit_test(mcfg),
 		cmocka_unit_test(board),
 		cmocka_unit_test(limits),
 		cmocka_unit_test(dsdt_is_current),

@@ -68,6 +68,37 @@ size_t uart_input(struct vm *vm, const u8 *buf, size_t n)
 	return n;
 }
 
+static bool no_interrupt, sent_all = true;
+static u32 polls;
+static struct timer *poll_timer;
+static u64 poll_delay;
+
+bool serial_must_poll(void)
+{
+	return no_interrupt;
+}
+bool serial_idle(void)
+{
+	return sent_all;
+}
+void serial_poll_rx(void)
+{
+	polls++;
+}
+void timer_init(struct timer *t, void (*fn)(struct timer *t))
+{
+	t->fn = fn;
+}
+void timer_set(struct timer *t, u64 tsc)
+{
+	poll_timer = t;
+	poll_delay = tsc - __builtin_ia32_rdtsc();
+}
+u64 ns_to_tsc(u64 ns)
+{
+	return ns << 10; /* so slow a clock that the test's own run does not show */
+}
+
 static void expect(const char *want)
 {
 	out[out_len] = 0;
@@ -155,6 +186,21 @@ static void test_full_port(void **state)
 	assert_int_equal(vms[0].console.in_head - vms[0].console.in_tail, CONSOLE_IN_SIZE);
 }
 
+static void test_port_without_interrupt(void **state)
+{
+	(void)state;
+	console_start();
+	assert_null(poll_timer);
+	no_interrupt = true;
+	console_start();
+	assert_int_equal(polls, 1);
+	assert_in_range(poll_delay, ns_to_tsc(9000000), ns_to_tsc(10000000));
+	sent_all = false; /* what waits is sent sooner */
+	poll_timer->fn(poll_timer);
+	assert_int_equal(polls, 2);
+	assert_in_range(poll_delay, ns_to_tsc(900000), ns_to_tsc(1000000));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -162,6 +208,7 @@ int main(void)
 		cmocka_unit_test(test_forgery),
 		cmocka_unit_test(test_input),
 		cmocka_unit_test(test_full_port),
+		cmocka_unit_test(test_port_without_interrupt),
 	};
 
 	return cmocka_run_group_tests_name("console", tests, NULL, NULL);

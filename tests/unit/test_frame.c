@@ -243,7 +243,7 @@ static void test_heap(void **st)
 	kfree(NULL);
 	frame_get_stats(&after);
 	assert_int_equal(before.own_free, after.own_free);
-	assert_null(kzalloc(PAGE_2M + 1, FRAME_HEAP, 0));
+	assert_null(kzalloc(KZALLOC_MAX + 1, FRAME_HEAP, 0));
 }
 
 static void test_gpool(void **st)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* unit: vmm/gwalk.c lib/insn.c lib/insn_tables.c */
+/* unit: vmm/gwalk.c vmm/fetch.c lib/insn.c lib/insn_tables.c */
 /* The guest's page tables as the CPU walks them, over a guest of 1 MiB in an array. */
 #include <setjmp.h>
 #include <stddef.h>
@@ -10,7 +10,7 @@
 #include "lib/errno.h"
 #include "lib/string.h"
 #include "vmm/gmem.h"
-#include "vmm/gwalk.h"
+#include "vmm/fetch.h"
 #include "vmm/vm.h"
 
 #define RAM 0x100000
@@ -28,7 +28,15 @@ static void fake_get_paging(struct hv_vcpu *h, struct hv_paging *p)
 	*p = (struct hv_paging){ .cr0 = regs[REG_CR0], .cr3 = regs[REG_CR3], .cr4 = regs[REG_CR4],
 				 .efer = regs[REG_EFER], .mode = mode };
 }
-static struct hv_ops fake_ops = { .get_paging = fake_get_paging };
+static bool fake_same_code(struct hv_vcpu *h, const struct hv_paging *p)
+{
+	struct hv_paging now;
+
+	fake_get_paging(h, &now);
+	return now.cr0 == p->cr0 && now.cr3 == p->cr3 && now.cr4 == p->cr4 && now.efer == p->efer &&
+	       now.mode == p->mode;
+}
+static struct hv_ops fake_ops = { .get_paging = fake_get_paging, .same_code = fake_same_code };
 const struct hv_ops *hv = &fake_ops;
 
 void *gmem_map(struct vm *m, gpa_t gpa, size_t n, bool write)
@@ -96,7 +104,7 @@ static int setup(void **state)
 	memset(regs, 0, sizeof(regs));
 	cpuid_table.ext[8].eax = 0x3028; /* 40 physical bits */
 	v.hv.rflags = 2;
-	v.code.page = ~0ull;
+	guest_code_init(&v);
 	raised_vector = -1;
 	return 0;
 }
@@ -277,7 +285,7 @@ static void test_code_cache(void **state)
 	memcpy(ram + 0x6010, "\x66\x0f\xa2", 3);
 	memcpy(ram + 0x7010, "\x66\x66\x0f\xa2", 4);
 	assert_int_equal(guest_insn_len(&v, &x, &cpuid_id), 2);
-	assert_int_equal(v.code.page, LIN);
+	assert_int_equal(v.code.pages[LIN >> 12 & 3].page, LIN);
 	put64(0x4008, 0x6003); /* the leaf */
 	assert_int_equal(guest_insn_len(&v, &x, &cpuid_id), 3);
 	put64(0x8000 + 8, 0x7003);
@@ -293,7 +301,7 @@ static void test_code_cache(void **state)
 	assert_int_equal(guest_insn_len(&v, &x, &cpuid_id), 0);
 	assert_int_equal(raised_vector, EXC_PF);
 	guest_code_forget(&v);
-	assert_int_equal(v.code.page, ~0ull);
+	assert_int_equal(v.code.pages[LIN >> 12 & 3].page, ~0ull);
 }
 
 int main(void)

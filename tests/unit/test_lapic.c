@@ -73,6 +73,24 @@ static void reset_state(void **state)
 	assert_int_equal(rd(0x360), 0x400);
 }
 
+/* An ExtINT message is latched for the INTA cycle, not in the IRR; only a software-enabled APIC takes
+ * it, and a reset forgets it. */
+static void extint_message(void **state)
+{
+	unsigned kicks = cpu.kicks;
+
+	(void)state;
+	lapic_set_extint(&cpu);
+	assert_int_equal(l->extint, 1);
+	assert_int_equal(cpu.kicks, kicks + 1);
+	assert_int_equal(lapic_pending(l), -1);
+	lapic_reset(l, 3, true);
+	assert_int_equal(l->extint, 0);
+	lapic_set_extint(&cpu);
+	assert_int_equal(l->extint, 0);
+	assert_int_equal(cpu.kicks, kicks + 1);
+}
+
 static void priorities(void **state)
 {
 	(void)state;
@@ -483,6 +501,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(reset_state, setup),
+		cmocka_unit_test_setup(extint_message, setup),
 		cmocka_unit_test_setup(priorities, setup),
 		cmocka_unit_test_setup(level_eoi, setup),
 		cmocka_unit_test_setup(software_disable, setup),

@@ -181,6 +181,25 @@ static void linux_good(void **state)
 	assert_int_equal(load_sized(image_size - 16, RAM_SIZE), -ENOEXEC);
 }
 
+/* Without XLF_KERNEL_64: flat protected mode, paging off, at the first byte. */
+static void linux_32(void **state)
+{
+	(void)state;
+	make_linux();
+	set16(0x236, 0);
+	set32(0x22c, 0x37ffff); /* initrd_addr_max: i386 kernels' low memory ends early */
+	assert_int_equal(load(), 0);
+	assert_string_equal(st.protocol, "linux32");
+	assert_int_equal(st.mode, LOAD_PROT32);
+	assert_int_equal(st.rip, 0x200000);
+	assert_int_equal(st.rax | st.rbx | st.cr3, 0);
+	check_gdt(false);
+	assert_memory_equal(ram + st.rsi + 0x202, "HdrS", 4);
+	assert_int_equal(get32(st.rsi + 0x214), 0x200000);
+	assert_int_equal(get32(st.rsi + 0x218), 0x37f000);
+	assert_memory_equal(ram + 0x200000, image + 1024, 4000);
+}
+
 static void linux_bad(void **state)
 {
 	(void)state;
@@ -190,9 +209,6 @@ static void linux_bad(void **state)
 	make_linux();
 	image[0x211] = 0;
 	refused(ENOEXEC, "is a zImage");
-	make_linux();
-	set16(0x236, 0);
-	refused(ENOEXEC, "a 32-bit kernel; give one for x86-64");
 	make_linux();
 	image[0x201] = 0x10;
 	refused(ENOEXEC, "bzImage header of 16 bytes is too short");
@@ -563,6 +579,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(linux_good, setup),
+		cmocka_unit_test_setup(linux_32, setup),
 		cmocka_unit_test_setup(linux_bad, setup),
 		cmocka_unit_test_setup(multiboot, setup),
 		cmocka_unit_test_setup(multiboot_addresses, setup),

@@ -191,6 +191,27 @@ static void pci_identity(void **state)
 	assert_int_equal(pio_in(&vm, 0xcfc, 4), ~0u);
 }
 
+/* The same registers through memory; nothing beyond bus 0 and the first 256 bytes. */
+static void pci_ecam(void **state)
+{
+	const u64 lpc = PLAT_ECAM_BASE + (PLAT_DEVFN_LPC << 12);
+
+	(void)state;
+	assert_int_equal(mmio_in(&vm, PLAT_ECAM_BASE, 4), 0x29c08086);
+	assert_int_equal(mmio_in(&vm, PLAT_ECAM_BASE + 0x60, 8), PLAT_ECAM_BASE | 1);
+	assert_int_equal(mmio_in(&vm, lpc, 2), 0x8086);
+	assert_int_equal(mmio_in(&vm, lpc + 2, 2), 0x2918);
+	mmio_out(&vm, lpc + 0x3c, 1, 0x0b);
+	assert_int_equal(mmio_in(&vm, lpc + 0x3c, 1), 0x0b);
+	mmio_out(&vm, lpc, 4, 0); /* read-only */
+	assert_int_equal(mmio_in(&vm, lpc, 4), 0x29188086);
+	assert_int_equal((u32)mmio_in(&vm, lpc + 0x100, 4), ~0u);
+	mmio_out(&vm, lpc + 0x100, 4, 0);
+	assert_int_equal((u32)mmio_in(&vm, PLAT_ECAM_BASE + (1u << 12), 4), ~0u);
+	assert_int_equal((u32)mmio_in(&vm, PLAT_ECAM_BASE + (1u << 20), 4), ~0u);
+	assert_int_equal((u32)mmio_in(&vm, PLAT_ECAM_BASE + PLAT_ECAM_SIZE - 4, 4), ~0u);
+}
+
 static void pci_writes(void **state)
 {
 	(void)state;
@@ -268,7 +289,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(pm_timer), T(timer_overflow), T(power_button), T(sleep_states), T(gpe), T(resets),
-		T(debug_exit), T(pci_identity), T(pci_writes), T(pci_functions), T(noise),
+		T(debug_exit), T(pci_identity), T(pci_ecam), T(pci_writes), T(pci_functions), T(noise),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

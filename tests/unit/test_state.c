@@ -11,7 +11,7 @@
 #include "arch/x86_64/frame.h"
 #include "lib/errno.h"
 #include "tests/unit/fake_state.h"
-#include "vmm/gwalk.h"
+#include "vmm/fetch.h"
 
 /* --- a backend whose registers are arrays --- */
 struct cpu {
@@ -80,6 +80,8 @@ static void note_restored(struct vdev *d)
 static const struct vdev_type with_restored = {.name = "gamma", .version = 3, .state_size = 40,
 					       .nr_timers = 1, .restored = note_restored};
 
+static struct cpuid_table cpuid_table;
+
 /* --- two machines of one shape --- */
 struct machine {
 	struct vm vm;
@@ -95,6 +97,7 @@ static void machine_init(struct machine *m)
 	m->vm.vcpus[0] = &m->v;
 	m->vm.nr_vcpus = 1;
 	m->vm.ram_bytes = MIB(256);
+	m->vm.cpuid = &cpuid_table;
 	m->vm.nr_devs = 2;
 	m->vm.dev_timers = m->timers;
 	m->vm.devs[0] = (struct vdev){&fake_types[0], &m->vm, m->state[0]};
@@ -122,6 +125,7 @@ static void machine_fill(struct machine *m)
 	m->cpu.reg[REG_CR0] = CR0_PE | CR0_PG | CR0_WP;
 	m->cpu.reg[REG_CR3] &= 0xffffff000;
 	m->cpu.reg[REG_CR4] = CR4_PAE | CR4_PGE;
+	m->cpu.reg[REG_SPEC_CTRL] = 0;
 	m->cpu.reg[REG_EFER] = EFER_LME | EFER_LMA | EFER_NXE;
 	noise(m->cpu.seg, sizeof(m->cpu.seg));
 	m->cpu.pending = (struct hv_pending){.blocking = (u32)rand() & HV_BLOCK_ALL, .debug = (u64)rand()};
@@ -330,6 +334,7 @@ static void lies(void **arg)
 	REFUSED(c->rflags |= 1ull << 63);
 	REFUSED(c->dr6 = 1ull << 32);
 	REFUSED(c->xcr0 = 6);
+	REFUSED(c->reg[REG_SPEC_CTRL] = 1);
 	REFUSED(c->reinject.vector = 32);
 	REFUSED(c->exception.valid = 2);
 	REFUSED(c->exception = ((struct hv_event){.valid = 1, .type = 1}));

@@ -3,6 +3,7 @@
 import argparse
 import os
 import shutil
+import signal
 import tempfile
 
 import emulator
@@ -56,13 +57,19 @@ def parse(argv):
     given = ["--" + k.replace("_", "-") for k in ONE_VM if getattr(opts, k) not in (None, [], False)]
     if opts.vm and given:
         raise Fail(USAGE, f"{given[0]} describes the VM that has no file; with --vm put it into the file")
-    if not opts.vm and not opts.kernel:
+    if not opts.vm and opts.kernel is None:
         raise Fail(USAGE, "no VM: give --vm FILE.cfg or --kernel FILE")
     return opts
 
 
+def _stop(signum, _frame):
+    raise SystemExit(128 + signum)  # emulator and work folder go on the way out
+
+
 def run(argv, watch=None, stdin=None, stdout=None):
     opts = parse(argv)
+    for s in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(s, _stop)
     os.makedirs(BUILD, exist_ok=True)
     work = tempfile.mkdtemp(prefix="run-", dir=BUILD)
     try:
@@ -79,10 +86,13 @@ def _run(opts, work, watch, stdin, stdout):
         vm_files = [os.path.join(work, "guest.cfg")]
         with open(vm_files[0], "w", encoding="utf-8", errors="surrogateescape") as f:
             f.write(write_vm_file(opts))
+        pack.from_options = vm_files[0]
     for path in vm_files:
         pack.add_vm(path)
     if not pack.running():
-        raise Fail(USAGE, "no VM is left to start")
+        if len(pack.vms) > 1:
+            say("no VM is left to start")
+        return USAGE
     files = pack.finish()
     cpus, memory = machine.size(opts, chosen, pack)
     say(f"{chosen.describe()}; boot by {opts.boot}; {cpus} host CPU(s), {memory} MiB")

@@ -15,8 +15,11 @@ BOCHS_BIOS = "/usr/share/bochs/BIOS-bochs-latest"
 VGABIOS = "/usr/share/vgabios/vgabios.bin"
 
 
-# For tests of refusals: another CPU than the one that has all we need.
+# For tests and for trying other machines, docs/machines.md: another CPU or Bochs model than the one that
+# has all we need, another QEMU machine (-M), more of QEMU's options.
 TEST_CPU = os.environ.get("DALANG_TEST_CPU")
+TEST_MACHINE = os.environ.get("DALANG_TEST_MACHINE")
+TEST_OPTIONS = os.environ.get("DALANG_TEST_OPTIONS", "")
 
 
 class Emulator:
@@ -27,6 +30,7 @@ class Emulator:
         self.what = what
         self.sock = None
         self._argv = argv
+        self._cwd = None
         self._output = os.path.join(work, "emulator.out")
         self._proc = None
 
@@ -34,7 +38,7 @@ class Emulator:
         with open(self._output, "wb") as out:
             try:
                 self._proc = subprocess.Popen(self._argv, stdin=subprocess.DEVNULL, stdout=out,
-                                              stderr=subprocess.STDOUT, pass_fds=pass_fds,
+                                              stderr=subprocess.STDOUT, pass_fds=pass_fds, cwd=self._cwd,
                                               preexec_fn=die_with_parent)
             except OSError as e:
                 raise Fail(TOOL, f"cannot run {self._argv[0]}: {e.strerror}; tools/setup installs it") from e
@@ -68,10 +72,23 @@ class Emulator:
         return " | ".join(lines[-6:])
 
 
+def _tcp_pair():
+    """Two connected sockets. TCP, since QEMU writes byte by byte: a Unix socket charges each byte a
+    buffer of its own and is full after some hundred, and then the UART drops what it cannot send."""
+    with socket.socket() as listen:
+        listen.bind(("127.0.0.1", 0))
+        listen.listen(1)
+        theirs = socket.create_connection(listen.getsockname())
+        ours, _ = listen.accept()
+    for s in (ours, theirs):
+        s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return ours, theirs
+
+
 class Qemu(Emulator):
     def __init__(self, machine, boot, cpus, memory, files, work, icount):
         argv = ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none",
-                "-M", "q35", "-smp", str(cpus), "-m", str(memory), "-vga", "std", "-nic", "none",
+                "-M", TEST_MACHINE or "q35", "-smp", str(cpus), "-m", str(memory), "-vga", "std", "-nic", "none",
                 "-no-reboot", "-boot", "menu=off"]
         if machine.kind == "kvm":
             argv += ["-accel", "kvm", "-cpu", "host"]
@@ -89,14 +106,14 @@ class Qemu(Emulator):
                      "-device", "ide-hd,drive=esp,bus=ide.0"]
         elif boot == "grub":
             argv += ["-drive", f"if=none,id=cd,media=cdrom,format=raw,readonly=on,"
-                               f"file={image.iso(work, files).replace(',', ',,')}",
+                               f"file={image.iso(work, files, True).replace(',', ',,')}",
                      "-device", "ide-cd,drive=cd,bus=ide.0", "-boot", "d"]
         else:
             argv += ["-kernel", built("dalang.elf"), "-initrd", image.archive(work, files)]
-        super().__init__(argv, work, machine.describe())
+        super().__init__(argv + shlex.split(TEST_OPTIONS), work, machine.describe())
 
     def start(self):
-        ours, theirs = socket.socketpair()
+        ours, theirs = _tcp_pair()
         self._argv += ["-chardev", f"socket,id=com1,fd={theirs.fileno()}", "-serial", "chardev:com1"]
         self._spawn(pass_fds=(theirs.fileno(),))
         theirs.close()
@@ -116,13 +133,13 @@ vga: extension=vbe, update_freq=1
 pci: enabled=1, chipset=i440fx, slot1=pcivga
 cpu: model={model}, count={cpus}, ips=100000000, reset_on_triple_fault=0
 clock: sync=none, time0=utc
-com1: enabled=1, mode=socket-client, dev=localhost:{port}
+com1: enabled=1, mode=socket-client, dev=127.0.0.1:{port}
 port_e9_hack: enabled=1
 mouse: enabled=0
 speaker: enabled=0
 sound: waveoutdrv=dummy, waveindrv=dummy, midioutdrv=dummy
 {drives}
-log: {work}/bochs.log
+log: bochs.log
 panic: action=fatal
 error: action=report
 info: action=report
@@ -134,23 +151,25 @@ debug: action=ignore
         if boot == "uefi":
             rom, fast = debian_package_file(OVMF, "ovmf"), ""
             # Without a second channel OVMF waits for it for minutes.
-            drives = (f"ata0-master: type=disk, path={image.esp(work, files)}, mode=flat\n"
+            drives = (f"ata0-master: type=disk, path={os.path.basename(image.esp(work, files))}, mode=flat\n"
                       "ata1: enabled=1, ioaddr1=0x170, ioaddr2=0x370, irq=15\nboot: disk")
         else:
             rom, fast = debian_package_file(BOCHS_BIOS, "bochsbios"), ", options=fastboot"
-            drives = (f"ata0-master: type=cdrom, path={image.iso(work, files)}, status=inserted\n"
+            drives = (f"ata0-master: type=cdrom, path={os.path.basename(image.iso(work, files, False))}, status=inserted\n"
                       "ata1: enabled=0\nboot: cdrom")
         self._listen = socket.socket()
         self._listen.bind(("127.0.0.1", 0))
         self._listen.listen(1)
         rc, go = os.path.join(work, "bochsrc"), os.path.join(work, "continue")
         with open(rc, "w") as f:
-            f.write(self.RC.format(memory=memory, rom=rom, fast=fast, cpus=cpus, drives=drives, work=work,
+            f.write(self.RC.format(memory=memory, rom=rom, fast=fast, cpus=cpus, drives=drives,
                                    vgabios=debian_package_file(VGABIOS, "vgabios"),
                                    model=TEST_CPU or "corei7_haswell_4770", port=self._listen.getsockname()[1]))
         with open(go, "w") as f:
             f.write("c\n")  # Debian's build stops in its debugger first
-        super().__init__(["bochs", "-q", "-f", rc, "-rc", go], work, machine.describe())
+        # It stands in the work folder: a blank or a comma in that folder's name would end a path in a bochsrc.
+        super().__init__(["bochs", "-q", "-f", "bochsrc", "-rc", "continue"], work, machine.describe())
+        self._cwd = work
         self._log = os.path.join(work, "bochs.log")
 
     def start(self):

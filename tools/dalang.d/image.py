@@ -38,8 +38,8 @@ def _size(src):
     return len(src) if isinstance(src, bytes) else os.path.getsize(src)
 
 
-def esp(work, files):
-    """A FAT32 volume with \\EFI\\BOOT\\BOOTX64.EFI and \\dalang\\*."""
+def esp(work, files, hidden=0):
+    """A FAT32 volume with \\EFI\\BOOT\\BOOTX64.EFI and \\dalang\\*; hidden: sectors before it on its disk."""
     tree = os.path.join(work, "esp")
     _stage(tree, {"EFI/BOOT/BOOTX64.EFI": built("BOOTX64.EFI"),
                   "dalang/dalang.elf": built("dalang.elf"),
@@ -51,7 +51,7 @@ def esp(work, files):
     img = os.path.join(work, "esp.img")
     with open(img, "wb") as f:
         f.truncate(size)
-    _tool(["mformat", "-i", img, "-F", "-h", "16", "-s", "63", "-v", "DALANG",
+    _tool(["mformat", "-i", img, "-F", "-h", "16", "-s", "63", "-v", "DALANG", "-H", str(hidden),
            "-T", str(size // 512), "::"])
     _tool(["mcopy", "-i", img, "-s", "-Q", os.path.join(tree, "EFI"), os.path.join(tree, "dalang"),
            "::/"])
@@ -59,18 +59,20 @@ def esp(work, files):
     return img
 
 
-def grub_cfg(files):
+def grub_cfg(files, screen):
     lines = ["set timeout=0", "set pager=0", "multiboot2 /dalang/dalang.elf"]
     lines += [f"module2 /dalang/{n} {n}" for n in files]
+    lines += [] if screen else ["set gfxpayload=text"]
     return ("\n".join(lines) + "\nboot\n").encode()
 
 
-def iso(work, files):
-    """A BIOS CD: GRUB loads Dalang by multiboot2, the files as modules."""
+def iso(work, files, screen):
+    """A BIOS CD: GRUB loads Dalang by multiboot2, the files as modules. screen: in a graphics mode. Not in
+    Bochs: there GRUB 2.06 finds no mode but one of 8 bits, and with that it jumps into nowhere."""
     if not os.path.isdir(GRUB_I386):
         raise Fail(TOOL, f"{GRUB_I386} is missing; package grub-pc-bin has it")
     tree = os.path.join(work, "cd")
-    _stage(tree, {"boot/grub/grub.cfg": grub_cfg(files), "dalang/dalang.elf": built("dalang.elf"),
+    _stage(tree, {"boot/grub/grub.cfg": grub_cfg(files, screen), "dalang/dalang.elf": built("dalang.elf"),
                   **{"dalang/" + n: s for n, s in files.items()}})
     img = os.path.join(work, "cd.iso")
     _tool(["grub-mkrescue", "-d", GRUB_I386, "-o", img, "--fonts=", "--themes=", "--locales=",

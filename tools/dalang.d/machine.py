@@ -93,17 +93,30 @@ def pick(opts):
     return Machine(cpu, "tcg" if cpu == "amd" else "bochs")
 
 
-def free_memory():
-    """MiB that this machine can still give."""
+def meminfo(word):
+    """MiB of this machine's memory; word: MemTotal, MemAvailable."""
     try:
         with open("/proc/meminfo") as f:
-            return int(re.search(r"MemAvailable:\s+(\d+)", f.read()).group(1)) // 1024
+            return int(re.search(word + r":\s+(\d+)", f.read()).group(1)) // 1024
     except (OSError, AttributeError):
         return 1 << 20
 
 
+def check_files(boot, pack):
+    """What no loader on this way can bring: FAT ends at 4 GiB a file, BIOS and the PVH module at 2 GiB in all."""
+    if boot == "uefi":
+        name, size = pack.largest()
+        if size >= 1 << 32:
+            raise Fail(USAGE, f"{name} has {size >> 20} MiB; a file of 4096 or more does not fit on the UEFI volume, "
+                              "shrink it")
+    elif pack.bytes() >= (1 << 31) - (1 << 20):
+        raise Fail(USAGE, f"the VMs' files have {pack.bytes() >> 20} MiB; --boot {boot} loads at most 2046, use "
+                          "--boot uefi or smaller files")
+
+
 def size(opts, machine, pack):
     """Host CPUs and MiB: what was asked for, else enough for the VMs, their files and Dalang."""
+    check_files(opts.boot, pack)
     cpus = opts.host_cpus or (1 if opts.icount or machine.kind == "bochs" else 2)
     if opts.icount and cpus != 1:
         raise Fail(USAGE, f"--icount runs one host CPU, not {cpus}: QEMU stalls with more")
@@ -115,6 +128,9 @@ def size(opts, machine, pack):
     if machine.kind == "bochs" and mem > 2048:
         raise Fail(USAGE, f"{mem} MiB of host memory are too much for Bochs, which has at most 2048; "
                           "give the VMs less")
-    if mem > free_memory():
+    if mem > meminfo("MemTotal"):
+        raise Fail(USAGE, f"the host would need {mem} MiB for these VMs, this machine has {meminfo('MemTotal')}; "
+                          "lower their memory or give --host-memory")
+    if mem > meminfo("MemAvailable"):
         say(f"warning: the host gets {mem} MiB, more than this machine has free")
     return cpus, mem

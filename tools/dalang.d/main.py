@@ -11,6 +11,9 @@ def _verb(verb, argv):
     if verb == "run":
         import cli
         return cli.run(argv)
+    if verb == "image":
+        import stick
+        return stick.make(argv)
     if verb == "demo":
         import demo
         return demo.demo(argv)
@@ -22,7 +25,20 @@ def _verb(verb, argv):
     return runner.main(argv)
 
 
+def _open_closed():
+    """A caller may have closed any of 0, 1 and 2: what we open next must not become one of them."""
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is fd
+    for name, fd, mode in (("stdin", 0, "r"), ("stdout", 1, "w"), ("stderr", 2, "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(fd, mode, closefd=False))
+
+
 def main():
+    _open_closed()
     try:
         return _verb(sys.argv[1], sys.argv[2:])
     except Fail as e:

@@ -2,7 +2,6 @@
 """One run of the host: its serial port between the terminal and the VMs, and what became of them."""
 import os
 import select
-import signal
 import sys
 import termios
 import time
@@ -140,8 +139,8 @@ class Session:
         self.outcome = Outcome(order)
         self._several = len(self.outcome.order) > 1
         self._timeout = timeout
-        self._stdin = sys.stdin.fileno() if stdin is None else stdin
-        self._stdout = sys.stdout.fileno() if stdout is None else stdout
+        self._stdin = 0 if stdin is None else stdin
+        self._stdout = 1 if stdout is None else stdout
         self._watch = watch
         self._demux, self._nocsi = Demux(), NoCsi()
         self._lines = Lines(self._write)
@@ -269,7 +268,6 @@ class Session:
         """Until the host has ended. Returns the exit status."""
         end = None if self._timeout is None else time.monotonic() + self._timeout
         terminal = Terminal(self._stdin)
-        previous = {s: signal.signal(s, _stop) for s in (signal.SIGTERM, signal.SIGHUP)}
         try:
             self.emulator.start()
             with terminal:
@@ -280,15 +278,9 @@ class Session:
                 self._lines.idle(time.monotonic(), force=True)
         finally:
             self.emulator.kill()
-            for s, h in previous.items():
-                signal.signal(s, h)
         status, line = self.outcome.final(why)
         if line:
             say(line)
         if status == TOOL and self.emulator.last_words():
             say(f"the emulator said: {self.emulator.last_words()}")
         return status
-
-
-def _stop(signum, _frame):
-    raise SystemExit(128 + signum)

@@ -57,10 +57,10 @@ def guest_file(name):
     return path
 
 
-def die_with_parent():
-    """For preexec_fn: an emulator must not outlive a tool that was killed."""
+def die_with_parent(sig=signal.SIGKILL):
+    """For preexec_fn: a child must not outlive us, however we end."""
     PR_SET_PDEATHSIG = 1
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, sig)
     os.setpgid(0, 0)
 
 

@@ -60,8 +60,9 @@ def write_vm_file(opts):
     """The text of a VM file from the command line's options."""
     lines = ['name = "guest"']
     for key in ("kernel", "ramdisk"):
-        if getattr(opts, key):
-            lines.append(f"{key} = {quote(os.path.abspath(getattr(opts, key)))}")
+        value = getattr(opts, key)
+        if value is not None:
+            lines.append(f"{key} = {quote(value and os.path.abspath(value))}")
     if opts.cmdline is not None:
         lines.append(f"cmdline = {quote(opts.cmdline)}")
     lines.append(f"memory = {opts.memory or 256}")
@@ -75,12 +76,12 @@ def write_vm_file(opts):
     return "\n".join(lines) + "\n"
 
 
-def parse(path):
-    """[(key, value)] as the hypervisor's parser sees the file."""
+def parse(path, tell):
+    """[(key, value)] as the hypervisor's parser sees the file. tell: takes what it has to say, line by line."""
     r = subprocess.run([built("dalang-cfg"), "vm", path], stdin=subprocess.DEVNULL,
                        stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     for line in r.stderr.decode("utf-8", "replace").splitlines():
-        Voice.line(line)  # FILE:LINE:COLUMN first, for editors
+        tell(line)  # FILE:LINE:COLUMN first, for editors
     if r.returncode == 64:
         raise Refused
     if r.returncode:
@@ -125,6 +126,7 @@ class Pack:
     def __init__(self):
         self.files = {}
         self.vms = []
+        self.from_options = None  # the VM file that we wrote ourselves
         self._by_source = {}
         self._taken = {"dalang.cfg", "dalang.elf"}
 
@@ -162,10 +164,23 @@ class Pack:
             return path
         self._no(vm_file, key, f"no such file: {' or '.join(tried)}", "mend the path")
 
-    @staticmethod
-    def _no(vm_file, key, what, mend):
-        Voice.line(f"{vm_file}: error: {key}: {what}; {mend}")
+    def _no(self, vm_file, key, what, mend):
+        if vm_file == self.from_options:
+            say(f"--{key}: {what}; {mend}")
+        else:
+            Voice.line(f"{vm_file}: error: {key}: {what}; {mend}")
         raise Refused
+
+    def _tell(self, vm_file, text):
+        """How a line of the parser reaches the user, who may never have seen the file."""
+        if vm_file != self.from_options:
+            return Voice.line
+        lines = text.splitlines()
+
+        def tell(line):
+            m = re.match(r"(\d+):\d+: \w+: (.*)", line[len(vm_file) + 1:])
+            say(f"--{lines[int(m[1]) - 1].split()[0]}: {m[2]}" if m else line)
+        return tell
 
     def add_source(self, path):
         if path not in self._by_source:
@@ -181,16 +196,17 @@ class Pack:
             self._add_vm(vm, path)
         except Refused:
             vm.refused = True
-            say(f"{path}: this VM is not started")
 
     def _add_vm(self, vm, path):
         try:
+            if os.path.exists(path) and not os.path.isfile(path):  # a pipe would be read only once, and block
+                raise OSError(0, "not a plain file")
             with open(path, encoding="utf-8", errors="surrogateescape", newline="") as f:
                 text = f.read()
         except OSError as e:
-            Voice.line(f"{path}: error: cannot read this VM file: {e.strerror}; mend the path or its rights")
+            Voice.line(f"{path or '(no name)'}: error: cannot read this VM file: {e.strerror}; mend the path or its rights")
             raise Refused from e
-        pairs = parse(path)
+        pairs = parse(path, self._tell(path, text))
         vm.name = dict(pairs).get("name") or vm.name
         twin = next((v for v in self.vms if v is not vm and not v.refused and v.name == vm.name), None)
         if twin:
@@ -204,6 +220,10 @@ class Pack:
             if key in ("kernel", "ramdisk", "disk") and value:
                 target = disk_target(value) if key == "disk" else value
                 found[(key, target)] = self._find(path, key, target)
+        for (key, _), at in found.items():
+            mib = os.path.getsize(at) >> 20
+            if key == "ramdisk" and mib >= vm.memory:
+                self._no(path, key, f"{at} has {mib} MiB, the VM {vm.memory}", "raise memory or shrink the file")
         names = {k: self.add_source(p) for k, p in found.items()}
         packed = self._name_for(path)
         self.files[packed] = rewrite(text, names).encode("utf-8", "surrogateescape")
@@ -218,6 +238,10 @@ class Pack:
 
     def running(self):
         return [v for v in self.vms if not v.refused]
+
+    def largest(self):
+        return max(((s, os.path.getsize(s)) for s in self.files.values() if not isinstance(s, bytes)),
+                   key=lambda f: f[1], default=("", 0))
 
     def bytes(self):
         return sum(len(s) if isinstance(s, bytes) else os.path.getsize(s) for s in self.files.values())

@@ -101,6 +101,16 @@ struct madt_tail {
 } __packed;
 static_assert(sizeof(struct madt_tail) == 12 + 2 * 10 + 6, "ACPI 5.2.12");
 
+struct acpi_mcfg {
+	struct acpi_header h;
+	u64 reserved;
+	u64 base;
+	u16 segment;
+	u8 first_bus, last_bus;
+	u32 reserved2;
+} __packed;
+static_assert(sizeof(struct acpi_mcfg) == 60, "PCI Firmware 3.0, 4.1.2");
+
 enum { GAS_IO = 1, GAS_BYTE = 1, GAS_WORD = 2, GAS_DWORD = 3 };
 enum { /* FADT flags, ACPI table 5-35 */
        FADT_WBINVD = 1 << 0,
@@ -263,6 +273,20 @@ static u32 put_madt(struct writer *w, u32 vcpus)
 	return (u32)w->table;
 }
 
+static u32 put_mcfg(struct writer *w)
+{
+	const struct acpi_mcfg m = {
+		.h = header("MCFG", 1, sizeof(m)),
+		.base = PLAT_ECAM_BASE,
+		.last_bus = (PLAT_ECAM_SIZE >> 20) - 1,
+	};
+
+	begin(w, 16);
+	put(w, &m, sizeof(m));
+	end(w, offsetof(struct acpi_header, checksum));
+	return (u32)w->table;
+}
+
 static u32 put_sdt(struct writer *w, const char *signature, size_t width, const u32 *table, u32 n)
 {
 	const struct acpi_header h = header(signature, 1, sizeof(h) + n * width);
@@ -301,7 +325,7 @@ static void put_rsdp(struct writer *w, u32 rsdt, u32 xsdt)
 int guest_acpi_tables(struct load_target *t, gpa_t *rsdp)
 {
 	struct writer w = {.t = t, .at = AREA_START};
-	u32 tables[2], facs, dsdt, rsdt, xsdt;
+	u32 tables[3], facs, dsdt, rsdt, xsdt;
 
 	if (t->vcpus > MAX_VCPUS)
 		return -ENOSPC;
@@ -309,6 +333,7 @@ int guest_acpi_tables(struct load_target *t, gpa_t *rsdp)
 	dsdt = put_dsdt(&w);
 	tables[0] = put_fadt(&w, facs, dsdt);
 	tables[1] = put_madt(&w, t->vcpus);
+	tables[2] = put_mcfg(&w);
 	rsdt = put_sdt(&w, "RSDT", 4, tables, ARRAY_SIZE(tables));
 	xsdt = put_sdt(&w, "XSDT", 8, tables, ARRAY_SIZE(tables));
 	put_rsdp(&w, rsdt, xsdt);

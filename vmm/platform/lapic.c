@@ -181,6 +181,17 @@ void lapic_set_irr(struct vcpu *v, u8 vector, bool level_trig)
 	vcpu_kick(v);
 }
 
+/* A software-disabled APIC answers INIT, NMI, SMI and SIPI alone (11.4.7.2). */
+void lapic_set_extint(struct vcpu *v)
+{
+	struct lapic *l = vcpu_lapic(v);
+
+	if (!software_enabled(l))
+		return;
+	l->extint = 1;
+	vcpu_kick(v);
+}
+
 void lapic_lvt_deliver(struct vcpu *v, unsigned entry)
 {
 	u32 lvt = vcpu_lapic(v)->lvt[entry];
@@ -198,7 +209,7 @@ bool lapic_valid(const struct lapic *l)
 	u32 irr_any = 0, isr_any = 0, mode = l->lvt[LAPIC_LVT_TIMER] & LVT_TIMER_MODE;
 	int highest = -1;
 
-	if (l->tpr > 0xff || (l->base_msr & APIC_BASE_MODE) == APIC_BASE_EXTD)
+	if (l->tpr > 0xff || l->extint > 1 || (l->base_msr & APIC_BASE_MODE) == APIC_BASE_EXTD)
 		return false;
 	for (unsigned w = 0; w < 8; w++) {
 		irr_any |= l->irr[w] ? 1u << w : 0;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The PCI bus through configuration mechanism 1 (PCI Local Bus 3.0, 3.2.2.3.2), with the two
- * functions that every q35 has, and the reset control register at 0xcf9, which lies inside the
- * address register's dword (ICH9 datasheet 13.7.5).
+ * The PCI bus through configuration mechanism 1 (PCI Local Bus 3.0, 3.2.2.3.2) and through memory
+ * (ECAM: PCI Express Base 3.0, 7.2.2), with the two functions that every q35 has, and the reset
+ * control register at 0xcf9, which lies inside the address register's dword (ICH9 datasheet 13.7.5).
  */
 #include "vmm/platform/isa.h"
 #include "vmm/platform/pci.h"
@@ -102,40 +102,54 @@ void pci_define(struct vm *vm, u8 devfn, unsigned off, unsigned size, u32 val, u
 		define(f, off, size, val, writable);
 }
 
-/* ---- the ports ---- */
+/* ---- configuration space ---- */
 
-/* The function that the address register names; bus 0 is all there is. */
-static struct pci_func *addressed(struct pci *s)
+/* Bus 0 is all there is. Where no function or no register answers, all bits read as 1. */
+static u64 config_read(const struct pci_func *f, unsigned off, unsigned size)
 {
-	if (!(s->addr & ADDR_ENABLE) || (s->addr >> 16 & 0xff))
-		return NULL;
-	return find(s, (u8)(s->addr >> 8));
-}
+	u64 val = 0;
 
-static u32 config_read(struct pci *s, unsigned lane, unsigned size)
-{
-	const struct pci_func *f = addressed(s);
-	unsigned off = (s->addr & 0xfc) + lane;
-	u32 val = 0;
-
-	if (!f)
-		return ~0u;
+	if (!f || off >= PCI_CFG_SIZE)
+		return ~0ull;
 	for (unsigned i = 0; i < size && off + i < PCI_CFG_SIZE; i++)
-		val |= (u32)f->config[off + i] << 8 * i;
+		val |= (u64)f->config[off + i] << 8 * i;
 	return val;
 }
 
-static void config_write(struct pci *s, unsigned lane, unsigned size, u32 val)
+static void config_write(struct pci_func *f, unsigned off, unsigned size, u64 val)
 {
-	struct pci_func *f = addressed(s);
-	unsigned off = (s->addr & 0xfc) + lane;
-
 	if (!f)
 		return;
 	for (unsigned i = 0; i < size && off + i < PCI_CFG_SIZE; i++) {
 		u8 w = f->writable[off + i];
 		f->config[off + i] = (f->config[off + i] & ~w) | ((u8)(val >> 8 * i) & w);
 	}
+}
+
+/* Bus 27:20, device and function 19:12, register 11:0. */
+static struct pci_func *ecam_func(struct vdev *d, u64 off)
+{
+	return off >> 20 ? NULL : find(d->state, (u8)(off >> 12));
+}
+
+static u64 ecam_read(struct vdev *d, u64 off, unsigned size)
+{
+	return config_read(ecam_func(d, off), off & 0xfff, size);
+}
+
+static void ecam_write(struct vdev *d, u64 off, unsigned size, u64 val)
+{
+	config_write(ecam_func(d, off), off & 0xfff, size, val);
+}
+
+/* ---- the ports ---- */
+
+/* The function that the address register names. */
+static struct pci_func *addressed(struct pci *s)
+{
+	if (!(s->addr & ADDR_ENABLE) || (s->addr >> 16 & 0xff))
+		return NULL;
+	return find(s, (u8)(s->addr >> 8));
 }
 
 static void reset_control(struct vdev *d, u8 val)
@@ -154,7 +168,7 @@ static u32 pci_in(struct vdev *d, u16 port, unsigned size)
 	struct pci *s = d->state;
 
 	if (port >= PLAT_PCI_DATA)
-		return config_read(s, port - PLAT_PCI_DATA, size);
+		return (u32)config_read(addressed(s), (s->addr & 0xfc) + port - PLAT_PCI_DATA, size);
 	if (port == PLAT_PCI_ADDR && size == 4)
 		return s->addr;
 	if (port == PLAT_RESET_PORT && size == 1)
@@ -167,7 +181,7 @@ static void pci_out(struct vdev *d, u16 port, unsigned size, u32 val)
 	struct pci *s = d->state;
 
 	if (port >= PLAT_PCI_DATA)
-		config_write(s, port - PLAT_PCI_DATA, size, val);
+		config_write(addressed(s), (s->addr & 0xfc) + port - PLAT_PCI_DATA, size, val);
 	else if (port == PLAT_PCI_ADDR && size == 4)
 		s->addr = val & ADDR_BITS;
 	else if (port == PLAT_RESET_PORT && size == 1)
@@ -195,6 +209,8 @@ static int pci_init(struct vdev *d)
 		err = add(s, PLAT_DEVFN_LPC, &lpc_bridge);
 	if (err)
 		return err;
+	/* PCIEXBAR (3 Series Express datasheet 5.1.14): the ECAM, enabled, of 256 MiB, fixed. */
+	define(find(s, PLAT_DEVFN_HOST), 0x60, 4, PLAT_ECAM_BASE | 1, 0);
 	/* ICH9 13.1: PMBASE with its I/O bit, ACPI_CNTL enabled with the SCI on IRQ 9, and the PIRQ
 	 * routes, off: INTx goes to the I/O APIC. */
 	lpc = find(s, PLAT_DEVFN_LPC);
@@ -219,12 +235,18 @@ static const struct vdev_pio pci_pio[] = {
 	{PLAT_PCI_ADDR, 8, pci_in, pci_out},
 };
 
+static const struct vdev_mmio pci_mmio[] = {
+	{PLAT_ECAM_BASE, PLAT_ECAM_SIZE, ecam_read, ecam_write},
+};
+
 const struct vdev_type pci_vdev = {
 	.name = "pci",
 	.version = 1,
 	.state_size = sizeof(struct pci),
 	.nr_pio = ARRAY_SIZE(pci_pio),
 	.pio = pci_pio,
+	.nr_mmio = ARRAY_SIZE(pci_mmio),
+	.mmio = pci_mmio,
 	.init = pci_init,
 	.reset = pci_reset,
 };

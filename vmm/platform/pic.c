@@ -341,12 +341,13 @@ static int pic_init(struct vdev *d)
 }
 
 /* As a PC's firmware hands the pair over: initialised at the BIOS vectors; all inputs masked,
- * since no firmware is there to answer them. */
+ * since no firmware is there to answer them. The SCI is level-triggered, as the MADT says. */
 static void pic_reset(struct vdev *d)
 {
 	struct pic *s = d->state;
 
 	*s = (struct pic){.chip = {{.base = 0x08, .imr = 0xff}, {.base = 0x70, .imr = 0xff}}};
+	s->chip[PLAT_GSI_SCI / 8].elcr = 1u << PLAT_GSI_SCI % 8;
 	drive_out(d, 0);
 }
 

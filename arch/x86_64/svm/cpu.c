@@ -20,7 +20,7 @@ u8 svm_iopm[IOPM_SIZE] __aligned(PAGE_SIZE);
 #define CPUID_8_EBX_RDPRU     BIT(4)  /* 8000_0008 EBX */
 #define CAPS_USED                                                                                  \
 	(SVM_CAP_NP | SVM_CAP_NRIPS | SVM_CAP_TSC_RATE | SVM_CAP_CLEAN | SVM_CAP_FLUSH_ASID |      \
-	 SVM_CAP_DECODE)
+	 SVM_CAP_DECODE | SVM_CAP_SPEC_CTRL)
 
 static const struct {
 	u32 bit;
@@ -32,6 +32,7 @@ static const struct {
 	{SVM_CAP_CLEAN, "VMCB clean bits"},
 	{SVM_CAP_FLUSH_ASID, "flush by ASID"},
 	{SVM_CAP_DECODE, "decode assists"},
+	{SVM_CAP_SPEC_CTRL, "SPEC_CTRL virtualization"},
 };
 
 struct svm_cpuid {
@@ -159,6 +160,8 @@ int svm_cpu_enable(struct pcpu *cpu, char *why, size_t n)
 		err = check_locked(why, n);
 	if (!err)
 		err = check_controls(&c, why, n);
+	if (!err)
+		err = spec_cpu_init(c.caps & SVM_CAP_SPEC_CTRL, why, n);
 	if (err)
 		return err;
 	if (!sc)
@@ -183,7 +186,6 @@ int svm_cpu_enable(struct pcpu *cpu, char *why, size_t n)
 	sc->max_asid = c.nr_asids - 1;
 	sc->next_asid = c.nr_asids;
 	cpu->hv_priv = sc;
-	spec_cpu_init();
 	return 0;
 }
 

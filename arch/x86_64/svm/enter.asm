@@ -2,12 +2,11 @@
 ; void svm_vmrun(u64 *gpr, hpa_t vmcb, hpa_t host_vmcb)
 ; From CLGI to STGI nothing can interrupt us (APM vol. 2, 15.17): the CPU holds the guest's general
 ; registers, FS, GS and TR meanwhile. IF is set in between, because with V_INTR_MASKING a physical
-; interrupt leaves the guest only if the host's IF was set at VMRUN (15.21.1). After #VMEXIT the
-; interrupt, NMI, SMI or INIT is still pending, held off by GIF = 0. IF is cleared before STGI: so
-; STGI lets NMI, SMI and INIT in, with the host's TR and thus its IST stacks back in place, and
-; leaves the interrupt to the run loop's window. #VMEXIT restores RSP, RAX, RFLAGS, segments, CR0,
-; CR3, CR4, EFER, GDT and IDT, and switches DR7 off; VMLOAD what VMRUN does not know of.
-
+; interrupt leaves the guest only if the host's IF was set at VMRUN (15.21.1). IF is cleared before
+; STGI: so STGI lets NMI, SMI and INIT in, with the host's TR and IST stacks back in place, and leaves
+; a pending interrupt to the run loop's window. #VMEXIT restores RSP, RAX, RFLAGS, segments, CR0, CR3,
+; CR4, EFER, GDT and IDT, and switches DR7 off; VMLOAD what VMRUN does not know of.
+%include "arch/x86_64/spec.inc"
 ; struct hv_vcpu.gpr[] in encoding order; vcpu.c asserts these numbers.
 RCX_ equ 1*8
 RDX_ equ 2*8
@@ -73,6 +72,7 @@ svm_vmrun:
 	pop r12
 	pop rbp
 	pop rbx
+	spec_after_exit rax	; GIF is still clear
 	cli
 	stgi
 	ret

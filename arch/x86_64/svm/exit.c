@@ -225,7 +225,7 @@ void svm_enter(struct hv_vcpu *v, struct vm_exit *exit)
 	write_guest(v, s, vmcb);
 	if (unlikely(s->todo || v->tpr_threshold != s->tpr_threshold))
 		svm_prepare(v);
-	spec_enter();
+	spec_enter(v);
 	svm_vmrun(v->gpr, s->vmcb_pa, s->host_vmcb);
 
 	conv = find_conversion(c->exit_code);

@@ -24,6 +24,8 @@ static const struct {
 	{MSR_GS_BASE, true},
 	{MSR_KERNEL_GS_BASE, true},
 	{MSR_TSC_AUX, true},
+	{MSR_PRED_CMD, true}, /* commands without state; */
+	{MSR_FLUSH_CMD, true}, /* the CPU refuses bits that it does not have */
 	{MSR_MPERF, false},
 	{MSR_APERF, false},
 };

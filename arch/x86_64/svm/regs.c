@@ -123,6 +123,8 @@ u64 svm_get_reg(struct hv_vcpu *v, enum hv_reg r)
 		return save->efer & ~EFER_SVME;
 	case REG_TSC_AUX:
 		return v->cpu && svm_has_tsc_aux ? rdmsr(MSR_TSC_AUX) : s->tsc_aux;
+	case REG_SPEC_CTRL:
+		return v->spec_ctrl;
 	default:
 		/* PDPTEs: nested paging reads them from memory. DEBUGCTL: not virtualised, 0. */
 		f = field(save, r, &clean);
@@ -154,6 +156,9 @@ void svm_set_reg(struct hv_vcpu *v, enum hv_reg r, u64 val)
 		s->tsc_aux = (u32)val;
 		if (v->cpu && svm_has_tsc_aux)
 			wrmsr(MSR_TSC_AUX, (u32)val);
+		return;
+	case REG_SPEC_CTRL:
+		v->spec_ctrl = s->vmcb->s.spec_ctrl = val;
 		return;
 	case REG_CR3:
 		s->todo |= TODO_FLUSH;
@@ -268,9 +273,31 @@ void svm_reset_regs(struct hv_vcpu *v)
 	svm_set_reg(v, REG_DR7, DR7_FIXED);
 	svm_set_reg(v, REG_PAT, PAT_RESET);
 	svm_set_reg(v, REG_TSC_AUX, 0);
+	svm_set_reg(v, REG_SPEC_CTRL, 0);
 	s->todo |= TODO_FLUSH;
 	s->vmcb->c.clean = 0;
 	svm_events_reset(s);
+}
+
+/* What a fetch depends on (SDM vol. 3, 4.1, 4.6). */
+#define CR0_FETCH  (CR0_PE | CR0_PG)
+#define CR4_FETCH  (CR4_PAE | CR4_PSE | CR4_LA57 | CR4_SMEP)
+#define EFER_FETCH (EFER_LMA | EFER_NXE)
+
+static u32 code_context(const struct hv_vcpu *v, const struct vmcb_save *save)
+{
+	return save->cs.attr | (u32)save->cpl << 16 | (u32)(v->rflags & RFLAGS_VM) << 8;
+}
+static_assert((u64)RFLAGS_VM << 8 == BIT(25), "beside the CPL");
+
+bool svm_same_code(struct hv_vcpu *v, const struct hv_paging *p)
+{
+	const struct vmcb_save *save = &svm_of(v)->vmcb->s;
+	u64 differs = (save->cr3 ^ p->cr3) | ((save->cr0 ^ p->cr0) & CR0_FETCH) |
+		      ((save->cr4 ^ p->cr4) & CR4_FETCH) | ((save->efer ^ p->efer) & EFER_FETCH) |
+		      (code_context(v, save) ^ p->context);
+
+	return !differs && (p->mode == 8 || save->cs.base == p->code_base);
 }
 
 void svm_get_paging(struct hv_vcpu *v, struct hv_paging *out)
@@ -285,6 +312,7 @@ void svm_get_paging(struct hv_vcpu *v, struct hv_paging *out)
 	out->efer = save->efer;
 	out->cpl = v86 ? 3 : real ? 0 : save->cpl & 3;
 	out->code_base = save->cs.base;
+	out->context = code_context(v, save);
 	if ((save->efer & EFER_LMA) && (save->cs.attr & BIT(9))) { /* L */
 		out->code_base = 0;
 		out->mode = 8;

@@ -86,6 +86,7 @@ void svm_prepare(struct hv_vcpu *v); /* the rare part of an entry */
 u64 svm_get_reg(struct hv_vcpu *v, enum hv_reg r);
 void svm_set_reg(struct hv_vcpu *v, enum hv_reg r, u64 val);
 void svm_get_seg(struct hv_vcpu *v, enum hv_seg seg, struct hv_segment *out);
+bool svm_same_code(struct hv_vcpu *v, const struct hv_paging *p);
 void svm_get_paging(struct hv_vcpu *v, struct hv_paging *out);
 void svm_set_seg(struct hv_vcpu *v, enum hv_seg seg, const struct hv_segment *in);
 void svm_reset_regs(struct hv_vcpu *v);

@@ -222,6 +222,7 @@ struct hv_ops svm_ops = {
 	.enter = svm_enter,
 	.get_reg = svm_get_reg,
 	.set_reg = svm_set_reg,
+	.same_code = svm_same_code,
 	.get_paging = svm_get_paging,
 	.get_seg = svm_get_seg,
 	.set_seg = svm_set_seg,

@@ -70,7 +70,9 @@ struct vmcb_save {
 	u64 cr2;
 	u8 reserved5[0x268 - 0x248];
 	u64 g_pat, dbgctl;
-	u8 reserved6[0xc00 - 0x278];
+	u8 reserved6[0x2e0 - 0x278];
+	u64 spec_ctrl; /* with SVM_CAP_SPEC_CTRL */
+	u8 reserved7[0xc00 - 0x2e8];
 };
 
 struct vmcb {
@@ -125,6 +127,7 @@ VMCB_AT(s.sysenter_cs, 0x628);
 VMCB_AT(s.cr2, 0x640);
 VMCB_AT(s.g_pat, 0x668);
 VMCB_AT(s.dbgctl, 0x670);
+VMCB_AT(s.spec_ctrl, 0x6e0);
 static_assert(sizeof(struct vmcb) == 4096, "a VMCB is one page");
 
 /* Exit codes. Those from 60h to A6h are also intercept bits: see INTERCEPT(). */
@@ -257,6 +260,7 @@ enum vmcb_tlb {
 #define SVM_CAP_CLEAN	   BIT(5)
 #define SVM_CAP_FLUSH_ASID BIT(6)
 #define SVM_CAP_DECODE	   BIT(7)
+#define SVM_CAP_SPEC_CTRL  BIT(20) /* the CPU switches SPEC_CTRL itself */
 
 #define MSR_TSC_RATIO 0xc0000104
 #define TSC_RATIO_ONE (1ull << 32)

@@ -111,7 +111,7 @@ static void vmx_enter(struct hv_vcpu *v, struct vm_exit *exit)
 	int failed;
 
 	sync_to_guest(v, x);
-	spec_enter();
+	spec_enter(v);
 	failed = vmx_run(v->gpr, v->launched, &x->host_rsp);
 	x->intr_valid = x->step_pending = false;
 	if (unlikely(failed)) {
@@ -155,6 +155,7 @@ struct hv_ops vmx_ops = {
 	.enter = vmx_enter,
 	.get_reg = vmx_get_reg,
 	.set_reg = vmx_set_reg,
+	.same_code = vmx_same_code,
 	.get_paging = vmx_get_paging,
 	.get_seg = vmx_get_seg,
 	.set_seg = vmx_set_seg,

@@ -175,6 +175,7 @@ void vmx_live_msrs_save(struct vmx_vcpu *x);
 u64 vmx_get_reg(struct hv_vcpu *v, enum hv_reg r);
 void vmx_set_reg(struct hv_vcpu *v, enum hv_reg r, u64 val);
 void vmx_get_seg(struct hv_vcpu *v, enum hv_seg s, struct hv_segment *out);
+bool vmx_same_code(struct hv_vcpu *v, const struct hv_paging *p);
 void vmx_get_paging(struct hv_vcpu *v, struct hv_paging *out);
 void vmx_set_seg(struct hv_vcpu *v, enum hv_seg s, const struct hv_segment *in);
 void vmx_msr_pass(struct hv_vcpu *v, u32 msr, bool read, bool write);

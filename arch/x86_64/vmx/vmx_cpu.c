@@ -60,6 +60,8 @@ int vmx_cpu_enable(struct pcpu *cpu, char *why, size_t n)
 	r = feature_control_set(why, n);
 	if (!r)
 		r = vmx_caps_check(why, n);
+	if (!r)
+		r = spec_cpu_init(false, why, n);
 	if (r)
 		return r;
 	p = pcpu_block(cpu);
@@ -89,7 +91,6 @@ int vmx_cpu_enable(struct pcpu *cpu, char *why, size_t n)
 	p->gdt_base = d.base;
 	__asm__ volatile("sidt %0" : "=m"(d));
 	p->idt_base = d.base;
-	spec_cpu_init();
 	return 0;
 }
 

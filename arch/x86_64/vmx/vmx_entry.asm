@@ -7,6 +7,7 @@
 
 bits 64
 default rel
+%include "arch/x86_64/spec.inc"
 
 VMCS_HOST_RSP equ 0x6c14	; asserted in vmx.c
 
@@ -79,6 +80,7 @@ vmx_leave:
 	xor	r%+i, r%+i
 %assign i i+1
 %endrep
+	spec_after_exit rdi
 	pop	r15
 	pop	r14
 	pop	r13

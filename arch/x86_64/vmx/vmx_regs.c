@@ -93,6 +93,8 @@ u64 vmx_get_reg(struct hv_vcpu *v, enum hv_reg r)
 		return vmread(VMCS_GUEST_DEBUGCTL);
 	case REG_TSC_AUX:
 		return live_get(v, LIVE_TSC_AUX);
+	case REG_SPEC_CTRL:
+		return v->spec_ctrl;
 	case HV_NR_REGS:
 		break;
 	}
@@ -202,6 +204,9 @@ void vmx_set_reg(struct hv_vcpu *v, enum hv_reg r, u64 val)
 	case REG_TSC_AUX:
 		live_set(v, LIVE_TSC_AUX, val);
 		return;
+	case REG_SPEC_CTRL:
+		v->spec_ctrl = val;
+		return;
 	case HV_NR_REGS:
 		break;
 	}
@@ -279,6 +284,7 @@ void vmx_reset_plain(struct hv_vcpu *v)
 	v->dr6 = DR6_FIXED;
 	v->tpr = 0;
 	v->tpr_threshold = 0;
+	v->spec_ctrl = 0;
 	memset(x->live_msr, 0, sizeof(x->live_msr));
 }
 
@@ -390,6 +396,7 @@ void vmx_get_paging(struct hv_vcpu *v, struct hv_paging *out)
 	out->cr3 = vmread(VMCS_GUEST_CR3);
 	out->cr4 = vmread(VMCS_GUEST_CR4);
 	out->efer = vmread(VMCS_GUEST_EFER);
+	out->context = 0;
 	plain = (out->cr0 & CR0_PE) && !(v->rflags & RFLAGS_VM);
 	out->cpl = SEG_ATTR_DPL(vmread(vmcs_nth(VMCS_GUEST_ES_ATTR, SEG_SS)));
 	if ((out->efer & EFER_LMA) && (cs & SEG_ATTR_L)) {
@@ -399,4 +406,14 @@ void vmx_get_paging(struct hv_vcpu *v, struct hv_paging *out)
 		out->code_base = vmread(vmcs_nth(VMCS_GUEST_ES_BASE, SEG_CS));
 		out->mode = plain && (cs & SEG_ATTR_DB) ? 4 : 2;
 	}
+}
+
+/* The CPU tells instruction lengths; this is for MMIO, and reads no less than get_paging(). */
+bool vmx_same_code(struct hv_vcpu *v, const struct hv_paging *p)
+{
+	struct hv_paging now;
+
+	vmx_get_paging(v, &now);
+	return now.cr3 == p->cr3 && now.cr0 == p->cr0 && now.cr4 == p->cr4 && now.efer == p->efer &&
+	       now.mode == p->mode && now.cpl == p->cpl && now.code_base == p->code_base;
 }
