@@ -366,7 +366,7 @@ static u8 *byte_reg(struct vcpu *v, const struct insn *i)
 /*
  * Plain MOV between a register (or an immediate) and a device: nearly every MMIO access. The CPU has checked
  * segment, paging and direction and named the address before it exited, so nothing is left to
- * compute. false: not one of these, or it crosses the page.
+ * compute. false: not one of these, it crosses the page, or a breakpoint may be on it.
  */
 static bool mov_mmio(struct vcpu *v, const struct insn *i, const struct vm_exit *e)
 {
@@ -375,7 +375,8 @@ static bool mov_mmio(struct vcpu *v, const struct insn *i, const struct vm_exit 
 	u64 *reg = &v->hv.gpr[i->reg], val;
 
 	if (i->map != INSN_MAP_1 || i->enc != INSN_LEGACY || i->prefixes & INSN_PFX_LOCK ||
-	    (gpa & (PAGE_SIZE - 1)) + size > PAGE_SIZE || e->npf.during_walk)
+	    (gpa & (PAGE_SIZE - 1)) + size > PAGE_SIZE || e->npf.during_walk ||
+	    v->hv.dr7_armed)
 		return false;
 	switch (i->opcode) {
 	case 0x88:

@@ -184,7 +184,7 @@ void vcpu_run(struct vcpu *v)
 		if (unlikely(exit.interrupted.valid))
 			v->reinject = exit.interrupted;
 		exit_table[exit.code](v, &exit);
-	} while (likely(v->state == VCPU_RUNNING) && likely(!sched_pending()));
+	} while (likely(!sched_pending()));
 }
 
 /* --- what platform/lapic.c asks of its vCPU --- */

@@ -181,7 +181,7 @@ void vcpu_inject_slow(struct vcpu *v); /* inject.c: the only place that injects 
 static inline void vcpu_inject(struct vcpu *v)
 {
 	if (unlikely(v->reinject.valid | v->exception.valid | v->nmi_pending | v->windows |
-		     v->lapic.irr_any | v->vm->pic_intr)) {
+		     v->hv.pending_db | v->lapic.irr_any | v->vm->pic_intr | v->lapic.extint)) {
 		vcpu_inject_slow(v);
 		return;
 	}

@@ -211,7 +211,7 @@ ivt:	dw 0x3ff
 global rm_vectors
 rm_vectors:				; vector, where it goes
 	dw 0, low(low_0), 1, low(low_1), 6, low(low_6), 13, low(low_13)
-	dw 0x50, low(low_0x50), 0x60, low(low_0x60), 0xffff, 0
+	dw 0x50, low(low_0x50), 0x60, low(low_0x60), 0x61, low(low_hlt), 0xffff, 0
 
 ; --- V86 mode: at LOW as well, CS 0x800, under the monitor in cputest32.c ----------------------
 global v86_code
@@ -231,6 +231,17 @@ v86:	mov ax, 0x900
 	mov bx, 0xffff
 	mov ax, [bx]			; #GP: limit
 	hlt				; #GP: the monitor ends here
+
+; INT n that CR4.VME redirects to the IVT, with a stack where there is no memory: either the writes
+; are lost and low_hlt is where it goes, or it is a fault. It must not be the machine's end.
+global v86_stack_code
+v86_stack_code equ $ - rm_start
+	mov ax, 0xa000
+	mov ss, ax
+	mov sp, 0x100
+	int 0x61
+low_hlt:
+	hlt
 rm_end:
 
 bits 32

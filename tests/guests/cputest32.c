@@ -26,7 +26,7 @@ struct gate {
 struct tss32 {
 	u32 link, esp0, ss0, stacks[4], cr3, eip, eflags, gpr[8], seg[6], ldt; /* ES CS SS DS FS GS */
 	u16 trap, iomap;
-	u8 bitmap[33];
+	u8 redirect[32], bitmap[33];
 } __attribute__((packed));
 
 #define SEL_TASK1	0x38
@@ -47,7 +47,8 @@ struct tss32 {
 #define WINDOW		0xc00000u  /* the address that the two tasks' tables map apart: */
 #define OTHER		0x1000000u /* in the second task to here */
 
-extern char isr_table[], rm_start[], rm_end[], v86_code[], leave_v86[], task_entry[], task_entry_error[];
+extern char isr_table[], rm_start[], rm_end[], v86_code[], v86_stack_code[],
+	leave_v86[], task_entry[], task_entry_error[];
 extern u16 rm_vectors[][2];
 extern u32 kernel_esp, jump_back;
 u32 real_mode(void);
@@ -107,7 +108,11 @@ static bool v86_fault(struct frame32 *f)
 	case 0x9c: /* PUSHF */
 		f->eip++;
 		return true;
-	case 0xcd: /* INT n */
+	case 0xcd: /* INT n; by CR4.VME it is no fault of IOPL */
+		if (read_cr(4) & 1)
+			return false;
+		f->eip += 2;
+		return true;
 	case 0xe4: /* IN AL, imm8 */
 	case 0x8b: /* MOV AX, [BX] */
 		f->eip += 2;
@@ -224,7 +229,7 @@ static void set_up(void)
 			 "mov %2, %%fs; mov %2, %%gs" ::"m"(gdtr), "m"(idtr), "r"(0x10));
 	tss1.esp0 = (u32)stacks[0] + 4096;
 	tss1.ss0 = 0x10;
-	tss1.iomap = 0x68;
+	tss1.iomap = 0x88;
 	memset(tss1.bitmap, 0xff, 33);
 	tss1.bitmap[0x61 / 8] = (u8)~(1 << (0x61 & 7));
 	__asm__ volatile("ltr %w0" ::"r"(SEL_TASK1));
@@ -305,6 +310,7 @@ static void real(void)
 static void v86(void)
 {
 	volatile u16 *seen = (volatile u16 *)0x9000;
+	u32 r[4];
 
 	low_copy();
 	v86_gp = v86_seen = 0;
@@ -314,6 +320,16 @@ static void v86(void)
 	check2("v86-runs", seen[0] == 0x1111 && v86_seen, seen[0], v86_seen);
 	check2("v86-cpuid-io", seen[1] && seen[2] == 0x2222, seen[1], seen[2]);
 	check2("v86-gp-to-monitor", v86_gp == 6, v86_gp, got.vector);
+	cpuid(1, r);
+	if (!(r[3] >> 1 & 1)) {
+		skip("v86-stack-in-no-ram", "the CPU has no VME");
+		return;
+	}
+	got.n = 0;
+	__asm__ volatile("mov %0, %%cr4" ::"r"(read_cr(4) | 1));
+	enter_v86((u32)v86_stack_code, 0x1000, VM | 2);
+	__asm__ volatile("mov %0, %%cr4" ::"r"(read_cr(4) & ~1u));
+	check2("v86-stack-in-no-ram", got.n == 1, got.n, got.vector);
 }
 
 /* ---- paging ---- */

@@ -6,7 +6,7 @@ import re
 import socket
 import time
 
-from harness import ROOT, TINY, Case, check, check_backend, check_status
+from harness import ROOT, Case, check, check_backend, check_status
 
 CPUTEST = [os.path.join(ROOT, "build", "tests", "guests", n) for n in ("cputest.elf", "cputest32.elf")]
 EMULATOR = {"amd": "tcg", "intel": "bochs"}
@@ -76,8 +76,22 @@ def host_nmi(ctx):
     check(counts and sent // 2 <= max(counts) <= sent, f"{sent} NMIs sent, counted are {counts}")
 
 
+def host_machine_check(ctx):
+    """An uncorrected machine check while a guest runs: the host says so by its own handler's stack, and stops."""
+    path = os.path.join(ctx.dir, "qmp")
+    p = ctx.run("--cpu", "amd", "--boot", "direct", "--host-cpus", "1", "--vm", ctx.vm_file("t", "echo"),
+                env={"DALANG_TEST_QMP": path})
+    p.expect(rb"TINY: type\r\n")
+    qmp = _qmp(path)  # open until the end: what is in a closed one is not done
+    qmp.sendall(b'{"execute": "human-monitor-command", "arguments": {"command-line": '
+                b'"mce 0 1 0xb200000000000000 0x5 0 0"}}\n')
+    p.expect(rb"#MC machine check", "err")
+    check_status(p, 72)
+
+
 CASES = [
     Case("cputest-amd", cputest("amd", "direct"), 10),
     Case("cputest-intel", cputest("intel", "grub"), 30, timeout=400),
     Case("host-nmi", host_nmi, 15),
+    Case("host-machine-check", host_machine_check, 10, timeout=60),
 ]

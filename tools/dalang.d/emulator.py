@@ -90,8 +90,10 @@ def _tcp_pair():
 class Qemu(Emulator):
     def __init__(self, machine, boot, cpus, memory, files, work, icount):
         argv = ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none",
-                "-M", TEST_MACHINE or "q35", "-smp", str(cpus), "-m", str(memory), "-vga", "std", "-nic", "none",
+                "-M", TEST_MACHINE or "q35", "-smp", str(cpus), "-m", str(memory), "-nic", "none",
                 "-no-reboot", "-boot", "menu=off"]
+        if not (TEST_MACHINE or "").startswith("microvm"):
+            argv += ["-vga", "std"]
         if machine.kind == "kvm":
             argv += ["-accel", "kvm", "-cpu", "host"]
         else:
