@@ -17,8 +17,8 @@ enum lock_class {
 	LOCK_FRAME = 80,
 	LOCK_IO = 74,	   /* room for device registers */
 	LOCK_PAGING = 75,  /* host tables */
-	LOCK_CONSOLE = 90,
-	LOCK_LOG = 100,
+	LOCK_LOG = 90,
+	LOCK_CONSOLE = 100, /* the log's sink takes it */
 	LOCK_SERIAL = 110
 };
 

@@ -21,7 +21,7 @@ static struct {
 	bool unfinished; /* the last byte sent was a guest's, and no newline */
 	u8 last;         /* last byte of guest data: an ESC may not be followed by '_' */
 	u32 next_channel;
-} con = {.next_channel = CHANNEL_FIRST_GUEST};
+} con = {.lock = SPINLOCK(LOCK_CONSOLE), .next_channel = CHANNEL_FIRST_GUEST};
 
 static struct {
 	u32 channel, number;

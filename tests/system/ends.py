@@ -94,6 +94,26 @@ def together(ctx):
     check(p.err.count(b"every VM has ended") == 1, "the host did not end exactly once")
 
 
+def lock_order(ctx):
+    """A build that checks the order of locks: boot of four CPUs, VMs that die, are replaced and freed, and typing."""
+    ctx.command("make", "-s", "B=build/debug", "EXTRA_CFLAGS=-DDALANG_DEBUG", "build/debug/dalang.elf")
+    env = {"DALANG_TEST_ELF": os.path.join(ROOT, "build", "debug", "dalang.elf")}
+    vms = [ctx.vm_file("a", "echo exit=1"), ctx.vm_file("b", "kill", on_crash='"restart"'),
+           ctx.vm_file("c", "poweroff", on_poweroff='"rename-restart"', memory=128), ctx.vm_file("d", "exit=3")]
+    p = ctx.run("--cpu", "amd", "--boot", "direct", "--host-cpus", "4", "--host-memory", "1024",
+                *[x for f in vms for x in ("--vm", f)], env=env)
+    p.expect(rb"a: TINY: type")
+    p.send(b"hello\n")
+    p.expect(rb"a: TINY: echo hello")
+    p.expect(rb"VM b: restarted", "err")
+    p.expect(rb"VM d: ended, debug exit, value 3", "err")
+    p.expect(rb"refused: c: memory = 128 MiB, but the host has", "err")
+    p.send(b"quit\n")
+    p.expect(rb"VM a: ended, debug exit, value 1", "err")
+    p.stop()
+    check(b"panic" not in p.err, "a panic")
+
+
 def killed_alone(ctx):
     """One VM that is killed takes no other with it."""
     p = ctx.run(*FAST, "--vm", ctx.vm_file("bad", "kill"), "--vm", ctx.vm_file("good", "echo exit=0"))
@@ -175,5 +195,6 @@ CASES = [
     Case("several-vms", several),
     Case("several-vms-one-killed", killed_alone),
     Case("several-vms-4-cpus", together),
+    Case("lock-order", lock_order, seconds=40, timeout=600),
     Case("icount-repeats", same_twice),
 ]
