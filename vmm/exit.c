@@ -47,6 +47,7 @@ static void exit_hlt(struct vcpu *v, const struct vm_exit *e)
 		return;
 	hv->advance(&v->hv, len);
 	v->state = VCPU_HALTED;
+	v->nmi_wakes = hv->windows(&v->hv) & HV_WIN_NMI;
 }
 
 static void exit_pause(struct vcpu *v, const struct vm_exit *e)
@@ -103,18 +104,16 @@ static void exit_exception(struct vcpu *v, const struct vm_exit *e)
 	const struct hv_event *ev = &e->exc.ev;
 
 	vcpu_raise(v, ev->vector, ev->has_error, ev->error, e->exc.payload);
+	if (ev->type != HV_EV_EXC && v->exception.vector == ev->vector) {
+		v->exception.type = ev->type; /* INT1: its handler returns behind it */
+		v->exception.insn_len = ev->insn_len;
+	}
 }
 
 static void exit_triple_fault(struct vcpu *v, const struct vm_exit *e)
 {
 	(void)e;
 	vm_request_end(v->vm, VM_END_REBOOT, 0); /* shutdown: the board pulls reset */
-}
-
-static void exit_task_switch(struct vcpu *v, const struct vm_exit *e)
-{
-	vm_kill(v->vm, "hardware task switch to selector %#x, which is not emulated yet",
-		e->task.selector);
 }
 
 static void exit_entry_failed(struct vcpu *v, const struct vm_exit *e)

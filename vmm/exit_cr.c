@@ -64,9 +64,11 @@ static bool cr0_write(struct vcpu *v, u64 val)
 u64 cr4_allowed(const struct vm *vm)
 {
 	const struct cpuid_table *t = vm->cpuid;
-	u64 m = CR4_VME | CR4_PVI | CR4_TSD | CR4_DE | CR4_PSE | CR4_PAE | CR4_MCE | CR4_PGE |
-		CR4_PCE | CR4_OSFXSR | CR4_OSXMMEXCPT;
+	u64 m = CR4_TSD | CR4_PSE | CR4_PAE | CR4_MCE | CR4_PGE | CR4_PCE | CR4_OSFXSR |
+		CR4_OSXMMEXCPT; /* every CPU with long mode */
 
+	m |= cpuid_guest_has(t, 1, 'd', 1) ? CR4_VME | CR4_PVI : 0;
+	m |= cpuid_guest_has(t, 1, 'd', 2) ? CR4_DE : 0;
 	m |= cpuid_guest_has(t, 1, 'c', 17) ? CR4_PCIDE : 0;
 	m |= cpuid_guest_has(t, 1, 'c', 26) ? CR4_OSXSAVE : 0;
 	m |= cpuid_guest_has(t, 7, 'b', 0) ? CR4_FSGSBASE : 0;
@@ -95,7 +97,7 @@ static bool cr4_write(struct vcpu *v, u64 val)
 	return true;
 }
 
-static bool cr3_write(struct vcpu *v, u64 val)
+bool cr3_write(struct vcpu *v, u64 val)
 {
 	unsigned bits = v->vm->cpuid->ext[8].eax & 0xff;
 	u64 old = hv->get_reg(&v->hv, REG_CR3);
@@ -115,11 +117,12 @@ static bool cr3_write(struct vcpu *v, u64 val)
 
 bool efer_write(struct vcpu *v, u64 val)
 {
-	u64 old = hv->get_reg(&v->hv, REG_EFER),
-	    allowed = EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE;
+	u64 old = hv->get_reg(&v->hv, REG_EFER), allowed = EFER_SCE | EFER_LME | EFER_LMA;
 
 	if (cpuid_guest_has(v->vm->cpuid, 0x80000001, 'd', 25))
 		allowed |= EFER_FFXSR;
+	if (cpuid_guest_has(v->vm->cpuid, 0x80000001, 'd', 20))
+		allowed |= EFER_NXE;
 	if (val & ~allowed)
 		return false;
 	if ((old ^ val) & EFER_LME && hv->get_reg(&v->hv, REG_CR0) & CR0_PG)

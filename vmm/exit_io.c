@@ -16,6 +16,7 @@ struct emul_run {
 	struct vcpu *v;
 	const struct vm_exit *npf; /* the fault that brought us here, or NULL */
 	bool one_operand;          /* the instruction touches one memory operand only */
+	u64 rcx;                   /* before it */
 };
 
 static struct emul_run *run_of(struct emul *e)
@@ -97,12 +98,20 @@ static int access_memory(struct emul *e, u64 linear, u8 *buf, unsigned n, bool w
 
 static int emul_read(struct emul *e, u64 linear, void *buf, unsigned n)
 {
-	return access_memory(e, linear, buf, n, false);
+	int r = access_memory(e, linear, buf, n, false);
+
+	if (unlikely(run_of(e)->v->hv.dr7_armed) && !r)
+		debug_hit(run_of(e)->v, linear, n, DEBUG_READ);
+	return r;
 }
 
 static int emul_write(struct emul *e, u64 linear, const void *buf, unsigned n)
 {
-	return access_memory(e, linear, (void *)buf, n, true);
+	int r = access_memory(e, linear, (void *)buf, n, true);
+
+	if (unlikely(run_of(e)->v->hv.dr7_armed) && !r)
+		debug_hit(run_of(e)->v, linear, n, DEBUG_WRITE);
+	return r;
 }
 
 /* In RAM with the CPU's own LOCK; on a device the access is ours alone anyway. */
@@ -141,6 +150,8 @@ static int emul_cmpxchg(struct emul *e, u64 linear, void *old, const void *new_,
 	u8 now[16];
 	gpa_t gpa;
 
+	if (unlikely(r->v->hv.dr7_armed)) /* forgotten again if the instruction faults */
+		debug_hit(r->v, linear, n, DEBUG_WRITE);
 	if ((linear & (PAGE_SIZE - 1)) + n <= PAGE_SIZE) {
 		if (translate(r, linear, true, &gpa))
 			return -EFAULT;
@@ -170,12 +181,16 @@ static int emul_probe_write(struct emul *e, u64 linear, unsigned n)
 static int emul_pio_in(struct emul *e, u16 port, unsigned n, u32 *val)
 {
 	*val = vm_pio_read(run_of(e)->v->vm, port, n);
+	if (unlikely(run_of(e)->v->hv.dr7_armed))
+		debug_hit(run_of(e)->v, port, n, DEBUG_IO);
 	return 0;
 }
 
 static int emul_pio_out(struct emul *e, u16 port, unsigned n, u32 val)
 {
 	vm_pio_write(run_of(e)->v->vm, port, n, val);
+	if (unlikely(run_of(e)->v->hv.dr7_armed))
+		debug_hit(run_of(e)->v, port, n, DEBUG_IO);
 	return 0;
 }
 
@@ -220,8 +235,14 @@ static void finish(struct vcpu *v, struct emul_run *r, const struct insn *i, enu
 	case EMUL_RETRY:
 		v->hv.rip = r->e.rip;
 		v->hv.rflags = r->e.rflags;
+		/* Traps come after each iteration of a REP string (SDM vol. 3, 17.3.1.4). */
+		if (r->rcx == v->hv.gpr[REG_RCX])
+			v->hv.pending_db = 0;
+		else if (r->e.rflags & RFLAGS_TF)
+			v->hv.pending_db |= DR6_BS;
 		break;
 	case EMUL_FAULT:
+		v->hv.pending_db = 0;
 		vcpu_raise(v, r->e.fault.vector, r->e.fault.has_error, r->e.fault.error,
 			   r->e.fault.cr2);
 		break;
@@ -251,6 +272,7 @@ static void run_init(struct emul_run *r, struct vcpu *v, const struct insn *i)
 		      .rep_budget = REP_BUDGET},
 		.v = v,
 		.one_operand = has_one_operand(i),
+		.rcx = v->hv.gpr[REG_RCX],
 	};
 	hv->get_paging(&v->hv, &p);
 	r->e.cpl = p.cpl;
@@ -328,6 +350,8 @@ void exit_pio(struct vcpu *v, const struct vm_exit *e)
 	} else {
 		vm_pio_write(v->vm, e->pio.port, size, *rax);
 	}
+	if (unlikely(v->hv.dr7_armed))
+		debug_hit(v, e->pio.port, size, DEBUG_IO);
 	hv->advance(&v->hv, e->insn_len);
 }
 
@@ -342,7 +366,7 @@ static u8 *byte_reg(struct vcpu *v, const struct insn *i)
 /*
  * Plain MOV between a register (or an immediate) and a device: nearly every MMIO access. The CPU has checked
  * segment, paging and direction and named the address before it exited, so nothing is left to
- * compute. false: not one of these, or it crosses the page.
+ * compute. false: not one of these, it crosses the page, or a breakpoint may be on it.
  */
 static bool mov_mmio(struct vcpu *v, const struct insn *i, const struct vm_exit *e)
 {
@@ -351,7 +375,8 @@ static bool mov_mmio(struct vcpu *v, const struct insn *i, const struct vm_exit 
 	u64 *reg = &v->hv.gpr[i->reg], val;
 
 	if (i->map != INSN_MAP_1 || i->enc != INSN_LEGACY || i->prefixes & INSN_PFX_LOCK ||
-	    (gpa & (PAGE_SIZE - 1)) + size > PAGE_SIZE || e->npf.during_walk)
+	    (gpa & (PAGE_SIZE - 1)) + size > PAGE_SIZE || e->npf.during_walk ||
+	    v->hv.dr7_armed)
 		return false;
 	switch (i->opcode) {
 	case 0x88:
@@ -399,7 +424,15 @@ void exit_npf(struct vcpu *v, const struct vm_exit *e)
 		return;
 	}
 	if (unlikely(in_delivery)) {
-		/* The IDT, the TSS or the stack of the guest's handler is no memory. */
+		/*
+		 * The IDT, the TSS or the stack of the guest's handler is no memory. At CPL 3 that can
+		 * be a program's own choice: INT n in V86 mode with CR4.VME, a gate to a conforming
+		 * segment. It gets what a table that reads as ones gives it.
+		 */
+		if (guest_cpl(v) == 3) {
+			vcpu_raise_gp(v);
+			return;
+		}
 		vm_kill(v->vm, "delivering vector %u touches %#lx, where there is no RAM",
 			v->reinject.vector, (unsigned long)e->npf.gpa);
 		return;

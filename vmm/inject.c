@@ -16,7 +16,8 @@ static bool extint_waits(struct vcpu *v)
 
 bool vcpu_has_event(struct vcpu *v)
 {
-	if (v->nmi_pending || v->exception.valid || v->reinject.valid)
+	if ((v->nmi_pending && v->nmi_wakes) || v->exception.valid || v->reinject.valid ||
+	    v->hv.pending_db)
 		return true;
 	if (!(v->hv.rflags & RFLAGS_IF))
 		return false;
@@ -47,7 +48,11 @@ void vcpu_raise(struct vcpu *v, u8 vector, bool has_error, u32 error, u64 payloa
 		has_error = true;
 		error = 0;
 	}
-	v->reinject.valid = prev == &v->reinject ? 0 : v->reinject.valid;
+	/*
+	 * What was being delivered made this fault: it is part of #DF now, or gone. An interrupt that could not be
+	 * delivered is lost, INT n is run again when its handler returns (SDM vol. 3, 6.15, 28.2.4).
+	 */
+	v->reinject.valid = 0;
 	v->exception = (struct hv_event){
 		.valid = 1,
 		.type = HV_EV_EXC,
@@ -58,27 +63,51 @@ void vcpu_raise(struct vcpu *v, u8 vector, bool has_error, u32 error, u64 payloa
 	v->exception_payload = payload;
 }
 
+/*
+ * What the CPU does besides when it delivers by itself: CR2 and DR6; DR7.GD (17.2.4); and RF in the
+ * image that a fault pushes, so that an instruction breakpoint does not hit twice (17.3.1.1).
+ */
+static void inject_exception(struct vcpu *v, struct hv_event *ev, u64 payload)
+{
+	if (ev->vector == EXC_PF)
+		v->hv.cr2 = payload;
+	if (ev->vector == EXC_DB) {
+		u64 dr7 = hv->get_reg(&v->hv, REG_DR7);
+
+		v->hv.dr6 |= payload;
+		if (dr7 & DR7_GD)
+			hv->set_reg(&v->hv, REG_DR7, dr7 & ~DR7_GD);
+	} else if (ev->type == HV_EV_EXC && ev->vector != EXC_DF) {
+		v->hv.rflags |= RFLAGS_RF;
+	}
+	hv->inject(&v->hv, ev);
+	ev->valid = 0;
+}
+
 /* One of the rare kinds, or nothing; true: the entry's one place is taken. */
 static bool inject_special(struct vcpu *v, u32 *want)
 {
+	/* Behind all else that is here, and not forgotten under a stream of exceptions. */
+	*want |= v->nmi_pending ? HV_WIN_NMI : 0;
 	if (v->reinject.valid) {
 		hv->inject(&v->hv, &v->reinject);
 		v->reinject.valid = 0;
 		return true;
 	}
 	if (v->exception.valid) {
-		if (v->exception.vector == EXC_PF)
-			v->hv.cr2 = v->exception_payload;
-		if (v->exception.vector == EXC_DB)
-			v->hv.dr6 |= v->exception_payload;
-		hv->inject(&v->hv, &v->exception);
-		v->exception.valid = 0;
+		inject_exception(v, &v->exception, v->exception_payload);
 		return true;
 	}
-	if (!(hv->windows(&v->hv) & HV_WIN_NMI)) {
-		*want |= HV_WIN_NMI;
-		return false;
+	if (v->hv.pending_db) { /* traps of the last instruction come before what arrived since */
+		struct hv_event db = {.valid = 1, .type = HV_EV_EXC, .vector = EXC_DB};
+
+		inject_exception(v, &db, v->hv.pending_db);
+		v->hv.pending_db = 0;
+		return true;
 	}
+	if (!(hv->windows(&v->hv) & HV_WIN_NMI))
+		return false;
+	*want = 0;
 	hv->inject(&v->hv, &(struct hv_event){.valid = 1, .type = HV_EV_NMI, .vector = EXC_NMI});
 	v->nmi_pending = false;
 	return true;
@@ -126,7 +155,7 @@ void vcpu_inject_slow(struct vcpu *v)
 	u32 want = 0;
 	bool taken = false;
 
-	if (unlikely(v->reinject.valid | v->exception.valid | v->nmi_pending))
+	if (unlikely(v->reinject.valid | v->exception.valid | v->nmi_pending | v->hv.pending_db))
 		taken = inject_special(v, &want);
 	if (v->lapic.irr_any | v->vm->pic_intr | v->lapic.extint) {
 		inject_irq(v, taken, &want);

@@ -65,6 +65,9 @@ void host_refuse(const char *line)
 static void host_end(void) __noreturn;
 static void host_end(void)
 {
+	for (u32 i = 0; i < nr_pcpus; i++)
+		if (pcpus[i]->nmi_count)
+			log_info("CPU %u took %lu NMIs", i, pcpus[i]->nmi_count);
 	paging_check(); /* what running VMs opened is closed again */
 	log_info("every VM has ended: power-off");
 	console_event("host-end");

@@ -419,17 +419,23 @@ static const struct msr_desc *bisect(u32 msr)
 	return lo < msr_table_size && msr >= msr_table[lo].first ? &msr_table[lo] : NULL;
 }
 
-/* A guest tends to use one MSR, or one APIC, many times in a row. */
-static const struct msr_desc *find(struct vcpu *v, u32 msr)
+static const struct msr_desc *find_slow(struct vcpu *v, u32 msr)
 {
-	const struct msr_desc *d = v->last_msr;
+	const struct msr_desc *d = bisect(msr);
 
-	if (likely(d && msr >= d->first && msr <= d->last))
-		return d;
-	d = bisect(msr);
 	if (d)
 		v->last_msr = d;
 	return d;
+}
+
+/* A guest tends to use one MSR, or one APIC, many times in a row. */
+static inline __attribute__((always_inline)) const struct msr_desc *find(struct vcpu *v, u32 msr)
+{
+	const struct msr_desc *d = v->last_msr;
+
+	if (likely(d && msr - d->first <= d->last - d->first))
+		return d;
+	return find_slow(v, msr);
 }
 
 void exit_rdmsr(struct vcpu *v, const struct vm_exit *e)

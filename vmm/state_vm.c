@@ -49,6 +49,8 @@ static void save_vcpu(struct vcpu *v, struct state_vcpu *s)
 	s->exception = v->exception;
 	s->exception_payload = v->exception_payload;
 	s->nmi_pending = v->nmi_pending;
+	s->nmi_wakes = v->nmi_wakes;
+	s->pending_db = h->pending_db;
 	s->tsc_ahead = v->tsc_offset + v->vm->t0_tsc;
 	s->state = v->state;
 }
@@ -144,6 +146,8 @@ static void restore_vcpu(struct vcpu *v, const struct state_vcpu_view *view)
 	v->exception = s->exception;
 	v->exception_payload = s->exception_payload;
 	v->nmi_pending = s->nmi_pending;
+	v->nmi_wakes = s->nmi_wakes;
+	h->pending_db = s->pending_db;
 	v->state = s->state;
 	v->windows = 0;
 	v->tsc_offset = s->tsc_ahead - v->vm->t0_tsc;

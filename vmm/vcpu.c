@@ -83,7 +83,8 @@ void vcpu_reset(struct vcpu *v)
 {
 	vcpu_timer_stop(v);
 	v->reinject.valid = v->exception.valid = 0;
-	v->nmi_pending = false;
+	v->hv.pending_db = 0;
+	v->nmi_pending = v->nmi_wakes = false;
 	fpu_area_init(v->hv.xsave);
 	v->hv.xcr0 = XCR0_X87;
 	memset(v->hv.dr, 0, sizeof(v->hv.dr));
@@ -218,7 +219,7 @@ void vcpu_run(struct vcpu *v)
 		exit_table[exit.code](v, &exit);
 		if (unlikely(v->torture_in) && !--v->torture_in)
 			torture_step(v);
-	} while (likely(v->state == VCPU_RUNNING) && likely(!sched_pending()));
+	} while (likely(!sched_pending()));
 }
 
 /* --- what platform/lapic.c asks of its vCPU --- */
@@ -238,14 +239,13 @@ u64 vcpu_tsc(struct vcpu *v)
 	return rdtsc() + v->tsc_offset;
 }
 
-/* The guest's TSC and its clock both read 0 at t0, unless the guest moved its TSC since. */
+/* The guest's TSC and its clock both read 0 at t0, unless the guest moved its TSC since. A deadline
+ * is unsigned: ~0 is one that never comes, not one that has passed. */
 u64 vcpu_tsc_to_ns(struct vcpu *v, u64 tsc)
 {
-	u64 host = tsc - v->tsc_offset, now = rdtsc();
+	u64 now = rdtsc(), guest = now + v->tsc_offset, ahead = tsc > guest ? tsc - guest : 0;
 
-	if ((s64)(host - now) <= 0)
-		host = now;
-	return tsc_to_ns(host - v->vm->t0_tsc);
+	return tsc_to_ns(now - v->vm->t0_tsc + MIN(ahead, BIT(60)));
 }
 
 void vcpu_timer_set(struct vcpu *v, u64 deadline_ns)

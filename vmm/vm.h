@@ -68,7 +68,7 @@ struct vcpu {
 	struct hv_event reinject;  /* cut short by an exit: before anything else */
 	struct hv_event exception; /* raised by us, for the instruction at RIP */
 	u64 exception_payload;     /* #PF: CR2; #DB: DR6 bits */
-	bool nmi_pending;
+	bool nmi_pending, nmi_wakes; /* wakes: NMIs were not blocked at HLT */
 	u32 windows; /* what request_windows() was last asked for */
 	u64 tsc_offset;
 	struct vcpu_msrs msrs;
@@ -223,7 +223,7 @@ void vcpu_inject_slow(struct vcpu *v); /* inject.c: the only place that injects 
 static inline void vcpu_inject(struct vcpu *v)
 {
 	if (unlikely(v->reinject.valid | v->exception.valid | v->nmi_pending | v->windows |
-		     v->lapic.irr_any | v->vm->pic_intr)) {
+		     v->hv.pending_db | v->lapic.irr_any | v->vm->pic_intr | v->lapic.extint)) {
 		vcpu_inject_slow(v);
 		return;
 	}
@@ -255,6 +255,11 @@ void exit_wrmsr(struct vcpu *v, const struct vm_exit *e);
 void exit_cr(struct vcpu *v, const struct vm_exit *e);
 void exit_dr(struct vcpu *v, const struct vm_exit *e);
 void exit_xsetbv(struct vcpu *v, const struct vm_exit *e);
+void exit_task_switch(struct vcpu *v, const struct vm_exit *e);
+bool cr3_write(struct vcpu *v, u64 val); /* as MOV to CR3; false: #GP */
+/* debug.c: breakpoints on what is done in the guest's stead; only if v->hv.dr7_armed */
+enum debug_access { DEBUG_WRITE = 1, DEBUG_IO = 2, DEBUG_READ = 3 };
+void debug_hit(struct vcpu *v, u64 addr, unsigned size, enum debug_access access);
 /* A 16-bit register or memory operand of i; false: a fault was raised. */
 bool emulate_operand16(struct vcpu *v, const struct insn *i, u16 *val);
 /* Store to i's 16-bit memory operand; false as above. */

@@ -174,9 +174,9 @@ void frame_init(const struct boot_info *bi)
 	table = ALIGN_UP((u64)own.nr_frames * sizeof(struct frame), 64);
 	bytes = table + gpool_table_size(&split);
 	pages = ALIGN_UP(bytes, PAGE_SIZE) >> PAGE_SHIFT;
-	if (!home || home->nr < pages + 1024)
-		panic("too little memory below 4 GiB: %lu pages in one piece, %lu needed",
-		      home ? home->nr : 0, pages + 1024);
+	if (!home || home->nr < pages || own.nr_frames < pages + 1024)
+		panic("too little memory below 4 GiB: %u pages, %lu of them in one piece; %lu needed, %lu in one piece",
+		      own.nr_frames - 1, home ? home->nr : 0, pages + 1024, pages);
 	/* Both descriptor tables at the start of the largest range. */
 	own.frames = frame_va(home->pfn << PAGE_SHIFT);
 	memset(own.frames, 0, pages << PAGE_SHIFT);

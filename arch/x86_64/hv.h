@@ -162,13 +162,11 @@ struct vm_exit {
 #define HV_BLOCK_STI   BIT(0) /* shadow of STI */
 #define HV_BLOCK_MOVSS BIT(1) /* shadow of MOV SS, POP SS */
 #define HV_BLOCK_NMI   BIT(2) /* inside an NMI handler, before its IRET */
-#define HV_BLOCK_STEP  BIT(3) /* a single step of an emulated instruction is pending (in `debug`) */
-#define HV_BLOCK_ALL   (HV_BLOCK_STI | HV_BLOCK_MOVSS | HV_BLOCK_NMI | HV_BLOCK_STEP)
+#define HV_BLOCK_ALL   (HV_BLOCK_STI | HV_BLOCK_MOVSS | HV_BLOCK_NMI)
 struct hv_pending {
 	u32 blocking; /* HV_BLOCK_* */
 	u32 pad;
-	u64 debug;	       /* VMX: pending debug exceptions (SDM vol. 3, 25.4.2); SVM: 0 */
-	struct hv_event event; /* put into the entry already */
+	u64 debug; /* VMX: debug traps that wait for a MOV SS shadow's end (SDM vol. 3, 25.4.2) */
 };
 
 #define HV_WIN_IRQ BIT(0)
@@ -195,7 +193,11 @@ struct hv_vcpu {
 	struct pcpu *last_cpu;
 	hpa_t nested_root;
 	u16 id;		/* for messages */
-	u16 pad2[3];
+	/* DR6 bits of a #DB trap that is due before the next instruction: BS by advance(), B0..B3 by
+	 * the vmm, for breakpoints on what it does in the guest's stead. The vmm injects it. */
+	u16 pending_db;
+	u8 dr7_armed; /* after HV_EXIT_PIO and HV_EXIT_NPF: DR7 has a breakpoint enabled */
+	u8 pad2[3];
 };
 
 /* All that a walk of the guest's page tables and a fetch at RIP depend on. */
@@ -251,8 +253,8 @@ struct hv_ops {
 	void (*get_seg)(struct hv_vcpu *v, enum hv_seg s, struct hv_segment *out);
 	void (*set_seg)(struct hv_vcpu *v, enum hv_seg s, const struct hv_segment *in);
 
-	/* Move RIP past an emulated instruction; ends an STI or MOV SS shadow; a pending single step
-	 * (RFLAGS.TF) becomes a pending #DB. len must not be 0. */
+	/* Move RIP past an emulated instruction; ends an STI or MOV SS shadow; a single step
+	 * (RFLAGS.TF) goes to pending_db. len must not be 0. */
 	void (*advance)(struct hv_vcpu *v, unsigned len);
 
 	/* Put an event into the entry. At most one between two entries; windows() said it may. */
@@ -263,7 +265,7 @@ struct hv_ops {
 	/* Ask for (or with 0, no longer ask for) an exit as soon as these could be injected. */
 	void (*request_windows)(struct hv_vcpu *v, u32 windows);
 
-	/* For saving and restoring a vCPU. set_pending() is for one that was just reset. */
+	/* For saving and restoring a vCPU, with no event put in. set_pending() is for one just reset. */
 	void (*get_pending)(struct hv_vcpu *v, struct hv_pending *out);
 	void (*set_pending)(struct hv_vcpu *v, const struct hv_pending *in);
 

@@ -76,10 +76,11 @@ static bool vtd_off(volatile u8 *regs)
 	wr(regs, VTD_FECTL, EVENT_MASK);
 	ok = vtd_clear(regs, G_TE);
 	ok &= vtd_clear(regs, G_IRE);
-	/* The queue is empty or its owner is gone: nothing of ours waits in it. */
+	/* The queue of invalidations may stay, if the unit finds that it cannot stop it now: nothing enters it
+	 * any more, and it writes to memory only what an entry asks for. */
 	if (rd(regs, VTD_GSTS) & G_QIE)
 		wr(regs, VTD_IECTL, EVENT_MASK);
-	ok &= vtd_clear(regs, G_QIE);
+	vtd_clear(regs, G_QIE);
 	if ((rd(regs, VTD_CAP) & CAP_PROTECTED) && (rd(regs, VTD_PMEN) & (PMEN_EPM | PMEN_PRS))) {
 		wr(regs, VTD_PMEN, 0);
 		ok &= wait_clear(regs, VTD_PMEN, PMEN_PRS);

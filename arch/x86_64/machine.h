@@ -9,6 +9,7 @@ void serial_init(void);		/* first of all: COM1 at 0x3f8, polled; 115200 8n1 */
 void serial_irq_init(void);	/* later: RX and TX by interrupt */
 void traps_init(void);		/* GDT, TSS with IST stacks, IDT: boot CPU */
 void traps_init_ap(void);
+void machine_check_init(void); /* each CPU: let errors be signalled */
 void paging_init(const struct boot_info *bi); /* our own tables: W^X, NX, SMEP, SMAP, guard pages */
 void paging_check(void);	/* walk the live tables: panics on a page both writable and executable, or
 				 * of the guests' pool; while no VM lives, for one's open window is such a page */

@@ -64,6 +64,7 @@ static void bring_up(const struct boot_info *bi)
 	log_info("DMA: bus mastering taken from %u devices", pci_quiesce());
 	iommu_quiesce();
 	serial_irq_init();
+	machine_check_init();
 	fpu_cpu_init(); /* on the boot CPU it sets the measure and cannot fail */
 	frame_reserve_refill();
 	paging_check();

@@ -51,6 +51,7 @@ static void ap_start(struct pcpu *p)
 	percpu_load(p);
 	paging_cpu_enable();
 	traps_init_ap();
+	machine_check_init();
 	apic_cpu_init();
 	if (fpu_cpu_init()) {
 		log_err("CPU %u (APIC id %u) lacks extended states that the boot CPU has: it stays out",

@@ -66,6 +66,26 @@ void traps_init_ap(void)
 	load_idt();
 }
 
+/*
+ * Firmware may leave the banks shut: an uncorrected error would then go unnoticed and its data on
+ * into a guest (SDM vol. 3, 16.8). What stands in the status registers is from before our time.
+ */
+void machine_check_init(void)
+{
+	u64 cap;
+
+	if ((cpuid(1, 0).edx & (BIT(7) | BIT(14))) != (BIT(7) | BIT(14)) ||
+	    !rdmsr_safe(MSR_MCG_CAP, &cap))
+		return;
+	if (cap & BIT(8)) /* MCG_CTL_P */
+		wrmsr_safe(MSR_MCG_CTL, ~0ull);
+	for (u32 bank = 0; bank < (cap & 0xff); bank++) {
+		wrmsr_safe(MSR_MC0_CTL + 4 * bank, ~0ull);
+		wrmsr_safe(MSR_MC0_CTL + 4 * bank + 1, 0);
+	}
+	wrmsr_safe(MSR_MCG_STATUS, 0);
+}
+
 void irq_set_handler(u8 vector, irq_handler_t fn)
 {
 	ASSERT(vector >= 32);

@@ -68,6 +68,11 @@ static inline void sti_hlt_cli(void)
 #define PIT_MODE 0x43
 #define DEBUG_EXIT 0xf4
 
+/* What start.asm's stubs leave on the stack for interrupt(). */
+struct frame {
+	u64 r11, r10, r9, r8, rdi, rsi, rdx, rcx, rax, vector, error, rip, cs, rflags, rsp, ss;
+};
+
 /* multiboot1, 3.3 */
 #define MB1_MAGIC 0x2badb002u
 struct mb1_info {

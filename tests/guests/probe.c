@@ -7,8 +7,8 @@
 typedef unsigned int u32;
 typedef unsigned long long u64;
 
-enum { SYS_READ = 3, SYS_WRITE = 4, SYS_OPEN = 5, SYS_REBOOT = 88, SYS_SYSLOG = 103, SYS_IOPL = 110, SYS_UNAME = 122 };
-enum { O_RDONLY = 0, O_NONBLOCK = 04000, LOG_WARNING = 4, DEBUG_EXIT_PORT = 0xf4, CONSOLE_OFF = 6 };
+enum { SYS_READ = 3, SYS_WRITE = 4, SYS_OPEN = 5, SYS_IOCTL = 54, SYS_REBOOT = 88, SYS_SYSLOG = 103, SYS_IOPL = 110, SYS_UNAME = 122 };
+enum { O_RDONLY = 0, O_NONBLOCK = 04000, LOG_WARNING = 4, DEBUG_EXIT_PORT = 0xf4, CONSOLE_OFF = 6, TCSBRK = 0x5409 };
 
 static int call3(int nr, long a, long b, long c)
 {
@@ -107,6 +107,7 @@ __attribute__((used)) static void probe(u64 tsc)
 	kernel_log();
 	text("PROBE end\n");
 	flush();
+	call3(SYS_IOCTL, 1, TCSBRK, 1); /* until the last byte has left */
 	call3(SYS_IOPL, 3, 0, 0);
 	__asm__ volatile("outb %0, %1" : : "a"((unsigned char)0), "Nd"((unsigned short)DEBUG_EXIT_PORT));
 	for (;;)

@@ -1,6 +1,6 @@
 ; SPDX-License-Identifier: BSD-2-Clause
 ; Tiny guests' entry: multiboot1 (ELF32) and PVH, to 64-bit mode with the first 4 GiB mapped one to
-; one, then main(magic, info). Interrupts reach isr_table's stubs, which call interrupt(vector).
+; one, then main(magic, info). Interrupts reach isr_table's stubs, which call interrupt(vector, rip, frame).
 bits 32
 
 MB_MAGIC equ 0x1badb002
@@ -106,7 +106,8 @@ to_interrupt:
 	push r10
 	push r11
 	mov rdi, [rsp + 72]
-	lea rsi, [rsp + 88]	; where RIP lies: a handler may move it on
+	mov rsi, [rsp + 88]
+	mov rdx, rsp			; struct frame of pc.h
 	extern interrupt
 	cld
 	call interrupt

@@ -100,19 +100,19 @@ static void lapic_write(u32 reg, u32 v)
 /* Called by the stubs. An exception is the end: there is nobody to repair it. */
 static volatile bool trying, faulted; /* an instruction of two bytes that may raise #GP */
 
-void interrupt(u64 vector, u64 *rip);
-void interrupt(u64 vector, u64 *rip)
+void interrupt(u64 vector, u64 rip, struct frame *f);
+void interrupt(u64 vector, u64 rip, struct frame *f)
 {
 	if (vector == 13 && trying) {
 		faulted = true;
-		*rip += 2;
+		f->rip += 2;
 		return;
 	}
 	if (vector < 32 && vector != VEC_PIT) {
 		puts_("TINY: exception ");
 		putd(vector);
 		puts_(" at ");
-		putx(*rip);
+		putx(rip);
 		puts_("\n");
 		outb(DEBUG_EXIT, 30);
 		for (;;)

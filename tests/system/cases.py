@@ -2,6 +2,7 @@
 """All system tests by name."""
 import bad_input
 import boots
+import cpu
 import ends
 import firmware
 import kernels
@@ -10,4 +11,5 @@ import torture
 
 
 def all_cases():
-    return (onhost.CASES + boots.CASES + ends.CASES + kernels.CASES + bad_input.CASES + firmware.CASES + torture.CASES)
+    return (onhost.CASES + boots.CASES + cpu.CASES + ends.CASES + kernels.CASES + bad_input.CASES +
+            firmware.CASES + torture.CASES)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* unit: arch/x86_64/memsplit.c arch/x86_64/frame.c arch/x86_64/heap.c arch/x86_64/gpool.c */
+/* unit: boot/meminfo.c boot/files.c arch/x86_64/memsplit.c arch/x86_64/frame.c arch/x86_64/heap.c arch/x86_64/gpool.c */
 /* The two pools over invented memory maps. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -8,6 +8,7 @@
 #include <cmocka.h>
 #include "arch/x86_64/frame_priv.h"
 #include "arch/x86_64/window.h"
+#include "boot/boot.h"
 #include "lib/log.h"
 #include "lib/string.h"
 
@@ -147,6 +148,47 @@ static void test_split_random(void **st)
 }
 
 /* Random blocks: disjoint, zeroed, aligned, all back in the end. */
+/* 64 MiB to 1 TiB, with the PC's hole below 4 GiB and reserved ranges wherever firmware likes them:
+ * the pools account for every byte, and their tables fit and work. */
+static void test_sizes(void **st)
+{
+	(void)st;
+	for (u64 size = MIB(64); size <= GIB(1024); size *= 2) {
+		for (unsigned holes = 0; holes <= 60; holes += 20) {
+			u64 low = MIN(size, GIB(3)), want = MIN(MAX(size / 64, MIB(24)), MIB(512));
+			struct frame_stats s;
+			hpa_t pa, block;
+
+			bi = (struct boot_info){.magic = BOOT_INFO_MAGIC};
+			meminfo_add(&bi, 0, low, BOOT_MEM_USABLE);
+			if (size > low)
+				meminfo_add(&bi, GIB(4), size - low, BOOT_MEM_USABLE);
+			/* Small ones, anywhere above the first 16 MiB. */
+			for (unsigned n = 0; n < holes; n++) {
+				hpa_t at = MIB(16) + rnd() % (size - MIB(16));
+
+				meminfo_add(&bi, at < low ? at : at - low + GIB(4), rnd() % KIB(64) + 1,
+					    n % 2 ? BOOT_MEM_RESERVED : BOOT_MEM_NVS);
+			}
+			assert_int_equal(bi.error[0], 0);
+			if (size <= GIB(1)) /* it looks at each page */
+				check_split();
+			start();
+			frame_get_stats(&s);
+			assert_true(s.own_total + s.guest_total + s.lost >= size - MIB(9));
+			/* A hole costs the guests at most the two blocks that it touches. */
+			assert_true(s.guest_total + want + MIB(4) + holes * MIB(4) >= size);
+			assert_true(s.lost <= MIB(1) + holes * MIB(4));
+			pa = frame_alloc(8, FRAME_VM, 1); /* and there is room beside the tables */
+			assert_true(pa != HPA_NONE && type_at(pa) == BOOT_MEM_USABLE);
+			frame_free(pa, 8);
+			block = gpool_alloc_block(1);
+			assert_true(block != HPA_NONE && type_at(block) == BOOT_MEM_USABLE);
+			gpool_put_block(block);
+		}
+	}
+}
+
 static void test_buddy(void **st)
 {
 	static struct { hpa_t pa; unsigned order; u64 tag; } held[512];
@@ -158,7 +200,7 @@ static void test_buddy(void **st)
 	start();
 	frame_get_stats(&before);
 	assert_int_equal(before.own_total - before.own_free, before.by_type[FRAME_BOOT]);
-	for (unsigned n = 0; n < 100000; n++) {
+	for (unsigned n = 0; n < 400000; n++) {
 		if (nr < 512 && rnd() % 2) {
 			unsigned order = rnd() % (rnd() % 8 ? 3 : 10);
 			hpa_t pa = frame_alloc(order, FRAME_VM, 7);
@@ -217,7 +259,7 @@ static void test_heap(void **st)
 	pc_map();
 	start();
 	frame_get_stats(&before);
-	for (unsigned n = 0; n < 200000; n++) {
+	for (unsigned n = 0; n < 340000; n++) {
 		if (nr < 2000 && rnd() % 2) {
 			size_t size = 1 + rnd() % (rnd() % 16 ? 600 : 20000);
 			u8 *p = kzalloc(size, FRAME_DEVICE, 3);
@@ -293,6 +335,7 @@ int main(void)
 		cmocka_unit_test(test_split_pc), cmocka_unit_test(test_split_random),
 		cmocka_unit_test(test_buddy),	 cmocka_unit_test(test_exhaust),
 		cmocka_unit_test(test_heap),	 cmocka_unit_test(test_gpool),
+		cmocka_unit_test(test_sizes),
 	};
 
 	arena = mmap(NULL, ARENA, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);

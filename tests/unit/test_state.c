@@ -148,6 +148,8 @@ static void machine_fill(struct machine *m)
 	noise(&v->exception_payload, 8);
 	noise(&v->tsc_offset, 8);
 	v->nmi_pending = rand() & 1;
+	v->nmi_wakes = rand() & 1;
+	v->hv.pending_db = (u16)rand() & (DR6_B0_B3 | DR6_BS);
 	v->state = rand() & 1 ? VCPU_RUNNING : VCPU_HALTED;
 	noise(m->state[0], 13);
 	m->state[0][0] &= 15;
@@ -173,6 +175,8 @@ static void same(const struct machine *a, const struct machine *b)
 	assert_int_equal(a->v.exception_payload, b->v.exception_payload);
 	assert_int_equal(a->v.tsc_offset, b->v.tsc_offset);
 	assert_int_equal(a->v.nmi_pending, b->v.nmi_pending);
+	assert_int_equal(a->v.nmi_wakes, b->v.nmi_wakes);
+	assert_int_equal(a->v.hv.pending_db, b->v.hv.pending_db);
 	assert_int_equal(a->v.state, b->v.state);
 	for (size_t i = 0; i < ARRAY_SIZE(a->timers); i++) {
 		assert_int_equal(timer_armed(&a->timers[i].t), timer_armed(&b->timers[i].t));
@@ -341,6 +345,8 @@ static void lies(void **arg)
 	REFUSED(c->pending.blocking = 1u << 31);
 	REFUSED(c->state = VCPU_DEAD);
 	REFUSED(c->tpr = 16);
+	REFUSED(c->pending_db = 0x10);
+	REFUSED(c->nmi_wakes = 2);
 	REFUSED(((u8 *)(record(STATE_XSAVE, 0) + 1))[520] = 1);
 	REFUSED(l->highest_isr = 300);
 	REFUSED(l->irr_any = 1);

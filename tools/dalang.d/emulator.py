@@ -20,6 +20,8 @@ VGABIOS = "/usr/share/vgabios/vgabios.bin"
 TEST_CPU = os.environ.get("DALANG_TEST_CPU")
 TEST_MACHINE = os.environ.get("DALANG_TEST_MACHINE")
 TEST_OPTIONS = os.environ.get("DALANG_TEST_OPTIONS", "")
+# And a socket for QEMU's monitor, by which a test plays tricks on the machine.
+TEST_QMP = os.environ.get("DALANG_TEST_QMP")
 
 
 class Emulator:
@@ -88,13 +90,17 @@ def _tcp_pair():
 class Qemu(Emulator):
     def __init__(self, machine, boot, cpus, memory, files, work, icount):
         argv = ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none",
-                "-M", TEST_MACHINE or "q35", "-smp", str(cpus), "-m", str(memory), "-vga", "std", "-nic", "none",
+                "-M", TEST_MACHINE or "q35", "-smp", str(cpus), "-m", str(memory), "-nic", "none",
                 "-no-reboot", "-boot", "menu=off"]
+        if not (TEST_MACHINE or "").startswith("microvm"):
+            argv += ["-vga", "std"]
         if machine.kind == "kvm":
             argv += ["-accel", "kvm", "-cpu", "host"]
         else:
             argv += ["-accel", "tcg,thread=" + ("single" if icount else "multi"),
                      "-cpu", TEST_CPU or "EPYC,+svm,+npt"]
+        if TEST_QMP:
+            argv += ["-qmp", f"unix:{TEST_QMP.replace(',', ',,')},server=on,wait=off"]
         if icount:
             # Firmware's delays do not end at one tick an instruction.
             shift = 0 if boot == "direct" else 6

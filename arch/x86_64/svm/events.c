@@ -77,11 +77,6 @@ void svm_inject(struct hv_vcpu *v, const struct hv_event *ev)
 		break;
 	default:
 		e |= EVENT_EXC;
-		/* What delivery does besides, and EVENTINJ does not (SDM vol. 3, 17.2.4). */
-		if (ev->vector == EXC_DB && (vmcb->s.dr7 & DR7_GD)) {
-			vmcb->s.dr7 &= ~DR7_GD;
-			svm_dirty(s, CLEAN_DR);
-		}
 	}
 	/* Real mode pushes no error codes. */
 	if (ev->has_error && (vmcb->s.cr0 & CR0_PE)) {
@@ -119,42 +114,26 @@ void svm_request_windows(struct hv_vcpu *v, u32 windows)
 		s->todo &= ~(u32)TODO_NMI;
 }
 
-/*
- * An event waits in EVENTINJ only when svm_advance() raised a single step. A step of our own is never
- * under way between exits, and an IRET that was seen is seen again: it has not run.
- */
+/* A step of our own is never under way between exits; an IRET that was seen has not run, and will be
+ * seen again. */
 void svm_get_pending(struct hv_vcpu *v, struct hv_pending *out)
 {
 	struct svm_vcpu *s = svm_of(v);
-	u32 inj = (u32)s->vmcb->c.event_inj;
 
 	*out = (struct hv_pending){0};
 	if (s->vmcb->c.int_shadow & INT_SHADOW)
 		out->blocking |= HV_BLOCK_STI;
 	if (nmi_is_blocked(v, s))
 		out->blocking |= HV_BLOCK_NMI;
-	if (!(inj & EVENT_VALID))
-		return;
-	out->event = (struct hv_event){
-		.valid = 1,
-		.type = EVENT_TYPE(inj),
-		.vector = EVENT_VECTOR(inj),
-		.has_error = (inj & EVENT_ERROR_VALID) != 0,
-		.error = s->vmcb->c.event_inj_error,
-	};
 }
 
 void svm_set_pending(struct hv_vcpu *v, const struct hv_pending *in)
 {
 	struct svm_vcpu *s = svm_of(v);
 
-	/* Those that need a length are never in the entry here: svm_interrupted(). */
-	if (in->event.valid && in->event.type < HV_EV_SWINT)
-		svm_inject(v, &in->event);
 	s->vmcb->c.int_shadow =
 		in->blocking & (HV_BLOCK_STI | HV_BLOCK_MOVSS) ? INT_SHADOW : 0;
-	if (in->blocking & HV_BLOCK_NMI)
-		block_nmi(s, true);
+	block_nmi(s, in->blocking & HV_BLOCK_NMI);
 }
 
 /* Right before VMRUN: run one instruction and come back. */
@@ -198,17 +177,14 @@ void svm_seek_nmi(struct hv_vcpu *v)
 void svm_advance(struct hv_vcpu *v, unsigned len)
 {
 	struct svm_vcpu *s = svm_of(v);
-	static const struct hv_event db = {.valid = 1, .type = HV_EV_EXC, .vector = EXC_DB};
 
 	v->rip += len;
 	if (!(s->vmcb->s.efer & EFER_LMA) || !(s->vmcb->s.cs.attr & BIT(9))) /* not CS.L */
 		v->rip = (u32)v->rip;
 	s->vmcb->c.int_shadow = 0;
 	v->rflags &= ~RFLAGS_RF;
-	if (unlikely(v->rflags & RFLAGS_TF)) {
-		v->dr6 |= DR6_BS;
-		svm_inject(v, &db);
-	}
+	if (unlikely(v->rflags & RFLAGS_TF))
+		v->pending_db |= DR6_BS;
 }
 
 /*
@@ -226,8 +202,7 @@ void svm_interrupted(struct svm_vcpu *s, struct hv_event *ev)
 		ev->type = HV_EV_EXTINT;
 		break;
 	case EVENT_NMI:
-		ev->type = HV_EV_NMI;
-		block_nmi(s, false); /* not delivered, so not in its handler */
+		ev->type = HV_EV_NMI; /* blocked from here on, whatever delivery ends in */
 		break;
 	case EVENT_EXC:
 		if (ev->vector == EXC_BP || ev->vector == EXC_OF)

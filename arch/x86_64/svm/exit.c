@@ -30,6 +30,7 @@ static void exit_pio(struct hv_vcpu *v, struct vm_exit *e)
 	e->pio.addr_size = (u8)(IOIO_ADDR(info) * 2);
 	/* The segment came with decode assists. */
 	e->pio.seg = svm_caps & SVM_CAP_DECODE ? IOIO_SEGMENT(info) : 0xff;
+	v->dr7_armed = svm_of(v)->vmcb->s.dr7 & DR7_ENABLES;
 }
 
 static void exit_msr(struct hv_vcpu *v, struct vm_exit *e)
@@ -67,6 +68,7 @@ static void exit_dr(struct hv_vcpu *v, struct vm_exit *e)
 	e->dr.gpr = crdr_gpr(v);
 }
 
+/* DR6 and DR7 are as the handler of a #DB is to find them (APM vol. 2, 15.12.2). */
 static void exit_exception(struct hv_vcpu *v, struct vm_exit *e)
 {
 	const struct vmcb_control *c = control(v);
@@ -86,8 +88,6 @@ static void exit_exception(struct hv_vcpu *v, struct vm_exit *e)
 	}
 	if (vector == EXC_PF)
 		e->exc.payload = c->exit_info2;
-	if (vector == EXC_DB)
-		e->exc.payload = (u32)(v->dr6 ^ DR6_FIXED);
 }
 
 static void exit_npf(struct hv_vcpu *v, struct vm_exit *e)
@@ -105,6 +105,7 @@ static void exit_npf(struct hv_vcpu *v, struct vm_exit *e)
 	e->npf.during_walk = (info & PFERR_GUEST_WALK) != 0;
 	e->npf.misconfig = (info & PFERR_RSVD) != 0;
 	e->npf.nr_bytes = 0;
+	v->dr7_armed = svm_of(v)->vmcb->s.dr7 & DR7_ENABLES;
 	/* Of data accesses only (15.33.5). */
 	if ((svm_caps & SVM_CAP_DECODE) && c->nr_insn_bytes && c->nr_insn_bytes <= 15) {
 		e->npf.nr_bytes = c->nr_insn_bytes;

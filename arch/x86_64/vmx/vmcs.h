@@ -199,10 +199,7 @@ enum vmcs_field {
 #define INTR_SMI   BIT(2)
 #define INTR_NMI   BIT(3)
 
-/* Pending debug exceptions, SDM 25.4.2 */
-#define PENDING_DEBUG_BS BIT(14)
-#define DEBUGCTL_LBR     BIT(0)
-#define DEBUGCTL_BTF     BIT(1)
+#define DEBUGCTL_LBR BIT(0)
 
 /* Interruption information: entry, exit and IDT-vectoring fields share it, SDM 25.8.3, 25.9.2 */
 #define INFO_VECTOR(i)   ((u8)(i))

@@ -90,6 +90,8 @@ static void sync_from_guest(struct hv_vcpu *v, struct vmx_vcpu *x)
 	v->gpr[REG_RSP] = x->rsp = vmread(VMCS_GUEST_RSP);
 	v->rflags = x->rflags = vmread(VMCS_GUEST_RFLAGS);
 	v->cr2 = x->cr2 = read_cr2();
+	if (unlikely(v->rflags & RFLAGS_TF)) /* advance() may owe a single step */
+		vmx_follow_dr6(v, read_dr6());
 	if (x->proc & PROC_TPR_SHADOW)
 		v->tpr = *x->vtpr >> 4 & 15;
 }
@@ -113,7 +115,7 @@ static void vmx_enter(struct hv_vcpu *v, struct vm_exit *exit)
 	sync_to_guest(v, x);
 	spec_enter(v);
 	failed = vmx_run(v->gpr, v->launched, &x->host_rsp);
-	x->intr_valid = x->step_pending = false;
+	x->intr_valid = false;
 	if (unlikely(failed)) {
 		entry_refused(exit, failed);
 		return;

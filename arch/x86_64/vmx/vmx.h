@@ -69,7 +69,6 @@ struct vmx_vcpu {
 	bool configured;   /* the VMCS has been filled in, at the first load */
 	bool event_in;     /* an event waits in the entry fields */
 	bool intr_valid;   /* intr_state was read since the last exit */
-	bool step_pending; /* advance() left a #DB pending */
 	bool flush_ept, flush_vpid;
 	u32 intr_state;  /* interruptibility */
 	u32 proc, entry; /* the words that change in a vCPU's life, as last written */
@@ -180,6 +179,12 @@ void vmx_get_paging(struct hv_vcpu *v, struct hv_paging *out);
 void vmx_set_seg(struct hv_vcpu *v, enum hv_seg s, const struct hv_segment *in);
 void vmx_msr_pass(struct hv_vcpu *v, u32 msr, bool read, bool write);
 
+/* The guest writes DR6 without exits: v->dr6 counts where a #DB may be due, after this. */
+static inline void vmx_follow_dr6(struct hv_vcpu *v, u64 dr6)
+{
+	v->dr6 = vmx_of(v)->dr6 = dr6;
+}
+
 /* vmx_event.c */
 u32 vmx_intr_state(struct vmx_vcpu *x);
 void vmx_set_intr_state(struct vmx_vcpu *x, u32 state);
@@ -191,6 +196,4 @@ void vmx_set_pending(struct hv_vcpu *v, const struct hv_pending *in);
 void vmx_request_windows(struct hv_vcpu *v, u32 windows);
 
 /* vmx_exit.c */
-void vmx_event_from_info(struct hv_event *ev, u32 info, enum vmcs_field error_field,
-			 enum vmcs_field len_field);
 void vmx_exit_convert(struct hv_vcpu *v, u32 reason, struct vm_exit *exit);

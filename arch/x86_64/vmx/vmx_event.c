@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Events into the guest: injection, windows, interruptibility (SDM vol. 3, 25.8.3, 27.3, 27.6). */
+#include "arch/x86_64/asm.h"
 #include "arch/x86_64/vmx/vmx.h"
 #include "arch/x86_64/x86.h"
 
@@ -20,10 +21,19 @@ void vmx_set_intr_state(struct vmx_vcpu *x, u32 state)
 	x->intr_state = state;
 }
 
-static void pend_single_step(struct vmx_vcpu *x)
+/*
+ * Debug traps of a MOV SS wait in their own field while its shadow lasts (SDM vol. 3,
+ * 25.4.2): the emulated instruction ended it, and they come together with its own.
+ */
+static void take_pending_debug(struct hv_vcpu *v)
 {
-	vmwrite(VMCS_GUEST_PENDING_DEBUG, vmread(VMCS_GUEST_PENDING_DEBUG) | PENDING_DEBUG_BS);
-	x->step_pending = true;
+	u64 pending = vmread(VMCS_GUEST_PENDING_DEBUG);
+
+	if (!pending)
+		return;
+	vmx_follow_dr6(v, read_dr6());
+	v->pending_db |= pending & (DR6_B0_B3 | DR6_BS);
+	vmwrite(VMCS_GUEST_PENDING_DEBUG, 0);
 }
 
 void vmx_advance(struct hv_vcpu *v, unsigned len)
@@ -41,10 +51,13 @@ void vmx_advance(struct hv_vcpu *v, unsigned len)
 	}
 	v->rip = rip;
 	v->rflags &= ~RFLAGS_RF; /* a completed instruction clears it (SDM 18.3.1.1) */
-	vmx_set_intr_state(x, vmx_intr_state(x) & ~(INTR_STI | INTR_MOVSS));
-	/* With BTF the single step is a branch step, and emulated instructions do not branch. */
-	if (unlikely(v->rflags & RFLAGS_TF) && !(vmread(VMCS_GUEST_DEBUGCTL) & DEBUGCTL_BTF))
-		pend_single_step(x);
+	if (unlikely(vmx_intr_state(x) & (INTR_STI | INTR_MOVSS))) {
+		take_pending_debug(v);
+		vmx_set_intr_state(x, x->intr_state & ~(INTR_STI | INTR_MOVSS));
+	}
+	/* Guests cannot set DEBUGCTL.BTF, so each instruction is a step. */
+	if (unlikely(v->rflags & RFLAGS_TF))
+		v->pending_db |= DR6_BS;
 }
 
 /*
@@ -93,9 +106,7 @@ u32 vmx_windows(struct hv_vcpu *v)
 	struct vmx_vcpu *x = vmx_of(v);
 	u32 state, open = 0;
 
-	/* An injected interrupt would displace a pending #DB, which comes first (27.7.3, table
-	 * 6-2). */
-	if (x->event_in || x->step_pending)
+	if (x->event_in)
 		return 0;
 	state = vmx_intr_state(x);
 	if ((v->rflags & RFLAGS_IF) && !(state & (INTR_STI | INTR_MOVSS)))
@@ -106,33 +117,24 @@ u32 vmx_windows(struct hv_vcpu *v)
 	return open;
 }
 
-#define PENDING_DEBUG_ALL (DR6_B0_B3 | BIT(12) | PENDING_DEBUG_BS | BIT(16)) /* table 25-4 */
+#define PENDING_DEBUG_ALL (DR6_B0_B3 | BIT(12) | DR6_BS | BIT(16)) /* table 25-4 */
 
 void vmx_get_pending(struct hv_vcpu *v, struct hv_pending *out)
 {
-	struct vmx_vcpu *x = vmx_of(v);
-	u32 state = vmx_intr_state(x);
+	u32 state = vmx_intr_state(vmx_of(v));
 
 	*out = (struct hv_pending){.debug = vmread(VMCS_GUEST_PENDING_DEBUG)};
 	out->blocking = (state & INTR_STI ? HV_BLOCK_STI : 0) |
 			(state & INTR_MOVSS ? HV_BLOCK_MOVSS : 0) |
-			(state & INTR_NMI ? HV_BLOCK_NMI : 0) | (x->step_pending ? HV_BLOCK_STEP : 0);
-	if (x->event_in)
-		vmx_event_from_info(&out->event, (u32)vmread(VMCS_ENTRY_INTR_INFO),
-				    VMCS_ENTRY_ERROR_CODE, VMCS_ENTRY_INSN_LEN);
+			(state & INTR_NMI ? HV_BLOCK_NMI : 0);
 }
 
 void vmx_set_pending(struct hv_vcpu *v, const struct hv_pending *in)
 {
-	struct vmx_vcpu *x = vmx_of(v);
-
-	if (in->event.valid)
-		vmx_inject(v, &in->event);
-	vmx_set_intr_state(x, (in->blocking & HV_BLOCK_STI ? INTR_STI : 0) |
-				      (in->blocking & HV_BLOCK_MOVSS ? INTR_MOVSS : 0) |
-				      (in->blocking & HV_BLOCK_NMI ? INTR_NMI : 0));
+	vmx_set_intr_state(vmx_of(v), (in->blocking & HV_BLOCK_STI ? INTR_STI : 0) |
+					      (in->blocking & HV_BLOCK_MOVSS ? INTR_MOVSS : 0) |
+					      (in->blocking & HV_BLOCK_NMI ? INTR_NMI : 0));
 	vmwrite(VMCS_GUEST_PENDING_DEBUG, in->debug & PENDING_DEBUG_ALL);
-	x->step_pending = in->blocking & HV_BLOCK_STEP;
 }
 
 void vmx_request_windows(struct hv_vcpu *v, u32 windows)

@@ -17,8 +17,8 @@ struct exit_row {
 	void (*convert)(struct hv_vcpu *v, struct vm_exit *e);
 };
 
-void vmx_event_from_info(struct hv_event *ev, u32 info, enum vmcs_field error_field,
-			 enum vmcs_field len_field)
+static void event_from_info(struct hv_event *ev, u32 info, enum vmcs_field error_field,
+			    enum vmcs_field len_field)
 {
 	memset(ev, 0, sizeof(*ev));
 	ev->valid = 1;
@@ -56,10 +56,9 @@ static void debug_exception(struct hv_vcpu *v, struct vm_exit *e)
 
 	dr6 = ((dr6 & ~DR6_B0_B3) | inverse | (e->hw_info1 & ~inverse)) ^ (e->hw_info1 & inverse);
 	write_dr6(dr6);
-	v->dr6 = vmx_of(v)->dr6 = dr6;
+	vmx_follow_dr6(v, dr6);
 	vmwrite(VMCS_GUEST_DR7, vmread(VMCS_GUEST_DR7) & ~DR7_GD);
 	vmwrite(VMCS_GUEST_DEBUGCTL, vmread(VMCS_GUEST_DEBUGCTL) & ~DEBUGCTL_LBR);
-	e->exc.payload = e->hw_info1 & ~inverse;
 }
 
 static void conv_exception(struct hv_vcpu *v, struct vm_exit *e)
@@ -83,10 +82,18 @@ static void conv_exception(struct hv_vcpu *v, struct vm_exit *e)
 		e->code = HV_EXIT_NONE;
 		return;
 	}
-	vmx_event_from_info(&e->exc.ev, info, VMCS_EXIT_INTR_ERROR, VMCS_EXIT_INSN_LEN);
+	event_from_info(&e->exc.ev, info, VMCS_EXIT_INTR_ERROR, VMCS_EXIT_INSN_LEN);
 	e->exc.payload = 0;
 	if (e->exc.ev.vector == EXC_DB && e->exc.ev.type == HV_EV_EXC) /* INT1 leaves DR6 alone */
 		debug_exception(v, e);
+}
+
+/* The vmm makes the guest's access: are there breakpoints that it may hit? */
+static void follow_breakpoints(struct hv_vcpu *v)
+{
+	v->dr7_armed = vmread(VMCS_GUEST_DR7) & DR7_ENABLES;
+	if (unlikely(v->dr7_armed))
+		vmx_follow_dr6(v, read_dr6());
 }
 
 static void conv_io(struct hv_vcpu *v, struct vm_exit *e)
@@ -94,7 +101,7 @@ static void conv_io(struct hv_vcpu *v, struct vm_exit *e)
 	u64 q = e->hw_info1;
 	u32 info;
 
-	(void)v;
+	follow_breakpoints(v);
 	e->pio.port = (u16)(q >> 16);
 	e->pio.size = (q & 7) + 1;
 	e->pio.in = q >> 3 & 1;
@@ -137,6 +144,7 @@ static void conv_ept(struct hv_vcpu *v, struct vm_exit *e)
 	u64 q = e->hw_info1;
 
 	memset(&e->npf, 0, sizeof(e->npf));
+	follow_breakpoints(v);
 	e->npf.gpa = e->hw_info2 = vmread(VMCS_GUEST_PHYSICAL_ADDR);
 	if (REASON_BASIC(e->hw_reason) == REASON_EPT_MISCONFIG) {
 		/* No qualification, so the kind of access is not known (28.2.1). */
@@ -162,13 +170,17 @@ static void conv_ept(struct hv_vcpu *v, struct vm_exit *e)
 
 static void conv_task_switch(struct hv_vcpu *v, struct vm_exit *e)
 {
+	struct vmx_vcpu *x = vmx_of(v);
 	u64 q = e->hw_info1; /* table 28-2 */
 
-	(void)v;
 	e->task.selector = (u16)q;
 	e->task.source = q >> 30 & 3;
 	e->task.has_error = e->task.source == 3 && e->interrupted.valid && e->interrupted.has_error;
 	e->task.error = e->task.has_error ? e->interrupted.error : 0;
+	vmx_follow_dr6(v, read_dr6()); /* for the T bit of the new TSS */
+	/* IRET ends the blocking of NMIs, even if it faults later (SDM vol. 3, 6.7.1). */
+	if (e->task.source == 1)
+		vmx_set_intr_state(x, vmx_intr_state(x) & ~INTR_NMI);
 }
 
 static void conv_sipi(struct hv_vcpu *v, struct vm_exit *e)
@@ -281,7 +293,7 @@ static void entry_machine_check(struct hv_vcpu *v, struct vm_exit *e)
 	e->code = HV_EXIT_NONE;
 	if (!(info & INFO_VALID))
 		return;
-	vmx_event_from_info(&e->interrupted, info, VMCS_ENTRY_ERROR_CODE, VMCS_ENTRY_INSN_LEN);
+	event_from_info(&e->interrupted, info, VMCS_ENTRY_ERROR_CODE, VMCS_ENTRY_INSN_LEN);
 	vmwrite(VMCS_ENTRY_INTR_INFO, 0);
 	vmx_of(v)->event_in = false;
 }
@@ -306,7 +318,7 @@ void vmx_exit_convert(struct hv_vcpu *v, u32 reason, struct vm_exit *e)
 	}
 	/* What this exit cut short will be delivered again (28.2.4). */
 	if (unlikely(info & INFO_VALID))
-		vmx_event_from_info(&e->interrupted, info, VMCS_IDT_VECTORING_ERROR,
+		event_from_info(&e->interrupted, info, VMCS_IDT_VECTORING_ERROR,
 				VMCS_EXIT_INSN_LEN);
 	if (row->convert)
 		row->convert(v, e);

@@ -328,7 +328,7 @@ void vmx_reset_vmcs(struct hv_vcpu *v)
 	vmwrite(VMCS_GUEST_ACTIVITY, 0); /* active: HLT exits, so the guest is never seen halted */
 	vmwrite(VMCS_GUEST_PENDING_DEBUG, 0);
 	vmwrite(VMCS_ENTRY_INTR_INFO, 0);
-	x->event_in = x->step_pending = false;
+	x->event_in = false;
 	x->intr_valid = false;
 	x->flush_vpid = true;
 }

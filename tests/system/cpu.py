@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What the guest sees of its CPU: exceptions, NMIs, debug registers, the old modes; and the host's own NMIs."""
+import os
+import random
+import re
+import socket
+import time
+
+from harness import ROOT, Case, check, check_backend, check_status
+
+CPUTEST = [os.path.join(ROOT, "build", "tests", "guests", n) for n in ("cputest.elf", "cputest32.elf")]
+EMULATOR = {"amd": "tcg", "intel": "bochs"}
+# As many checks as each guest makes, so that one that ends early cannot pass.
+CHECKS = {"cputest": 120, "cputest32": 60}
+
+
+def cputest(cpu, boot):
+    """Both guests side by side; each check by name, those that the bare emulator fails are skipped."""
+    def test(ctx):
+        files = []
+        for kernel in CPUTEST:
+            name = os.path.basename(kernel)[:-len(".elf")]
+            files += ["--vm", ctx.vm_file(name, f"emulator={EMULATOR[cpu]}", kernel=kernel)]
+        p = ctx.run("--cpu", cpu, "--boot", boot, "--host-cpus", "1", *files)
+        check_backend(p, {"amd": "svm", "intel": "vmx"}[cpu], 1)
+        status = p.finish()
+        failed = re.findall(rb"CPUTEST: (\S+) FAIL", p.out)
+        check(not failed, "failed: " + " ".join(n.decode() for n in failed))
+        check(status == 1, f"status {status}, not 1; stderr ends: {p.err[-400:].decode('utf-8', 'replace')}")
+        for name, least in CHECKS.items():
+            ok = len(re.findall(rb"^%s: CPUTEST: \S+ (ok|skip \()" % name.encode(), p.out, re.M))
+            check(ok >= least, f"{name} made {ok} checks, fewer than {least}")
+    return test
+
+
+def _qmp(path):
+    """QEMU's monitor, past its greeting."""
+    s = socket.socket(socket.AF_UNIX)
+    s.settimeout(20)
+    end = time.monotonic() + 20
+    while True:
+        try:
+            s.connect(path)
+            break
+        except OSError:
+            check(time.monotonic() < end, "QEMU's monitor does not answer")
+            time.sleep(0.1)
+    s.recv(4096)
+    s.sendall(b'{"execute": "qmp_capabilities"}\n')
+    s.recv(4096)
+    return s
+
+
+def host_nmi(ctx):
+    """NMIs to the host at random moments while a guest makes exits: it counts them and goes on."""
+    path = os.path.join(ctx.dir, "qmp")
+    p = ctx.run("--cpu", "amd", "--boot", "direct", "--host-cpus", "2", "--vm", ctx.vm_file("t", "echo exit=0"),
+                env={"DALANG_TEST_QMP": path})
+    p.expect(rb"TINY: type\r\n")
+    qmp = _qmp(path)
+    moments = random.Random(1)
+    sent = 0
+    for _ in range(10):
+        for _ in range(20):
+            qmp.sendall(b'{"execute": "inject-nmi"}\n')
+            check(b"error" not in qmp.recv(4096), "inject-nmi was refused")
+            sent += 1
+            time.sleep(moments.random() / 100)
+        word = b"%d" % sent
+        p.send(b"line " + word + b"\n")
+        p.expect(rb"TINY: echo line " + word + rb"\r\n")
+    p.send(b"quit\n")
+    check_status(p, 1)
+    counts = [int(n) for n in re.findall(rb"CPU \d+ took (\d+) NMIs", p.err)]
+    # One that comes while another is handled is held, the next is lost: that is what NMIs do.
+    check(counts and sent // 2 <= max(counts) <= sent, f"{sent} NMIs sent, counted are {counts}")
+
+
+def host_machine_check(ctx):
+    """An uncorrected machine check while a guest runs: the host says so by its own handler's stack, and stops."""
+    path = os.path.join(ctx.dir, "qmp")
+    p = ctx.run("--cpu", "amd", "--boot", "direct", "--host-cpus", "1", "--vm", ctx.vm_file("t", "echo"),
+                env={"DALANG_TEST_QMP": path})
+    p.expect(rb"TINY: type\r\n")
+    qmp = _qmp(path)  # open until the end: what is in a closed one is not done
+    qmp.sendall(b'{"execute": "human-monitor-command", "arguments": {"command-line": '
+                b'"mce 0 1 0xb200000000000000 0x5 0 0"}}\n')
+    p.expect(rb"#MC machine check", "err")
+    check_status(p, 72)
+
+
+CASES = [
+    Case("cputest-amd", cputest("amd", "direct"), 10),
+    Case("cputest-intel", cputest("intel", "grub"), 30, timeout=400),
+    Case("host-nmi", host_nmi, 15),
+    Case("host-machine-check", host_machine_check, 10, timeout=60),
+]
