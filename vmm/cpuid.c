@@ -18,10 +18,10 @@
 
 /*
  * Nested tables have four levels, on both vendors: guest-physical addresses have 48 bits (SDM vol.
- * 3, 29.3.2; APM vol. 2, 15.25.5). LA57 is not offered, so neither have linear addresses more.
+ * 3, 29.3.2; APM vol. 2, 15.25.5). A guest's own tables may have five where the CPU can: linear addresses
+ * are not the nested tables' business.
  */
 #define NESTED_BITS 48u
-#define LINEAR_BITS 48u
 
 static struct cpuid *slot_of(struct cpuid_table *t, u32 leaf)
 {
@@ -68,13 +68,13 @@ static void apply_policy(struct cpuid_table *t)
 }
 
 /* A CPU without the leaf has 36 and 48 bits (SDM vol. 3, 4.1.4). */
-static u32 address_bits(void)
+static u32 address_bits(const struct cpuid_table *t)
 {
-	u32 phys = 36;
+	u32 phys = 36, linear = cpuid_guest_has(t, 7, 'c', 16) ? 57 : 48;
 
 	if (cpuid(0x80000000u, 0).eax >= 0x80000008u)
 		phys = cpuid(0x80000008u, 0).eax & 0xff;
-	return MIN(phys, NESTED_BITS) | LINEAR_BITS << 8;
+	return MIN(phys, NESTED_BITS) | linear << 8;
 }
 
 int cpuid_build(struct vm *vm)
@@ -88,7 +88,7 @@ int cpuid_build(struct vm *vm)
 	t->max_ext = MIN(MAX_EXT, cpuid(0x80000000u, 0).eax);
 	t->basic[0].eax = t->max_basic;
 	t->ext[0].eax = t->max_ext;
-	t->ext[8].eax = address_bits();
+	t->ext[8].eax = address_bits(t);
 	t->hv[0] = (struct cpuid){0x40000001, 0, 0, 0};
 	memcpy(&t->hv[0].ebx, "DalangDalang", 12);
 	vm->cpuid = t;

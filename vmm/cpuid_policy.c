@@ -57,7 +57,7 @@ const struct cpuid_bits cpuid_policy[] = {
 	{0x7, 'c', 5, 5, HIDE, "WAITPKG"}, {0x7, 'c', 6, 6, A512, "AVX512_VBMI2"}, {0x7, 'c', 7, 7, HIDE, "CET_SS"},
 	{0x7, 'c', 8, 8, PASS, "GFNI"}, {0x7, 'c', 9, 10, AVX, "VAES, VPCLMULQDQ"},
 	{0x7, 'c', 11, 12, A512, "AVX512_VNNI, BITALG"}, {0x7, 'c', 14, 14, A512, "AVX512_VPOPCNTDQ"},
-	{0x7, 'c', 16, 16, HIDE, "LA57"}, {0x7, 'c', 22, 22, PASS, "RDPID"}, {0x7, 'c', 31, 31, HIDE, "PKS"},
+	{0x7, 'c', 16, 16, PASS, "LA57"}, {0x7, 'c', 22, 22, PASS, "RDPID"}, {0x7, 'c', 31, 31, HIDE, "PKS"},
 	{0x7, 'd', 2, 3, A512, "AVX512_4VNNIW, 4FMAPS"}, {0x7, 'd', 4, 4, PASS, "FSRM"},
 	{0x7, 'd', 10, 10, PASS, "MD_CLEAR"}, {0x7, 'd', 15, 15, HIDE, "hybrid"}, {0x7, 'd', 20, 20, HIDE, "CET_IBT"},
 	{0x7, 'd', 22, 25, HIDE, "AMX, AVX512_FP16"}, {0x7, 'd', 26, 26, PASS, "IBRS, IBPB"},

@@ -47,7 +47,8 @@ struct state_vcpu {
 	u64 exception_payload;
 	u64 tsc_ahead; /* guest TSC less the ticks of the guest's clock */
 	u32 state;     /* VCPU_RUNNING or VCPU_HALTED */
-	u8 tpr, nmi_pending, pad[2];
+	u8 tpr, nmi_pending, nmi_wakes, pad;
+	u16 pending_db, pad2[3]; /* hv_vcpu.pending_db */
 };
 
 struct state_timer {
@@ -63,7 +64,7 @@ struct state_device {
 static_assert(sizeof(struct state_vm) == 32 && sizeof(struct state_record) == 16 &&
 		      sizeof(struct state_device) == 80,
 	      "layout");
-static_assert(HV_NR_REGS == 37 && sizeof(struct state_vcpu) == 824, "layout of STATE_VCPU");
+static_assert(HV_NR_REGS == 37 && sizeof(struct state_vcpu) == 816, "layout of STATE_VCPU");
 static_assert(sizeof(struct lapic) == 216, "layout of STATE_LAPIC");
 static_assert(sizeof(struct vcpu_msrs) == 272, "layout of STATE_MSRS");
 

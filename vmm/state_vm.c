@@ -40,7 +40,6 @@ static void save_vcpu(struct vcpu *v, struct state_vcpu *s)
 	for (unsigned i = 0; i < ARRAY_SIZE(s->seg); i++)
 		hv->get_seg(h, i, &s->seg[i]);
 	hv->get_pending(h, &s->pending);
-	s->pending.traps = h->pending_db;
 	guest_code_forget(v);
 	hv->put(h);
 	memcpy(s->dr, h->dr, sizeof(s->dr));
@@ -50,6 +49,8 @@ static void save_vcpu(struct vcpu *v, struct state_vcpu *s)
 	s->exception = v->exception;
 	s->exception_payload = v->exception_payload;
 	s->nmi_pending = v->nmi_pending;
+	s->nmi_wakes = v->nmi_wakes;
+	s->pending_db = h->pending_db;
 	s->tsc_ahead = v->tsc_offset + v->vm->t0_tsc;
 	s->state = v->state;
 }
@@ -121,7 +122,6 @@ static void restore_regs(struct hv_vcpu *h, const struct state_vcpu *s)
 	for (unsigned i = 0; i < ARRAY_SIZE(s->seg); i++)
 		hv->set_seg(h, i, &s->seg[i]);
 	hv->set_pending(h, &s->pending);
-	h->pending_db = s->pending.traps;
 }
 
 static void restore_vcpu(struct vcpu *v, const struct state_vcpu_view *view)
@@ -146,6 +146,8 @@ static void restore_vcpu(struct vcpu *v, const struct state_vcpu_view *view)
 	v->exception = s->exception;
 	v->exception_payload = s->exception_payload;
 	v->nmi_pending = s->nmi_pending;
+	v->nmi_wakes = s->nmi_wakes;
+	h->pending_db = s->pending_db;
 	v->state = s->state;
 	v->windows = 0;
 	v->tsc_offset = s->tsc_ahead - v->vm->t0_tsc;

@@ -157,7 +157,7 @@ static void poison_vcpu(struct vcpu *v)
 	memset(&v->exception_payload, POISON, sizeof(v->exception_payload));
 	v->tsc_offset = POISON;
 	v->windows = POISON;
-	v->nmi_pending = true;
+	v->nmi_pending = v->nmi_wakes = true;
 	v->vm->pic_intr = !v->vm->pic_intr;
 }
 

@@ -165,9 +165,8 @@ struct vm_exit {
 #define HV_BLOCK_ALL   (HV_BLOCK_STI | HV_BLOCK_MOVSS | HV_BLOCK_NMI)
 struct hv_pending {
 	u32 blocking; /* HV_BLOCK_* */
-	u32 traps;	       /* hv_vcpu.pending_db, which the vmm keeps */
-	u64 debug;	       /* VMX: pending debug exceptions (SDM vol. 3, 25.4.2); SVM: 0 */
-	struct hv_event event; /* put into the entry already */
+	u32 pad;
+	u64 debug; /* VMX: debug traps that wait for a MOV SS shadow's end (SDM vol. 3, 25.4.2) */
 };
 
 #define HV_WIN_IRQ BIT(0)
@@ -266,7 +265,7 @@ struct hv_ops {
 	/* Ask for (or with 0, no longer ask for) an exit as soon as these could be injected. */
 	void (*request_windows)(struct hv_vcpu *v, u32 windows);
 
-	/* For saving and restoring a vCPU. set_pending() is for one that was just reset. */
+	/* For saving and restoring a vCPU, with no event put in. set_pending() is for one just reset. */
 	void (*get_pending)(struct hv_vcpu *v, struct hv_pending *out);
 	void (*set_pending)(struct hv_vcpu *v, const struct hv_pending *in);
 

@@ -51,6 +51,10 @@ hpa_t frame_alloc(unsigned order, enum frame_type type, u16 owner)
 	live++;
 	return (hpa_t)p;
 }
+hpa_t frame_reserve_take(enum frame_type type, u16 owner)
+{
+	return frame_alloc(0, type, owner);
+}
 void frame_free(hpa_t pa, unsigned order)
 {
 	(void)order;

@@ -34,7 +34,7 @@ static void f_set_reg(struct hv_vcpu *h, enum hv_reg r, u64 v) { cpu_of(h)->reg[
 static void f_get_seg(struct hv_vcpu *h, enum hv_seg s, struct hv_segment *o) { *o = cpu_of(h)->seg[s]; }
 static void f_set_seg(struct hv_vcpu *h, enum hv_seg s, const struct hv_segment *i) { cpu_of(h)->seg[s] = *i; }
 static void f_get_pending(struct hv_vcpu *h, struct hv_pending *o) { *o = cpu_of(h)->pending; }
-static void f_set_pending(struct hv_vcpu *h, const struct hv_pending *i) { cpu_of(h)->pending = *i; cpu_of(h)->pending.traps = 0; }
+static void f_set_pending(struct hv_vcpu *h, const struct hv_pending *i) { cpu_of(h)->pending = *i; }
 static void f_tsc(struct hv_vcpu *h, u64 off) { cpu_of(h)->tsc_offset = off; }
 static const struct hv_ops ops = {
 	.load = f_load, .put = f_put, .get_reg = f_get_reg, .set_reg = f_set_reg,
@@ -148,7 +148,8 @@ static void machine_fill(struct machine *m)
 	noise(&v->exception_payload, 8);
 	noise(&v->tsc_offset, 8);
 	v->nmi_pending = rand() & 1;
-	v->hv.pending_db = rand() & 1 ? DR6_BS : 0;
+	v->nmi_wakes = rand() & 1;
+	v->hv.pending_db = (u16)rand() & (DR6_B0_B3 | DR6_BS);
 	v->state = rand() & 1 ? VCPU_RUNNING : VCPU_HALTED;
 	noise(m->state[0], 13);
 	m->state[0][0] &= 15;
@@ -174,6 +175,7 @@ static void same(const struct machine *a, const struct machine *b)
 	assert_int_equal(a->v.exception_payload, b->v.exception_payload);
 	assert_int_equal(a->v.tsc_offset, b->v.tsc_offset);
 	assert_int_equal(a->v.nmi_pending, b->v.nmi_pending);
+	assert_int_equal(a->v.nmi_wakes, b->v.nmi_wakes);
 	assert_int_equal(a->v.hv.pending_db, b->v.hv.pending_db);
 	assert_int_equal(a->v.state, b->v.state);
 	for (size_t i = 0; i < ARRAY_SIZE(a->timers); i++) {
@@ -341,9 +343,10 @@ static void lies(void **arg)
 	REFUSED(c->exception.valid = 2);
 	REFUSED(c->exception = ((struct hv_event){.valid = 1, .type = 1}));
 	REFUSED(c->pending.blocking = 1u << 31);
-	REFUSED(c->pending.traps = 1u << 31);
 	REFUSED(c->state = VCPU_DEAD);
 	REFUSED(c->tpr = 16);
+	REFUSED(c->pending_db = 0x10);
+	REFUSED(c->nmi_wakes = 2);
 	REFUSED(((u8 *)(record(STATE_XSAVE, 0) + 1))[520] = 1);
 	REFUSED(l->highest_isr = 300);
 	REFUSED(l->irr_any = 1);

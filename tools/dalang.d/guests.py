@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The stock guest: the kernel of Debian's linux-image-cloud-amd64 with busybox for its userland."""
 import os
+import tempfile
 
 from image import Cpio
 from util import BUILD, guest_file
@@ -40,8 +41,8 @@ def initramfs():
         c.file("bin/busybox", f.read())
     c.link("bin/sh", "busybox")
     c.file("init", INIT.encode())
-    tmp = f"{path}.{os.getpid()}"
-    with open(tmp, "wb") as f:
+    # Tests run in threads of one process, too: a name of its own for each writer.
+    with tempfile.NamedTemporaryFile(dir=os.path.dirname(path), delete=False) as f:
         f.write(c.bytes())
-    os.replace(tmp, path)
+    os.replace(f.name, path)
     return path
