@@ -12,6 +12,9 @@ void boot_error(struct boot_info *bi, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(bi->error, sizeof(bi->error), fmt, ap);
 	va_end(ap);
+	for (char *p = bi->error; *p; p++) /* it is one line, whatever names it quotes */
+		if ((u8)*p < 0x20 || (u8)*p == 0x7f)
+			*p = '?';
 }
 
 void boot_add_file(struct boot_info *bi, const char *name, size_t name_len, hpa_t addr, u64 size)

@@ -55,6 +55,11 @@ static void add_module(struct boot_info *bi, const struct mbi_module *m)
 		boot_error(bi, "a module has no name; write: module2 /dalang/FILE FILE");
 		return;
 	}
+	if (m->end < m->start) {
+		boot_error(bi, "module %.*s ends at %#x, before its start %#x", (int)MIN(len, (size_t)64),
+			   m->cmdline, m->end, m->start);
+		return;
+	}
 	meminfo_add(bi, m->start, m->end - m->start, BOOT_MEM_FILES);
 	boot_add_file(bi, m->cmdline, len, m->start, m->end - m->start);
 }
@@ -63,8 +68,11 @@ static void add_memmap(struct boot_info *bi, const struct mbi_memmap *map)
 {
 	const u8 *p = (const u8 *)(map + 1), *end = (const u8 *)map + map->tag.size;
 
-	if (map->entry_size < sizeof(struct mbi_memmap_entry))
+	if (map->entry_size < sizeof(struct mbi_memmap_entry) || map->entry_size & 7) {
+		boot_error(bi, "memory map with entries of %u bytes; use a loader that keeps to multiboot2 3.6.8",
+			   map->entry_size);
 		return;
+	}
 	for (; (size_t)(end - p) >= map->entry_size; p += map->entry_size) {
 		const struct mbi_memmap_entry *e = (const void *)p;
 

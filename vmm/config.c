@@ -325,6 +325,7 @@ static const struct config_key vm_keys[] = {
 	{"on_reboot", set_action, VMS(on_reboot), 0, 0, NULL},
 	{"on_crash", set_action, VMS(on_crash), 0, 0, NULL},
 	{"debug_exit", set_bool, VMS(debug_exit), BOOLEAN},
+	{"torture", set_u64, VMS(torture), 0, INT64_MAX, ""},
 };
 
 static const struct config_key host_keys[] = {

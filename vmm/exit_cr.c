@@ -61,10 +61,9 @@ static bool cr0_write(struct vcpu *v, u64 val)
 	return true;
 }
 
-/* The CR4 bits of the features that this guest was told of. */
-static u64 cr4_allowed(const struct vcpu *v)
+u64 cr4_allowed(const struct vm *vm)
 {
-	const struct cpuid_table *t = v->vm->cpuid;
+	const struct cpuid_table *t = vm->cpuid;
 	u64 m = CR4_TSD | CR4_PSE | CR4_PAE | CR4_MCE | CR4_PGE | CR4_PCE | CR4_OSFXSR |
 		CR4_OSXMMEXCPT; /* every CPU with long mode */
 
@@ -84,7 +83,7 @@ static bool cr4_write(struct vcpu *v, u64 val)
 {
 	u64 old = hv->get_reg(&v->hv, REG_CR4), efer = hv->get_reg(&v->hv, REG_EFER);
 
-	if (val & ~cr4_allowed(v))
+	if (val & ~cr4_allowed(v->vm))
 		return false;
 	if (efer & EFER_LMA && ((old & ~val & CR4_PAE) || ((old ^ val) & CR4_LA57)))
 		return false;

@@ -419,6 +419,10 @@ void exit_npf(struct vcpu *v, const struct vm_exit *e)
 		vm_kill(v->vm, "nested page tables misread at %#lx", (unsigned long)e->npf.gpa);
 		return;
 	}
+	if (unlikely(vm_slot(v->vm, e->npf.gpa))) {
+		fault_ram(v, e);
+		return;
+	}
 	if (unlikely(in_delivery)) {
 		/*
 		 * The IDT, the TSS or the stack of the guest's handler is no memory. At CPL 3 that can

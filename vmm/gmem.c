@@ -7,17 +7,6 @@
 #include "lib/string.h"
 #include "vmm/vm.h"
 
-/* The slot that holds gpa; the low RAM slot above 1 MiB, by far the usual one, is slot 1. */
-static const struct slot *find_slot(const struct vm *vm, gpa_t gpa)
-{
-	if (likely(gpa - vm->slots[1].gpa < vm->slots[1].size))
-		return &vm->slots[1];
-	for (u32 i = 0; i < vm->nr_slots; i++)
-		if (gpa - vm->slots[i].gpa < vm->slots[i].size)
-			return &vm->slots[i];
-	return NULL;
-}
-
 static hpa_t slot_hpa(const struct slot *s, gpa_t gpa)
 {
 	u64 at = gpa - s->gpa + s->off;
@@ -28,7 +17,7 @@ static hpa_t slot_hpa(const struct slot *s, gpa_t gpa)
 bool gmem_is_ram(struct vm *vm, gpa_t gpa, u64 n)
 {
 	while (n) {
-		const struct slot *s = find_slot(vm, gpa);
+		const struct slot *s = vm_slot(vm, gpa);
 		u64 part;
 
 		if (!s)
@@ -42,15 +31,24 @@ bool gmem_is_ram(struct vm *vm, gpa_t gpa, u64 n)
 	return true;
 }
 
+/* Copy-on-write and dirty logging hang here, as the guest's own writes do in fault.c. */
+static inline void before_write(struct vm *vm, gpa_t gpa, u64 n)
+{
+	if (unlikely(vm->write_protected))
+		fault_before_write(vm, gpa, n);
+}
+
 enum op { OP_READ, OP_WRITE, OP_ZERO };
 
 static int transfer(struct vm *vm, gpa_t gpa, void *buf, u64 n, enum op op)
 {
 	if (!gmem_is_ram(vm, gpa, n))
 		return -EFAULT;
+	if (op != OP_READ)
+		before_write(vm, gpa, n);
 	while (n) {
 		u64 part = MIN(n, PAGE_SIZE - (gpa & (PAGE_SIZE - 1)));
-		void *w = window_open(slot_hpa(find_slot(vm, gpa), gpa));
+		void *w = window_open(slot_hpa(vm_slot(vm, gpa), gpa));
 
 		if (op == OP_READ)
 			memcpy(buf, w, part);
@@ -86,10 +84,11 @@ int gmem_copy_from_phys(struct vm *vm, gpa_t gpa, hpa_t src, u64 n)
 {
 	if (!gmem_is_ram(vm, gpa, n))
 		return -EFAULT;
+	before_write(vm, gpa, n);
 	while (n) {
 		u64 part = MIN(n, PAGE_SIZE - (gpa & (PAGE_SIZE - 1)));
 
-		phys_copy(slot_hpa(find_slot(vm, gpa), gpa), src, part);
+		phys_copy(slot_hpa(vm_slot(vm, gpa), gpa), src, part);
 		gpa += part;
 		src += part;
 		n -= part;
@@ -99,7 +98,7 @@ int gmem_copy_from_phys(struct vm *vm, gpa_t gpa, hpa_t src, u64 n)
 
 bool gmem_to_phys(struct vm *vm, gpa_t gpa, size_t n, hpa_t *hpa)
 {
-	const struct slot *s = find_slot(vm, gpa);
+	const struct slot *s = vm_slot(vm, gpa);
 
 	if (!s || n > PAGE_SIZE - (gpa & (PAGE_SIZE - 1)) || gpa - s->gpa + n > s->size)
 		return false;
@@ -111,8 +110,11 @@ void *gmem_map(struct vm *vm, gpa_t gpa, size_t n, bool write)
 {
 	hpa_t hpa;
 
-	(void)write; /* copy-on-write and dirty logging will ask */
-	return gmem_to_phys(vm, gpa, n, &hpa) ? window_open(hpa) : NULL;
+	if (!gmem_to_phys(vm, gpa, n, &hpa))
+		return NULL;
+	if (write)
+		before_write(vm, gpa, n);
+	return window_open(hpa);
 }
 
 void gmem_unmap(struct vm *vm, void *p)

@@ -46,6 +46,8 @@ void lapic_mmio_write(struct vcpu *v, u64 off, unsigned size, u64 val);
 bool lapic_msr_read(struct vcpu *v, u32 msr, u64 *val);
 bool lapic_msr_write(struct vcpu *v, u32 msr, u64 val);
 
+/* May this be an APIC's state? For one that comes from outside. */
+bool lapic_valid(const struct lapic *l);
 /* Latch a fixed or lowest-priority interrupt. */
 void lapic_set_irr(struct vcpu *v, u8 vector, bool level_trig);
 /* An ExtINT message (I/O APIC, MSI): latched until the CPU runs its INTA cycle. */

@@ -35,6 +35,11 @@ void sched_init_cpu(void)
 	timers_init_cpu();
 }
 
+bool sched_can_run(u32 pcpu)
+{
+	return pcpu < nr_pcpus && pcpus[pcpu]->state == PCPU_ONLINE && pcpus[pcpu]->sched;
+}
+
 void sched_add(struct vcpu *v)
 {
 	struct sched_cpu *best = NULL;
@@ -42,7 +47,7 @@ void sched_add(struct vcpu *v)
 	for (u32 i = 0; i < nr_pcpus; i++) {
 		struct sched_cpu *sc = pcpus[i]->sched;
 
-		if (pcpus[i]->state != PCPU_ONLINE || !sc)
+		if (!sched_can_run(i))
 			continue;
 		if (!best || sc->nr_vcpus < best->nr_vcpus) {
 			best = sc;
@@ -58,20 +63,64 @@ void sched_add(struct vcpu *v)
 		ipi_send(v->pcpu, VEC_KICK);
 }
 
+static void unload(struct vcpu *v)
+{
+	if (this_cpu()->loaded != &v->hv)
+		return;
+	guest_code_forget(v);
+	hv->put(&v->hv);
+	this_cpu()->loaded = NULL;
+}
+
 void sched_remove(struct vcpu *v)
 {
 	struct sched_cpu *sc = this_sched();
 
 	ASSERT(v->pcpu == this_cpu()->index);
-	if (this_cpu()->loaded == &v->hv) {
-		guest_code_forget(v);
-		hv->put(&v->hv);
-		this_cpu()->loaded = NULL;
-	}
+	unload(v);
 	spin_lock(&sc->lock);
 	list_del(&v->sched_node);
 	sc->nr_vcpus--;
 	spin_unlock(&sc->lock);
+}
+
+void sched_move(struct vcpu *v, u32 target)
+{
+	WRITE_ONCE(v->move_to, target);
+	vcpu_request(v, REQ_MOVE);
+}
+
+/*
+ * REQ_MOVE, outside the run loop. Somebody who meanwhile sets another request sets the bit first and
+ * reads v->pcpu then (vcpu_request(), a locked instruction between the two). If the target, looking
+ * at v after it took it from its inbox, does not see the bit, then the reader comes after our store to
+ * v->pcpu, which comes before the inbox's lock: it kicks the target. So no request is slept over.
+ */
+static void hand_over(struct vcpu *v)
+{
+	struct sched_cpu *from = this_sched(), *to;
+	u32 target;
+
+	__atomic_fetch_and(&v->requests, ~(u32)REQ_MOVE, __ATOMIC_SEQ_CST);
+	target = READ_ONCE(v->move_to);
+	if (target == this_cpu()->index || !sched_can_run(target))
+		return;
+	unload(v);
+	timer_detach(&v->lapic_timer, &v->moving);
+	timer_detach(&v->park_timer, &v->moving);
+	if (v->id == 0)
+		vm_devices_detach_timers(v->vm, &v->moving);
+	spin_lock(&from->lock);
+	list_del(&v->sched_node);
+	from->nr_vcpus--;
+	spin_unlock(&from->lock);
+	to = pcpus[target]->sched;
+	spin_lock(&to->lock);
+	WRITE_ONCE(v->pcpu, target);
+	list_insert(&to->inbox, &v->sched_node);
+	to->nr_vcpus++;
+	spin_unlock(&to->lock);
+	ipi_send(target, VEC_KICK);
 }
 
 static void drain_inbox(struct sched_cpu *sc)
@@ -82,6 +131,7 @@ static void drain_inbox(struct sched_cpu *sc)
 
 		list_del(n);
 		list_insert(&sc->vcpus, n);
+		timers_attach(&list_entry(n, struct vcpu, sched_node)->moving);
 	}
 	spin_unlock(&sc->lock);
 }
@@ -143,6 +193,10 @@ void sched_loop(void)
 		v = pick(sc, &more);
 		if (!v) {
 			irq_enable_halt();
+			continue;
+		}
+		if (unlikely(v->requests & REQ_MOVE)) {
+			hand_over(v);
 			continue;
 		}
 		if (more)

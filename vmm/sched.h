@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Which vCPU runs where. A run queue a pCPU, round robin with a time slice that ticks only while
- * two or more want to run; a vCPU stays on the pCPU it was given. (Weights, balancing, pinning come
- * with SMP guests; they change this file alone.)
+ * two or more want to run; a vCPU stays on the pCPU it was given until sched_move(). (Weights,
+ * balancing, pinning come with SMP guests; they change this file alone.)
  */
 #pragma once
 #include "lib/list.h"
@@ -29,6 +29,12 @@ void sched_init_cpu(void);
 void sched_add(struct vcpu *v);
 /* Take v out for good; on its own pCPU, not while it is in the guest. */
 void sched_remove(struct vcpu *v);
+/*
+ * Let v live on pCPU `target`, soon: its own pCPU hands it over, with the timers that live there (the
+ * devices' go with vCPU 0). Nothing happens if target runs no vCPUs. Any pCPU.
+ */
+void sched_move(struct vcpu *v, u32 target);
+bool sched_can_run(u32 pcpu); /* does this pCPU run vCPUs */
 /* Run vCPUs for ever; idle when there are none. */
 void sched_loop(void) __noreturn;
 /* Let waiting host interrupts in; the only windows are this and the idle loop. */

@@ -21,6 +21,8 @@ static hpa_t nested_alloc(void *ctx)
 {
 	struct vm *vm = ctx;
 
+	if (vm->in_exit)
+		return frame_reserve_take(FRAME_NESTED_PT, vm->id);
 	return frame_alloc(0, FRAME_NESTED_PT, vm->id);
 }
 
@@ -65,31 +67,76 @@ static struct memobj *memobj_create(u64 bytes, u16 owner)
 	return o;
 }
 
+/*
+ * Show [from, from + size) of a slot, whose frames lie together block by block only. *not_wb grows by
+ * what cannot be cached.
+ */
+static int map_slot(struct pt *pt, const struct slot *s, gpa_t from, u64 size, u64 *not_wb)
+{
+	u64 done = 0;
+	bool flush = false;
+
+	while (done < size) {
+		u64 at = from - s->gpa + s->off + done, in = at & (PAGE_2M - 1);
+		u64 n = MIN(PAGE_2M - in, size - done);
+		hpa_t pa = s->obj->blocks[at / PAGE_2M] + in;
+		u32 type = mtrr_type(&host_mtrr, pa, n, &n);
+		int r = pt_map(pt, from + done, pa, n, PT_RWX | PT_U, type, &flush);
+
+		*not_wb += type == PT_WB ? 0 : n;
+		if (r)
+			return r;
+		done += n;
+	}
+	return 0;
+}
+
 static int slot_add(struct vm *vm, gpa_t gpa, u64 size, struct memobj *o, u64 off)
 {
 	struct slot *s = &vm->slots[vm->nr_slots];
-	u64 done = 0, not_wb = 0;
-	bool flush = false;
+	u64 not_wb = 0;
+	int r;
 
 	ASSERT(vm->nr_slots < VM_MAX_SLOTS && IS_ALIGNED(gpa - off, PAGE_2M));
 	*s = (struct slot){.gpa = gpa, .size = size, .obj = o, .off = off};
 	o->refs++;
 	vm->nr_slots++;
-	while (done < size) {
-		u64 at = off + done, in = at & (PAGE_2M - 1), n = MIN(PAGE_2M - in, size - done);
-		hpa_t pa = o->blocks[at / PAGE_2M] + in;
-		u32 type = mtrr_type(&host_mtrr, pa, n, &n);
-		int r = pt_map(&vm->nested, gpa + done, pa, n, PT_RWX | PT_U, type, &flush);
-
-		not_wb += type == PT_WB ? 0 : n;
-		if (r)
-			return r;
-		done += n;
-	}
-	if (not_wb)
+	r = map_slot(&vm->nested, s, gpa, size, &not_wb);
+	if (!r && not_wb)
 		log_warn("%s: the firmware's MTRRs do not let %lu KiB of its memory be cached",
 			 vm->name, (unsigned long)(not_wb >> 10));
-	return 0;
+	return r;
+}
+
+int vm_nested_build(struct vm *vm, struct pt *pt)
+{
+	u64 not_wb = 0;
+	int r = pt_init(pt, hv->nested_format, &vm->nested_env, 4);
+
+	for (u32 i = 0; !r && i < vm->nr_slots; i++)
+		r = map_slot(pt, &vm->slots[i], vm->slots[i].gpa, vm->slots[i].size,
+			     &not_wb);
+	if (r && pt->env)
+		pt_destroy(pt);
+	return r;
+}
+
+int vm_nested_populate(struct vm *vm, gpa_t gpa)
+{
+	const struct slot *s = vm_slot(vm, gpa);
+	gpa_t from = MAX(ALIGN_DOWN(gpa, PAGE_2M), s->gpa);
+	gpa_t to = MIN(ALIGN_DOWN(gpa, PAGE_2M) + PAGE_2M, s->gpa + s->size);
+	u64 not_wb = 0;
+
+	return map_slot(&vm->nested, s, from, to - from, &not_wb);
+}
+
+void vm_nested_flush(struct vm *vm)
+{
+	/* The one vCPU has left the guest and flushes before it enters again, so no walk can reach a
+	 * retired table any more (SDM vol. 3, 29.4.3; APM vol. 2, 15.16). */
+	hv->flush_nested(&vm->vcpus[0]->hv);
+	pt_reclaim(&vm->nested);
 }
 
 /*

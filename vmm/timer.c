@@ -65,3 +65,20 @@ void timer_stop(struct timer *t)
 	if (was_first)
 		arm_first(sc);
 }
+
+void timer_detach(struct timer *t, struct list *list)
+{
+	if (!timer_armed(t))
+		return;
+	timer_stop(t);
+	list_insert(list, &t->node);
+}
+
+void timers_attach(struct list *list)
+{
+	while (!list_empty(list)) {
+		struct timer *t = list_entry(list->next, struct timer, node);
+
+		timer_set(t, t->tsc);
+	}
+}

@@ -17,6 +17,9 @@ void timers_init_cpu(void); /* this pCPU; also installs the vector's handler */
 void timer_init(struct timer *t, void (*fn)(struct timer *t));
 void timer_set(struct timer *t, u64 tsc); /* replaces an earlier deadline */
 void timer_stop(struct timer *t);
+/* A vCPU moves: put t on `list` if it is armed; on the other pCPU arm all of a list again. */
+void timer_detach(struct timer *t, struct list *list);
+void timers_attach(struct list *list);
 static inline bool timer_armed(const struct timer *t)
 {
 	return !list_empty(&t->node);

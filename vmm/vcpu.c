@@ -22,6 +22,27 @@ static void park_timer_due(struct timer *t)
 	vcpu_request(container_of(t, struct vcpu, park_timer), REQ_UNPARK);
 }
 
+int vcpu_hv_create(struct hv_vcpu *h)
+{
+	h->xsave = kzalloc(ALIGN_UP(fpu_area_size(), 64), FRAME_VCPU, h->id);
+	if (!h->xsave)
+		return -ENOMEM;
+	fpu_area_init(h->xsave);
+	h->xcr0 = XCR0_X87;
+	h->dr6 = DR6_FIXED;
+	if (hv->vcpu_create(h)) {
+		kfree(h->xsave);
+		return -ENOMEM;
+	}
+	return 0;
+}
+
+void vcpu_hv_destroy(struct hv_vcpu *h)
+{
+	hv->vcpu_destroy(h);
+	kfree(h->xsave);
+}
+
 int vcpu_create(struct vm *vm, u32 id)
 {
 	struct vcpu *v = kzalloc(sizeof(*v), FRAME_VCPU, vm->id);
@@ -38,17 +59,9 @@ int vcpu_create(struct vm *vm, u32 id)
 	timer_init(&v->lapic_timer, lapic_timer_due);
 	timer_init(&v->park_timer, park_timer_due);
 	list_init(&v->sched_node);
-	v->hv.xsave = kzalloc(ALIGN_UP(fpu_area_size(), 64), FRAME_VCPU, vm->id);
-	if (!v->hv.xsave) {
-		kfree(v);
-		return -ENOMEM;
-	}
-	fpu_area_init(v->hv.xsave);
-	v->hv.xcr0 = XCR0_X87;
-	v->hv.dr6 = DR6_FIXED;
-	r = hv->vcpu_create(&v->hv);
+	list_init(&v->moving);
+	r = vcpu_hv_create(&v->hv);
 	if (r) {
-		kfree(v->hv.xsave);
 		kfree(v);
 		return r;
 	}
@@ -62,8 +75,7 @@ void vcpu_destroy(struct vcpu *v)
 {
 	timer_stop(&v->lapic_timer);
 	timer_stop(&v->park_timer);
-	hv->vcpu_destroy(&v->hv);
-	kfree(v->hv.xsave);
+	vcpu_hv_destroy(&v->hv);
 	kfree(v);
 }
 
@@ -89,8 +101,9 @@ void vcpu_reset(struct vcpu *v)
 void vcpu_request(struct vcpu *v, u32 req)
 {
 	__atomic_fetch_or(&v->requests, req, __ATOMIC_SEQ_CST);
-	if (v->pcpu != this_cpu()->index)
-		ipi_send(v->pcpu, VEC_KICK);
+	/* Only after the bit is there: sched.c says why a move cannot lose it. */
+	if (READ_ONCE(v->pcpu) != this_cpu()->index)
+		ipi_send(READ_ONCE(v->pcpu), VEC_KICK);
 }
 
 void vcpu_kick(struct vcpu *v)
@@ -141,7 +154,22 @@ bool vcpu_runnable(struct vcpu *v)
 	}
 }
 
-/* The one place where requests are drained. */
+#define REFILL_WAIT_NS 10000000ull /* our pool is empty: 10 ms until we look again */
+
+/* It may only be topped up, or be what a parked vCPU waits for. */
+static void refill(struct vcpu *v)
+{
+	bool any = frame_reserve_refill();
+
+	if (v->state != VCPU_PARKED)
+		return;
+	if (any)
+		v->state = VCPU_RUNNING;
+	else
+		vcpu_park(v, REFILL_WAIT_NS);
+}
+
+/* The one place where requests are drained, but for REQ_MOVE. */
 static void vcpu_serve_requests(struct vcpu *v)
 {
 	u32 req = __atomic_exchange_n(&v->requests, 0, __ATOMIC_SEQ_CST);
@@ -157,6 +185,8 @@ static void vcpu_serve_requests(struct vcpu *v)
 		else
 			__atomic_fetch_or(&v->requests, REQ_BOOT, __ATOMIC_SEQ_CST);
 	}
+	if (req & REQ_REFILL)
+		refill(v);
 	if (req & REQ_CONSOLE)
 		console_feed(v->vm);
 	if ((req & REQ_UNPARK) && v->state == VCPU_PARKED)
@@ -169,8 +199,11 @@ void vcpu_run(struct vcpu *v)
 	struct vm_exit exit;
 
 	do {
-		if (unlikely(v->requests))
+		if (unlikely(v->requests)) {
+			if (v->requests & REQ_MOVE)
+				return;
 			vcpu_serve_requests(v);
+		}
 		if (unlikely(v->state != VCPU_RUNNING)) {
 			if (v->state != VCPU_HALTED || !vcpu_has_event(v))
 				return;
@@ -184,6 +217,8 @@ void vcpu_run(struct vcpu *v)
 		if (unlikely(exit.interrupted.valid))
 			v->reinject = exit.interrupted;
 		exit_table[exit.code](v, &exit);
+		if (unlikely(v->torture_in) && !--v->torture_in)
+			torture_step(v);
 	} while (likely(!sched_pending()));
 }
 
@@ -204,14 +239,13 @@ u64 vcpu_tsc(struct vcpu *v)
 	return rdtsc() + v->tsc_offset;
 }
 
-/* The guest's TSC and its clock both read 0 at t0, unless the guest moved its TSC since. */
+/* The guest's TSC and its clock both read 0 at t0, unless the guest moved its TSC since. A deadline
+ * is unsigned: ~0 is one that never comes, not one that has passed. */
 u64 vcpu_tsc_to_ns(struct vcpu *v, u64 tsc)
 {
-	u64 host = tsc - v->tsc_offset, now = rdtsc();
+	u64 now = rdtsc(), guest = now + v->tsc_offset, ahead = tsc > guest ? tsc - guest : 0;
 
-	if ((s64)(host - now) <= 0)
-		host = now;
-	return tsc_to_ns(host - v->vm->t0_tsc);
+	return tsc_to_ns(now - v->vm->t0_tsc + MIN(ahead, BIT(60)));
 }
 
 void vcpu_timer_set(struct vcpu *v, u64 deadline_ns)

@@ -149,6 +149,12 @@ void vm_devices_destroy(struct vm *vm)
 	vm->dev_timers = NULL;
 }
 
+void vm_devices_detach_timers(struct vm *vm, struct list *list)
+{
+	for (u32 i = 0; i < vm->nr_devs * VDEV_MAX_TIMERS; i++)
+		timer_detach(&vm->dev_timers[i].t, list);
+}
+
 void vm_devices_reset(struct vm *vm)
 {
 	vm_devices_stop(vm);

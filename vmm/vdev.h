@@ -46,6 +46,9 @@ struct vdev_type {
 	int (*init)(struct vdev *d);
 	/* Power-on state; also on every reset of the VM. Timers are stopped already. */
 	void (*reset)(struct vdev *d);
+	/* May these state_size bytes become the state? Whatever the device divides by, shifts by or
+	 * indexes with must be in range, for a saved state may come from anywhere. NULL: any may. */
+	bool (*valid)(const void *state);
 	/* The state has just been replaced by saved bytes: drive lines again. Optional. */
 	void (*restored)(struct vdev *d);
 	/* Timer idx has come due (and is no longer armed). */

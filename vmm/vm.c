@@ -30,6 +30,7 @@ struct vm *vm_by_channel(u32 channel)
 
 static void vm_free(struct vm *vm)
 {
+	torture_destroy(vm);
 	vm_devices_destroy(vm);
 	for (u32 i = 0; i < vm->nr_vcpus; i++)
 		vcpu_destroy(vm->vcpus[i]);
@@ -70,6 +71,10 @@ int vm_create(const struct vm_config *cfg, u32 channel, struct vm **out, char *w
 		snprintf(why, n, "%s: no memory of our own is left for its vCPUs", vm->name);
 	else
 		r = vm_devices_create(vm, why, n);
+	if (!r && torture_create(vm)) {
+		snprintf(why, n, "%s: no memory of our own is left for torture mode", vm->name);
+		r = -ENOMEM;
+	}
 	if (r) {
 		vm_free(vm);
 		return r;
@@ -139,6 +144,8 @@ static enum vm_action action_for(const struct vm *vm)
 
 static void tell_end(const struct vm *vm)
 {
+	if (vm->torture)
+		torture_report(vm);
 	switch (vm->end) {
 	case VM_END_POWEROFF:
 		log_info("%s: powered off", vm->name);

@@ -42,6 +42,8 @@ struct slot {
 #define REQ_CONSOLE BIT(2) /* typed bytes wait */
 #define REQ_EVENT   BIT(3) /* an interrupt source changed: leave HLT and look */
 #define REQ_UNPARK  BIT(4) /* what a parked vCPU waited for may be there */
+#define REQ_REFILL  BIT(5) /* the exit path is out of frames: take more */
+#define REQ_MOVE    BIT(6) /* go to pCPU move_to: served by the scheduler, outside the run loop */
 
 enum vcpu_state { VCPU_OFF, VCPU_RUNNING, VCPU_HALTED, VCPU_PARKED, VCPU_DEAD };
 
@@ -57,6 +59,8 @@ struct vcpu {
 	u32 id;
 	u32 state;
 	u32 pcpu; /* index of the pCPU it lives on */
+	u32 move_to;	    /* REQ_MOVE: where to */
+	struct list moving; /* armed timers, between two pCPUs */
 	volatile u32 requests;
 	struct lapic lapic;
 	struct timer lapic_timer, park_timer;
@@ -69,6 +73,9 @@ struct vcpu {
 	u64 tsc_offset;
 	struct vcpu_msrs msrs;
 	struct code_cache code;
+	u32 torture_in; /* torture.c: exits until the next step; 0: never */
+	u32 same_faults; /* fault.c: nested faults in a row with nothing to mend */
+	gpa_t fault_gpa;
 	const struct msr_desc *last_msr; /* msr.c: found last */
 	u64 exits[HV_NR_EXITS];
 };
@@ -125,6 +132,8 @@ struct vm {
 	u32 nr_slots;
 	struct pt nested;
 	struct pt_env nested_env;
+	bool write_protected; /* some leaves of RAM are: writes of ours must ask first */
+	bool in_exit;	      /* nested tables come from the exit path's reserve */
 	u64 ram_low, ram_high, ram_bytes;
 
 	struct vdev devs[VM_MAX_DEVS];
@@ -136,6 +145,7 @@ struct vm {
 	struct vm_irqchip irqchip;
 	bool pic_intr; /* the PIC's INTR output, kept by vm_pic_changed() */
 
+	struct torture *torture; /* NULL: off */
 	struct cpuid_table *cpuid;
 	u8 insn_flags; /* INSN_AMD_BRANCHES on AMD's CPUs */
 	u64 t0_tsc; /* host TSC at which the guest's clock reads 0 */
@@ -167,10 +177,42 @@ void vm_boot_restart(struct vm *vm, u64 delay_ns);
 /* --- slot.c --- */
 int vm_memory_create(struct vm *vm, char *why, size_t n);
 void vm_memory_destroy(struct vm *vm);
+/* Nested tables of their own for all that the slots hold. 0 or -ENOMEM (nothing is left behind). */
+int vm_nested_build(struct vm *vm, struct pt *pt);
+/* Show the guest what lies at gpa again, as far as the block of 2 MiB goes. */
+int vm_nested_populate(struct vm *vm, gpa_t gpa);
+/* Rights were taken away, or tables left the tree: the guest's vCPU is out of the guest now. */
+void vm_nested_flush(struct vm *vm);
+/* The slot that holds gpa; NULL: no RAM there. */
+static inline const struct slot *vm_slot(const struct vm *vm, gpa_t gpa)
+{
+	/* The low RAM above 1 MiB, by far the usual one, is slot 1. */
+	if (likely(gpa - vm->slots[1].gpa < vm->slots[1].size))
+		return &vm->slots[1];
+	for (u32 i = 0; i < vm->nr_slots; i++)
+		if (gpa - vm->slots[i].gpa < vm->slots[i].size)
+			return &vm->slots[i];
+	return NULL;
+}
+
+/* --- fault.c --- */
+/* A nested fault on RAM: mend it and re-enter. */
+void fault_ram(struct vcpu *v, const struct vm_exit *e);
+/* We are about to write n bytes at gpa, which are RAM: what write-protection waits for happens now. */
+void fault_before_write(struct vm *vm, gpa_t gpa, u64 n);
+
+/* --- torture.c --- */
+int torture_create(struct vm *vm); /* vm->cfg.torture is the seed */
+void torture_destroy(struct vm *vm);
+void torture_step(struct vcpu *v); /* between an exit's handler and the next entry */
+void torture_report(const struct vm *vm);
 
 /* --- vcpu.c --- */
 int vcpu_create(struct vm *vm, u32 id);
 void vcpu_destroy(struct vcpu *v);
+/* The CPU side alone, in its reset state: id and nested_root are set. 0 or -ENOMEM. */
+int vcpu_hv_create(struct hv_vcpu *h);
+void vcpu_hv_destroy(struct hv_vcpu *h);
 void vcpu_reset(struct vcpu *v);            /* architectural reset, APIC included; v is loaded */
 void vcpu_request(struct vcpu *v, u32 req); /* any pCPU: set the bit and kick */
 bool vcpu_runnable(struct vcpu *v);
@@ -223,11 +265,14 @@ bool emulate_operand16(struct vcpu *v, const struct insn *i, u16 *val);
 /* Store to i's 16-bit memory operand; false as above. */
 bool emulate_store16(struct vcpu *v, const struct insn *i, u16 val);
 bool efer_write(struct vcpu *v, u64 val); /* false: #GP */
+/* The CR4 bits of the features that this guest was told of. */
+u64 cr4_allowed(const struct vm *vm);
 
 /* --- vdev.c --- */
 int vm_devices_create(struct vm *vm, char *why, size_t n);
 void vm_devices_destroy(struct vm *vm);
 void vm_devices_reset(struct vm *vm);
+void vm_devices_detach_timers(struct vm *vm, struct list *list); /* it moves to another pCPU */
 void vm_devices_stop(struct vm *vm); /* their timers; on the VM's pCPU */
 u32 vm_pio_read(struct vm *vm, u16 port, unsigned size);
 void vm_pio_write(struct vm *vm, u16 port, unsigned size, u32 val);

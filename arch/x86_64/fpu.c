@@ -16,10 +16,16 @@
 #define FXSAVE_SIZE 512u
 #define AREA_FCW 0   /* in the legacy region, SDM vol. 1, table 10-2 */
 #define AREA_MXCSR 24
+#define AREA_MXCSR_MASK 28
+#define XSAVE_HEADER 512 /* XSTATE_BV, XCOMP_BV, zeros: SDM vol. 1, 13.4.2 */
+#define XSAVE_HEADER_WORDS 8
+#define MXCSR_MASK_DEFAULT 0xffbfu /* SDM vol. 1, 11.6.6 */
 
 static u64 mask; /* 0: no XSAVE, FXSAVE is used */
 static u32 area_size;
 static bool known;
+static u32 mxcsr_mask;
+static u8 __aligned(16) probe_area[FXSAVE_SIZE];
 
 /* AVX-512's three components come together or not at all. */
 static u64 supported(void)
@@ -46,6 +52,11 @@ int fpu_cpu_init(void)
 	}
 	write_cr0((read_cr0() & ~(CR0_EM | CR0_TS)) | CR0_MP | CR0_NE);
 	write_cr4(mask ? cr4 | CR4_OSXSAVE : cr4);
+	if (!mxcsr_mask) {
+		__asm__ volatile("fxsave64 (%0)" ::"r"(probe_area) : "memory");
+		memcpy(&mxcsr_mask, probe_area + AREA_MXCSR_MASK, sizeof(mxcsr_mask));
+		mxcsr_mask = mxcsr_mask ? mxcsr_mask : MXCSR_MASK_DEFAULT;
+	}
 	if (!mask) {
 		area_size = FXSAVE_SIZE;
 		return 0;
@@ -76,6 +87,23 @@ void fpu_area_init(void *area)
 	memset(area, 0, area_size);
 	memcpy((char *)area + AREA_FCW, &fcw, sizeof(fcw));
 	memcpy((char *)area + AREA_MXCSR, &mxcsr, sizeof(mxcsr));
+}
+
+bool fpu_area_valid(const void *area)
+{
+	u64 header[XSAVE_HEADER_WORDS];
+	u32 mxcsr;
+
+	memcpy(&mxcsr, (const char *)area + AREA_MXCSR, sizeof(mxcsr));
+	if (mxcsr & ~mxcsr_mask)
+		return false;
+	if (!mask)
+		return true;
+	memcpy(header, (const char *)area + XSAVE_HEADER, sizeof(header));
+	for (unsigned i = 1; i < XSAVE_HEADER_WORDS; i++)
+		if (header[i])
+			return false;
+	return !(header[0] & ~mask);
 }
 
 void fpu_load(struct hv_vcpu *v)

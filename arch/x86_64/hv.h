@@ -155,6 +155,21 @@ struct vm_exit {
 	};
 };
 
+/*
+ * What holds events off beside RFLAGS.IF, and what hangs over the next instruction: the part of a
+ * vCPU that is no register. SVM does not tell the two shadows apart: there either bit is both.
+ */
+#define HV_BLOCK_STI   BIT(0) /* shadow of STI */
+#define HV_BLOCK_MOVSS BIT(1) /* shadow of MOV SS, POP SS */
+#define HV_BLOCK_NMI   BIT(2) /* inside an NMI handler, before its IRET */
+#define HV_BLOCK_ALL   (HV_BLOCK_STI | HV_BLOCK_MOVSS | HV_BLOCK_NMI)
+struct hv_pending {
+	u32 blocking; /* HV_BLOCK_* */
+	u32 traps;	       /* hv_vcpu.pending_db, which the vmm keeps */
+	u64 debug;	       /* VMX: pending debug exceptions (SDM vol. 3, 25.4.2); SVM: 0 */
+	struct hv_event event; /* put into the entry already */
+};
+
 #define HV_WIN_IRQ BIT(0)
 #define HV_WIN_NMI BIT(1)
 
@@ -250,6 +265,10 @@ struct hv_ops {
 	u32 (*windows)(struct hv_vcpu *v);
 	/* Ask for (or with 0, no longer ask for) an exit as soon as these could be injected. */
 	void (*request_windows)(struct hv_vcpu *v, u32 windows);
+
+	/* For saving and restoring a vCPU. set_pending() is for one that was just reset. */
+	void (*get_pending)(struct hv_vcpu *v, struct hv_pending *out);
+	void (*set_pending)(struct hv_vcpu *v, const struct hv_pending *in);
 
 	/* The nested tables of this VM lost rights since the vCPU last ran on this or any pCPU: flush before entry. */
 	void (*flush_nested)(struct hv_vcpu *v);

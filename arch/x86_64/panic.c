@@ -42,9 +42,7 @@ void machine_stop_others(void)
 {
 	struct pcpu *me = this_cpu();
 
-	if (!apic_ready())
-		return;
-	for (u32 i = 0; i < nr_pcpus; i++) {
+	for (u32 i = 0; apic_ready() && i < nr_pcpus; i++) {
 		struct pcpu *p = pcpus[i];
 		u32 state = p->state;
 
@@ -56,6 +54,9 @@ void machine_stop_others(void)
 		for (unsigned n = 0; n < 1000000 && p->state != PCPU_DEAD; n++)
 			cpu_relax();
 	}
+	/* The NMI may have stopped one while it held a lock that the last words need. */
+	serial_break_lock();
+	log_break_lock();
 }
 
 static void out(const char *s)
@@ -132,8 +133,6 @@ static void begin(void)
 		cpu_park();
 	}
 	machine_stop_others();
-	serial_break_lock();
-	log_break_lock();
 	this_arch()->nr_locks = 0;
 	/* To channel 0, out of whatever line a guest had begun (docs/console.md). */
 	out("\033_d0\033\\\r\n");

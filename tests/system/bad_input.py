@@ -33,6 +33,25 @@ def usage(ctx):
         check(p.err.count(b"\n") == 1, f"more than one line for {options}: {p.err!r}")
 
 
+def options(ctx):
+    """What is wrong with an option's value is said in one line that names the option."""
+    ctx.file("big", b"")
+    os.truncate(os.path.join(ctx.dir, "big"), 1 << 32)
+    for words, pattern in (
+            (("--memory", "1"), rb"^dalang: --memory: memory = 1 is out of range; 16 to"),
+            (("--vcpus", "2"), rb"^dalang: --vcpus: .* write vcpus = 1"),
+            (("--cmdline", "x" * 5000), rb"^dalang: --cmdline: .*5000 bytes; at most"),
+            (("--cmdline", "a\nb"), rb"^dalang: --cmdline: .*0x0a; leave it out"),
+            (("--ramdisk", ""), rb"^dalang: --ramdisk: .* is empty"),
+            (("--ramdisk", "big"), rb"^dalang: --ramdisk: .*big has 4096 MiB, the VM 256"),
+            (("--disk", "big"), rb"^dalang: the VMs' files have 4096 MiB; --boot direct loads"),
+            (("--memory", "4000000"), rb"^dalang: the host would need \d+ MiB .* this machine has")):
+        p = ctx.run(*FAST, "--kernel", TINY, *words)
+        check_status(p, 64)
+        p.expect(pattern, "err")
+        check(p.err.count(b"\n") == 1, f"more than one line for {words}: {p.err[:400]!r}")
+
+
 def missing_file(ctx):
     refused(ctx, rb"kernel: no such file: .*/nothing", *FAST, "--kernel", "/nothing")
     refused(ctx, rb"^nothing.cfg: error: cannot read", *FAST, "--vm", "nothing.cfg")
@@ -41,6 +60,8 @@ def missing_file(ctx):
 
 def unreadable_file(ctx):
     refused(ctx, rb"kernel: .* is not a plain file", *FAST, "--kernel", ctx.dir)
+    os.mkfifo(os.path.join(ctx.dir, "pipe"))
+    refused(ctx, rb"^pipe: error: cannot read this VM file: not a plain file", *FAST, "--vm", "pipe")
     if os.getuid():  # root reads everything
         os.chmod(ctx.file("secret", b"x"), 0)
         refused(ctx, rb"kernel: cannot read .*secret", *FAST, "--kernel", os.path.join(ctx.dir, "secret"))
@@ -51,6 +72,8 @@ def config_error(ctx):
                         ('name = "a"\nkernal = "x"\n', rb"2:1"), ('name = "a\n', rb"1:\d+")):
         ctx.file("bad.cfg", text)
         refused(ctx, rb"^bad.cfg:" + place + rb": error: ", *FAST, "--vm", "bad.cfg")
+    ctx.file("nul.cfg", b'name = "a"\0\n')
+    refused(ctx, rb"^nul.cfg:1:11: error: byte 0x00", *FAST, "--vm", "nul.cfg")
 
 
 def empty_disk(ctx):
@@ -82,8 +105,15 @@ def others_start(ctx):
 
 
 def foreign_kernel(ctx):
-    ctx.file("text", b"this is no kernel\n" * 1000)
-    refused(ctx, rb"refused: .*text", *FAST, "--kernel", "text", host=True)
+    arm = bytearray(64)
+    arm[:20] = b"\x7fELF\2\1\1" + bytes(9) + b"\2\0\xb7\0"
+    for name, content, said in (("text", b"this is no kernel\n" * 1000, rb"is no kernel .*give a bzImage"),
+                                ("three", b"abc", rb"is no kernel \(3 bytes"),
+                                ("gz", b"\x1f\x8b" + bytes(600), rb"is a gzip file; unpack it"),
+                                ("arm", bytes(arm), rb"for another machine .*machine 183")):
+        ctx.file(name, content)
+        refused(ctx, rb'^dalang: refused: guest: kernel "' + name.encode() + rb'": .*' + said, *FAST, "--kernel", name,
+                host=True)
 
 
 def truncated_kernel(ctx):
@@ -117,6 +147,7 @@ def no_ept(ctx):
 
 CASES = [
     Case("bad-usage", usage, seconds=4, memory=100),
+    Case("bad-options", options, seconds=4, memory=100),
     Case("bad-missing-file", missing_file, seconds=3, memory=100),
     Case("bad-unreadable-file", unreadable_file, seconds=3, memory=100),
     Case("bad-config", config_error, seconds=3, memory=100),

@@ -7,8 +7,9 @@ import ends
 import firmware
 import kernels
 import onhost
+import torture
 
 
 def all_cases():
     return (onhost.CASES + boots.CASES + cpu.CASES + ends.CASES + kernels.CASES + bad_input.CASES +
-            firmware.CASES)
+            firmware.CASES + torture.CASES)

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """How a VM ends, and what the tool's exit status makes of it. All on the quickest machine."""
-from harness import TINY, Case, check, check_status
+import os
+import signal
+
+from harness import ROOT, TINY, Case, check, check_status
 
 FAST = ("--cpu", "amd", "--boot", "direct", "--host-cpus", "1")
 
@@ -81,6 +84,16 @@ def several(ctx):
           "a line without a name")
 
 
+def together(ctx):
+    """Six VMs on four CPUs end at about the same time; the host ends once, after the last of them."""
+    files = [ctx.vm_file(f"v{i}", f"exit={i}") for i in range(6)]
+    p = ctx.run("--cpu", "amd", "--boot", "direct", "--host-cpus", "4", *[x for f in files for x in ("--vm", f)])
+    check_status(p, 1)
+    for i in range(6):
+        check(f"VM v{i}: ended, debug exit, value {i}\n".encode() in p.err, f"VM v{i} did not end as it should")
+    check(p.err.count(b"every VM has ended") == 1, "the host did not end exactly once")
+
+
 def killed_alone(ctx):
     """One VM that is killed takes no other with it."""
     p = ctx.run(*FAST, "--vm", ctx.vm_file("bad", "kill"), "--vm", ctx.vm_file("good", "echo exit=0"))
@@ -92,6 +105,39 @@ def killed_alone(ctx):
 def stdin_end_is_no_end(ctx):
     p = ctx.run(*FAST, "--kernel", TINY, "--memory", "64", "--cmdline", "exit=2", "--debug-exit")
     check_status(p, 5)  # check_status closes standard input at once
+
+
+def closed(ctx):
+    """Standard input, output or all three closed by the caller, and a reader that goes away: the VM runs on."""
+    line = "tools/dalang run --cpu amd --boot direct --host-cpus 1 --timeout 60 --debug-exit --cmdline exit=2 --kernel "
+    for more in ("<&-", ">&-", "<&- >&- 2>&-", "2>/dev/null | head -c 5"):
+        p = ctx.program(["bash", "-c", f"{line} {TINY!r} {more}; exit ${{PIPESTATUS[0]}}"], cwd=ROOT)
+        check(p.finish() == 5, f"with {more}: status {p.finish()}, not 5")
+
+
+def children(pid):
+    """Process ids whose parent is pid."""
+    found = []
+    for d in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{d}/stat", encoding="ascii", errors="replace") as f:
+                if int(f.read().rpartition(")")[2].split()[1]) == pid:
+                    found.append(d)
+        except OSError:
+            pass  # gone meanwhile
+    return found
+
+
+def signals(ctx):
+    """A signal ends the emulator together with the tool."""
+    for number, status in ((signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)):
+        p = ctx.run(*FAST, "--kernel", TINY, "--memory", "64", "--cmdline", "hlt")
+        p.expect(rb"TINY: ready")
+        emulator = children(p.pid)
+        check(len(emulator) == 1, f"{len(emulator)} children, not the emulator alone")
+        os.kill(p.pid, number)
+        check(p.finish() == status, f"signal {number}: status {p.finish()}, not {status}")
+        check(not os.path.exists("/proc/" + emulator[0]), f"signal {number} left an emulator behind")
 
 
 def same_twice(ctx):
@@ -124,7 +170,10 @@ CASES = [
     Case("end-timeout", ends("hang", 124, b"timeout", timeout=8)),
     Case("console-echo", echo),
     Case("console-stdin-end", stdin_end_is_no_end),
+    Case("console-closed", closed),
+    Case("end-signals", signals),
     Case("several-vms", several),
     Case("several-vms-one-killed", killed_alone),
+    Case("several-vms-4-cpus", together),
     Case("icount-repeats", same_twice),
 ]

@@ -107,6 +107,10 @@ class Program:
         self._log.write(f"<status {status}>\n".encode())
         return status
 
+    @property
+    def pid(self):
+        return self._p.pid
+
     def stop(self):
         if self._p.poll() is None:
             os.kill(self._p.pid, signal.SIGTERM)

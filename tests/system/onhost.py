@@ -23,6 +23,7 @@ CASES = [
     Case("unit", make("unit"), seconds=60, memory=1000, timeout=600),
     Case("fuzz-replay", make("fuzz-replay"), seconds=40, memory=1000, timeout=600),
     Case("check-layers", make("check-layers"), seconds=3, memory=100),
+    Case("check-lines", make("check-lines"), seconds=3, memory=100),
     Case("tool", tool, seconds=5, memory=100),
     Case("bench", bench, seconds=110, timeout=400),
     # The other compiler, without a warning, in a folder of its own.

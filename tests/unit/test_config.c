@@ -94,6 +94,7 @@ static void defaults(void **state)
 	assert_int_equal(vm.on_reboot, ACTION_RESTART);
 	assert_int_equal(vm.on_crash, ACTION_DESTROY);
 	assert_false(vm.debug_exit);
+	assert_int_equal(vm.torture, 0);
 }
 
 static void all_keys(void **state)
@@ -101,7 +102,7 @@ static void all_keys(void **state)
 	(void)state;
 	accepted("maxmem=64;vcpus=1;type='pvh';ramdisk='r';cmdline=\"a b\"\n"
 		 "on_poweroff='restart'\non_reboot='rename-restart'\non_crash='preserve'\n"
-		 "debug_exit=1\ndisk=['a.img,raw,xvda,ro', 'b.img,,hdb']");
+		 "debug_exit=1\ntorture=9\ndisk=['a.img,raw,xvda,ro', 'b.img,,hdb']");
 	assert_int_equal(vm.type, VM_TYPE_PVH);
 	assert_string_equal(vm.ramdisk, "r");
 	assert_string_equal(vm.cmdline, "a b");
@@ -109,6 +110,7 @@ static void all_keys(void **state)
 	assert_int_equal(vm.on_reboot, ACTION_RENAME_RESTART);
 	assert_int_equal(vm.on_crash, ACTION_PRESERVE);
 	assert_true(vm.debug_exit);
+	assert_int_equal(vm.torture, 9);
 	assert_int_equal(vm.nr_disks, 2);
 	assert_true(vm.disks[0].readonly);
 	assert_false(vm.disks[1].readonly);
@@ -142,6 +144,7 @@ static void values(void **state)
 	refused("vcpus='x'", "vcpus is a number, this is the string \"x\"; write vcpus = 1, say");
 	refused("vcpus=[1]", "vcpus is a number, this is a list");
 	refused("maxmem=32", "v.cfg:4:1: error: maxmem = 32 is less");
+	refused("torture=[]", "torture is a number, this is a list; write torture = 0");
 	refused("debug_exit=2", "debug_exit = 2 is out of range; 0 to 1");
 	refused("memory=64", "v.cfg:4:1: error: 'memory' is already set in line 2; remove one");
 	refused("type='pv'", "type \"pv\": paravirtual guests are Xen's own; write \"hvm\" or");

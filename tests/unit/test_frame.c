@@ -200,7 +200,7 @@ static void test_buddy(void **st)
 	start();
 	frame_get_stats(&before);
 	assert_int_equal(before.own_total - before.own_free, before.by_type[FRAME_BOOT]);
-	for (unsigned n = 0; n < 100000; n++) {
+	for (unsigned n = 0; n < 400000; n++) {
 		if (nr < 512 && rnd() % 2) {
 			unsigned order = rnd() % (rnd() % 8 ? 3 : 10);
 			hpa_t pa = frame_alloc(order, FRAME_VM, 7);
@@ -259,7 +259,7 @@ static void test_heap(void **st)
 	pc_map();
 	start();
 	frame_get_stats(&before);
-	for (unsigned n = 0; n < 200000; n++) {
+	for (unsigned n = 0; n < 340000; n++) {
 		if (nr < 2000 && rnd() % 2) {
 			size_t size = 1 + rnd() % (rnd() % 16 ? 600 : 20000);
 			u8 *p = kzalloc(size, FRAME_DEVICE, 3);

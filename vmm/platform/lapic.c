@@ -200,6 +200,30 @@ void lapic_lvt_deliver(struct vcpu *v, unsigned entry)
 		lapic_set_irr(v, (u8)lvt, false);
 }
 
+/*
+ * Every word in step with its caches, and a running timer with a period: lapic_timer_fire() divides by
+ * it.
+ */
+bool lapic_valid(const struct lapic *l)
+{
+	u32 irr_any = 0, isr_any = 0, mode = l->lvt[LAPIC_LVT_TIMER] & LVT_TIMER_MODE;
+	int highest = -1;
+
+	if (l->tpr > 0xff || l->extint > 1 || (l->base_msr & APIC_BASE_MODE) == APIC_BASE_EXTD)
+		return false;
+	for (unsigned w = 0; w < 8; w++) {
+		irr_any |= l->irr[w] ? 1u << w : 0;
+		isr_any |= l->isr[w] ? 1u << w : 0;
+		if (l->isr[w])
+			highest = (int)(w * 32 + top_bit(l->isr[w]));
+	}
+	if (l->irr_any != irr_any || l->isr_any != isr_any || l->highest_isr != highest)
+		return false;
+	if (l->timer_deadline_ns && (mode == LVT_TIMER_TSC || !l->tmict))
+		return false;
+	return !l->tsc_deadline || mode == LVT_TIMER_TSC;
+}
+
 bool lapic_accepts_extint(const struct lapic *l)
 {
 	u32 lint0 = l->lvt[LAPIC_LVT_LINT0];

@@ -351,6 +351,16 @@ static void pic_reset(struct vdev *d)
 	drive_out(d, 0);
 }
 
+static bool pic_valid(const void *state)
+{
+	const struct pic *s = state;
+
+	for (unsigned i = 0; i < 2; i++)
+		if (s->chip[i].top > 7 || s->chip[i].base & 7 || s->chip[i].init_step > 4)
+			return false;
+	return s->out <= 1;
+}
+
 /* The core keeps a copy of INTR, which the restored bytes may contradict. */
 static void pic_restored(struct vdev *d)
 {
@@ -371,6 +381,7 @@ const struct vdev_type pic_vdev = {
 	.pio = pic_pio,
 	.init = pic_init,
 	.reset = pic_reset,
+	.valid = pic_valid,
 	.restored = pic_restored,
 };
 VDEV_REGISTER(pic_vdev);

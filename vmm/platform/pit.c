@@ -402,6 +402,29 @@ static void pit_reset(struct vdev *d)
 	vm_irq_set(d->vm, PLAT_GSI_PIT, false);
 }
 
+/* Ticks that nanoseconds of 64 bits can name (36 years): a deadline beyond would wrap into the past,
+ * and a timer that is always due would hold the CPU. */
+#define TICKS_MAX BIT(50)
+
+static bool pit_valid(const void *state)
+{
+	const struct pit *s = state;
+
+	for (unsigned n = 0; n < 3; n++) {
+		const struct pit_channel *c = &s->ch[n];
+
+		if (c->mode > 5 || c->rw < RW_LSB || c->rw > RW_BOTH || !c->count ||
+		    c->count > 65536 || c->next_count > 65536 || c->bcd > 1 || c->gate > 1)
+			return false;
+		if (c->start > TICKS_MAX || c->takeover > TICKS_MAX || c->frozen > TICKS_MAX)
+			return false;
+		/* sync_channel() relies on it: only channel 2 has a gate. */
+		if (n < 2 && !c->gate)
+			return false;
+	}
+	return true;
+}
+
 static const struct vdev_pio pit_pio[] = {
 	{PLAT_PIT_PORT, 4, pit_in, pit_out},
 	{PLAT_PORTB_PORT, 1, pit_in, pit_out},
@@ -415,6 +438,7 @@ const struct vdev_type pit_vdev = {
 	.nr_pio = ARRAY_SIZE(pit_pio),
 	.pio = pit_pio,
 	.reset = pit_reset,
+	.valid = pit_valid,
 	.timer = pit_timer,
 };
 VDEV_REGISTER(pit_vdev);

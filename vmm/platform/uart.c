@@ -372,6 +372,13 @@ static void uart_reset(struct vdev *d)
 	vm_irq_set(d->vm, PLAT_GSI_COM1, false);
 }
 
+static bool uart_valid(const void *state)
+{
+	const struct uart *s = state;
+
+	return s->head < FIFO_SIZE && s->count <= FIFO_SIZE;
+}
+
 static const struct vdev_pio uart_pio[] = {
 	{PLAT_COM1_PORT, 8, uart_in, uart_out},
 };
@@ -384,6 +391,7 @@ const struct vdev_type uart_vdev = {
 	.nr_pio = ARRAY_SIZE(uart_pio),
 	.pio = uart_pio,
 	.reset = uart_reset,
+	.valid = uart_valid,
 	.timer = uart_timer,
 };
 VDEV_REGISTER(uart_vdev);

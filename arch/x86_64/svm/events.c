@@ -114,6 +114,44 @@ void svm_request_windows(struct hv_vcpu *v, u32 windows)
 		s->todo &= ~(u32)TODO_NMI;
 }
 
+/*
+ * An event waits in EVENTINJ only between vcpu_inject() and the entry. A step of our own is never
+ * under way between exits, and an IRET that was seen is seen again: it has not run.
+ */
+void svm_get_pending(struct hv_vcpu *v, struct hv_pending *out)
+{
+	struct svm_vcpu *s = svm_of(v);
+	u32 inj = (u32)s->vmcb->c.event_inj;
+
+	*out = (struct hv_pending){0};
+	if (s->vmcb->c.int_shadow & INT_SHADOW)
+		out->blocking |= HV_BLOCK_STI;
+	if (nmi_is_blocked(v, s))
+		out->blocking |= HV_BLOCK_NMI;
+	if (!(inj & EVENT_VALID))
+		return;
+	out->event = (struct hv_event){
+		.valid = 1,
+		.type = EVENT_TYPE(inj),
+		.vector = EVENT_VECTOR(inj),
+		.has_error = (inj & EVENT_ERROR_VALID) != 0,
+		.error = s->vmcb->c.event_inj_error,
+	};
+}
+
+void svm_set_pending(struct hv_vcpu *v, const struct hv_pending *in)
+{
+	struct svm_vcpu *s = svm_of(v);
+
+	/* Those that need a length are never in the entry here: svm_interrupted(). */
+	if (in->event.valid && in->event.type < HV_EV_SWINT)
+		svm_inject(v, &in->event);
+	s->vmcb->c.int_shadow =
+		in->blocking & (HV_BLOCK_STI | HV_BLOCK_MOVSS) ? INT_SHADOW : 0;
+	if (in->blocking & HV_BLOCK_NMI)
+		block_nmi(s, true);
+}
+
 /* Right before VMRUN: run one instruction and come back. */
 static void step_begin(struct hv_vcpu *v, enum svm_step step)
 {

@@ -100,6 +100,8 @@ void svm_msr_pass(struct hv_vcpu *v, u32 msr, bool read, bool write);
 void svm_events_reset(struct svm_vcpu *s);
 void svm_inject(struct hv_vcpu *v, const struct hv_event *ev);
 u32 svm_windows(struct hv_vcpu *v);
+void svm_get_pending(struct hv_vcpu *v, struct hv_pending *out);
+void svm_set_pending(struct hv_vcpu *v, const struct hv_pending *in);
 void svm_request_windows(struct hv_vcpu *v, u32 windows);
 void svm_advance(struct hv_vcpu *v, unsigned len);
 void svm_interrupted(struct svm_vcpu *s, struct hv_event *ev);

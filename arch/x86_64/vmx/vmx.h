@@ -191,7 +191,11 @@ void vmx_set_intr_state(struct vmx_vcpu *x, u32 state);
 void vmx_advance(struct hv_vcpu *v, unsigned len);
 void vmx_inject(struct hv_vcpu *v, const struct hv_event *ev);
 u32 vmx_windows(struct hv_vcpu *v);
+void vmx_get_pending(struct hv_vcpu *v, struct hv_pending *out);
+void vmx_set_pending(struct hv_vcpu *v, const struct hv_pending *in);
 void vmx_request_windows(struct hv_vcpu *v, u32 windows);
 
 /* vmx_exit.c */
+void vmx_event_from_info(struct hv_event *ev, u32 info, enum vmcs_field error_field,
+			 enum vmcs_field len_field);
 void vmx_exit_convert(struct hv_vcpu *v, u32 reason, struct vm_exit *exit);

@@ -117,6 +117,34 @@ u32 vmx_windows(struct hv_vcpu *v)
 	return open;
 }
 
+#define PENDING_DEBUG_ALL (DR6_B0_B3 | BIT(12) | DR6_BS | BIT(16)) /* table 25-4 */
+
+void vmx_get_pending(struct hv_vcpu *v, struct hv_pending *out)
+{
+	struct vmx_vcpu *x = vmx_of(v);
+	u32 state = vmx_intr_state(x);
+
+	*out = (struct hv_pending){.debug = vmread(VMCS_GUEST_PENDING_DEBUG)};
+	out->blocking = (state & INTR_STI ? HV_BLOCK_STI : 0) |
+			(state & INTR_MOVSS ? HV_BLOCK_MOVSS : 0) |
+			(state & INTR_NMI ? HV_BLOCK_NMI : 0);
+	if (x->event_in)
+		vmx_event_from_info(&out->event, (u32)vmread(VMCS_ENTRY_INTR_INFO),
+				    VMCS_ENTRY_ERROR_CODE, VMCS_ENTRY_INSN_LEN);
+}
+
+void vmx_set_pending(struct hv_vcpu *v, const struct hv_pending *in)
+{
+	struct vmx_vcpu *x = vmx_of(v);
+
+	if (in->event.valid)
+		vmx_inject(v, &in->event);
+	vmx_set_intr_state(x, (in->blocking & HV_BLOCK_STI ? INTR_STI : 0) |
+				      (in->blocking & HV_BLOCK_MOVSS ? INTR_MOVSS : 0) |
+				      (in->blocking & HV_BLOCK_NMI ? INTR_NMI : 0));
+	vmwrite(VMCS_GUEST_PENDING_DEBUG, in->debug & PENDING_DEBUG_ALL);
+}
+
 void vmx_request_windows(struct hv_vcpu *v, u32 windows)
 {
 	struct vmx_vcpu *x = vmx_of(v);

@@ -17,8 +17,8 @@ struct exit_row {
 	void (*convert)(struct hv_vcpu *v, struct vm_exit *e);
 };
 
-static void event_from_info(struct hv_event *ev, u32 info, enum vmcs_field error_field,
-			    enum vmcs_field len_field)
+void vmx_event_from_info(struct hv_event *ev, u32 info, enum vmcs_field error_field,
+			 enum vmcs_field len_field)
 {
 	memset(ev, 0, sizeof(*ev));
 	ev->valid = 1;
@@ -82,7 +82,7 @@ static void conv_exception(struct hv_vcpu *v, struct vm_exit *e)
 		e->code = HV_EXIT_NONE;
 		return;
 	}
-	event_from_info(&e->exc.ev, info, VMCS_EXIT_INTR_ERROR, VMCS_EXIT_INSN_LEN);
+	vmx_event_from_info(&e->exc.ev, info, VMCS_EXIT_INTR_ERROR, VMCS_EXIT_INSN_LEN);
 	e->exc.payload = 0;
 	if (e->exc.ev.vector == EXC_DB && e->exc.ev.type == HV_EV_EXC) /* INT1 leaves DR6 alone */
 		debug_exception(v, e);
@@ -293,7 +293,7 @@ static void entry_machine_check(struct hv_vcpu *v, struct vm_exit *e)
 	e->code = HV_EXIT_NONE;
 	if (!(info & INFO_VALID))
 		return;
-	event_from_info(&e->interrupted, info, VMCS_ENTRY_ERROR_CODE, VMCS_ENTRY_INSN_LEN);
+	vmx_event_from_info(&e->interrupted, info, VMCS_ENTRY_ERROR_CODE, VMCS_ENTRY_INSN_LEN);
 	vmwrite(VMCS_ENTRY_INTR_INFO, 0);
 	vmx_of(v)->event_in = false;
 }
@@ -318,7 +318,7 @@ void vmx_exit_convert(struct hv_vcpu *v, u32 reason, struct vm_exit *e)
 	}
 	/* What this exit cut short will be delivered again (28.2.4). */
 	if (unlikely(info & INFO_VALID))
-		event_from_info(&e->interrupted, info, VMCS_IDT_VECTORING_ERROR,
+		vmx_event_from_info(&e->interrupted, info, VMCS_IDT_VECTORING_ERROR,
 				VMCS_EXIT_INSN_LEN);
 	if (row->convert)
 		row->convert(v, e);

@@ -1,0 +1,370 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* unit: vmm/state.c vmm/state_vm.c vmm/platform/lapic.c vmm/platform/lapic_timer.c */
+/* A VM to bytes and back, over a fake backend; and what the parser must refuse. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <cmocka.h>
+#include "arch/x86_64/fpu.h"
+#include "arch/x86_64/frame.h"
+#include "lib/errno.h"
+#include "tests/unit/fake_state.h"
+#include "vmm/fetch.h"
+
+/* --- a backend whose registers are arrays --- */
+struct cpu {
+	u64 reg[HV_NR_REGS], tsc_offset;
+	struct hv_segment seg[SEG_IDTR + 1];
+	struct hv_pending pending;
+	bool loaded;
+};
+static struct cpu *cpu_of(struct hv_vcpu *h)
+{
+	struct cpu *c = h->priv;
+
+	assert_true(c->loaded);
+	return c;
+}
+static void f_load(struct hv_vcpu *h) { ((struct cpu *)h->priv)->loaded = true; }
+static void f_put(struct hv_vcpu *h) { cpu_of(h)->loaded = false; }
+static u64 f_get_reg(struct hv_vcpu *h, enum hv_reg r) { return cpu_of(h)->reg[r]; }
+static void f_set_reg(struct hv_vcpu *h, enum hv_reg r, u64 v) { cpu_of(h)->reg[r] = v; }
+static void f_get_seg(struct hv_vcpu *h, enum hv_seg s, struct hv_segment *o) { *o = cpu_of(h)->seg[s]; }
+static void f_set_seg(struct hv_vcpu *h, enum hv_seg s, const struct hv_segment *i) { cpu_of(h)->seg[s] = *i; }
+static void f_get_pending(struct hv_vcpu *h, struct hv_pending *o) { *o = cpu_of(h)->pending; }
+static void f_set_pending(struct hv_vcpu *h, const struct hv_pending *i) { cpu_of(h)->pending = *i; cpu_of(h)->pending.traps = 0; }
+static void f_tsc(struct hv_vcpu *h, u64 off) { cpu_of(h)->tsc_offset = off; }
+static const struct hv_ops ops = {
+	.load = f_load, .put = f_put, .get_reg = f_get_reg, .set_reg = f_set_reg,
+	.get_seg = f_get_seg, .set_seg = f_set_seg, .get_pending = f_get_pending,
+	.set_pending = f_set_pending, .set_tsc_offset = f_tsc,
+};
+const struct hv_ops *hv = &ops;
+u64 tsc_khz = 2000000;
+
+/* --- the core that state_vm.c and lapic.c stand on --- */
+static unsigned restored;
+void guest_code_forget(struct vcpu *v) { (void)v; }
+u64 cr4_allowed(const struct vm *vm) { (void)vm; return fake_shape.cr4_allowed; }
+u32 fpu_area_size(void) { return FAKE_XSAVE; }
+bool fpu_area_valid(const void *a) { return fake_xsave_valid(a); }
+bool fpu_xcr0_valid(u64 x) { return fake_xcr0_valid(x); }
+void *kzalloc(size_t n, enum frame_type t, u16 o) { (void)t; (void)o; return calloc(1, n); }
+void kfree(void *p) { free(p); }
+u64 vm_time_ns(struct vm *vm) { (void)vm; return 12345; }
+void vdev_timer_set(struct vdev *d, unsigned i, u64 ns)
+{
+	struct dev_timer *t = &d->vm->dev_timers[(d - d->vm->devs) * VDEV_MAX_TIMERS + i];
+
+	t->deadline_ns = ns;
+	t->t.node.next = NULL; /* not itself: armed */
+}
+struct lapic *vcpu_lapic(struct vcpu *v) { return &v->lapic; }
+struct vm *vcpu_vm(struct vcpu *v) { return v->vm; }
+u64 vcpu_tsc(struct vcpu *v) { (void)v; return 0; }
+u64 vcpu_tsc_to_ns(struct vcpu *v, u64 tsc) { (void)v; return tsc; }
+void vcpu_timer_set(struct vcpu *v, u64 ns) { v->lapic_timer.tsc = ns; }
+void vcpu_timer_stop(struct vcpu *v) { v->lapic_timer.tsc = 0; }
+void vcpu_kick(struct vcpu *v) { (void)v; }
+void vcpu_nmi(struct vcpu *v) { (void)v; }
+void ioapic_eoi(struct vm *vm, u8 vector) { (void)vm; (void)vector; }
+void vm_apic_msg(struct vm *vm, struct vcpu *f, const struct apic_msg *m) { (void)vm; (void)f; (void)m; }
+
+static void note_restored(struct vdev *d)
+{
+	(void)d;
+	restored++;
+}
+static const struct vdev_type with_restored = {.name = "gamma", .version = 3, .state_size = 40,
+					       .nr_timers = 1, .restored = note_restored};
+
+static struct cpuid_table cpuid_table;
+
+/* --- two machines of one shape --- */
+struct machine {
+	struct vm vm;
+	struct vcpu v;
+	struct cpu cpu;
+	struct dev_timer timers[2 * VDEV_MAX_TIMERS];
+	u8 xsave[FAKE_XSAVE], state[2][64];
+};
+
+static void machine_init(struct machine *m)
+{
+	memset(m, 0, sizeof(*m));
+	m->vm.vcpus[0] = &m->v;
+	m->vm.nr_vcpus = 1;
+	m->vm.ram_bytes = MIB(256);
+	m->vm.cpuid = &cpuid_table;
+	m->vm.nr_devs = 2;
+	m->vm.dev_timers = m->timers;
+	m->vm.devs[0] = (struct vdev){&fake_types[0], &m->vm, m->state[0]};
+	m->vm.devs[1] = (struct vdev){&with_restored, &m->vm, m->state[1]};
+	for (size_t i = 0; i < ARRAY_SIZE(m->timers); i++)
+		list_init(&m->timers[i].t.node);
+	m->v.vm = &m->vm;
+	m->v.hv.priv = &m->cpu;
+	m->v.hv.xsave = m->xsave;
+}
+
+static void noise(void *p, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		((u8 *)p)[i] = (u8)rand();
+}
+
+/* Everything random that may be; the rest legal. */
+static void machine_fill(struct machine *m)
+{
+	struct vcpu *v = &m->v;
+
+	noise(m->cpu.reg, sizeof(m->cpu.reg));
+	memset(m->cpu.reg, 0, 16 * sizeof(u64)); /* general registers live in hv_vcpu */
+	m->cpu.reg[REG_CR0] = CR0_PE | CR0_PG | CR0_WP;
+	m->cpu.reg[REG_CR3] &= 0xffffff000;
+	m->cpu.reg[REG_CR4] = CR4_PAE | CR4_PGE;
+	m->cpu.reg[REG_SPEC_CTRL] = 0;
+	m->cpu.reg[REG_EFER] = EFER_LME | EFER_LMA | EFER_NXE;
+	noise(m->cpu.seg, sizeof(m->cpu.seg));
+	m->cpu.pending = (struct hv_pending){.blocking = (u32)rand() & HV_BLOCK_ALL, .debug = (u64)rand()};
+	noise(v->hv.gpr, sizeof(v->hv.gpr));
+	noise(v->hv.dr, sizeof(v->hv.dr));
+	noise(&v->hv.rip, 8);
+	noise(&v->hv.cr2, 8);
+	v->hv.rflags = RFLAGS_FIXED | ((u64)rand() & (RFLAGS_CF | RFLAGS_IF | RFLAGS_ZF));
+	v->hv.dr6 = (u32)rand();
+	v->hv.xcr0 = 3;
+	v->hv.tpr = (u8)(rand() & 15);
+	noise(m->xsave, 512);
+	noise(&v->msrs, sizeof(v->msrs));
+	v->lapic = (struct lapic){.base_msr = 0xfee00900, .tpr = v->hv.tpr << 4, .tmict = 7,
+				  .timer_deadline_ns = 1 + (u64)rand(), .highest_isr = 0x41,
+				  .isr[2] = 2, .isr_any = 4, .irr[3] = 8, .irr_any = 8};
+	v->reinject = (struct hv_event){.valid = 1, .type = HV_EV_EXTINT, .vector = (u8)rand()};
+	v->exception = (struct hv_event){.valid = 1, .type = HV_EV_EXC, .vector = 13, .has_error = 1,
+					 .error = (u32)rand()};
+	noise(&v->exception_payload, 8);
+	noise(&v->tsc_offset, 8);
+	v->nmi_pending = rand() & 1;
+	v->hv.pending_db = rand() & 1 ? DR6_BS : 0;
+	v->state = rand() & 1 ? VCPU_RUNNING : VCPU_HALTED;
+	noise(m->state[0], 13);
+	m->state[0][0] &= 15;
+	noise(m->state[1], 40);
+	vdev_timer_set(&m->vm.devs[0], 1, (u64)rand());
+	m->cpu.tsc_offset = v->tsc_offset;
+	m->cpu.loaded = true;
+}
+
+static void same(const struct machine *a, const struct machine *b)
+{
+	assert_memory_equal(a->cpu.reg, b->cpu.reg, sizeof(a->cpu.reg));
+	assert_memory_equal(a->cpu.seg, b->cpu.seg, sizeof(a->cpu.seg));
+	assert_memory_equal(&a->cpu.pending, &b->cpu.pending, sizeof(a->cpu.pending));
+	assert_int_equal(a->cpu.tsc_offset, b->cpu.tsc_offset);
+	assert_memory_equal(a->v.hv.gpr, b->v.hv.gpr, offsetof(struct hv_vcpu, tpr_threshold));
+	assert_memory_equal(a->xsave, b->xsave, sizeof(a->xsave));
+	assert_memory_equal(a->state, b->state, sizeof(a->state));
+	assert_memory_equal(&a->v.lapic, &b->v.lapic, sizeof(a->v.lapic));
+	assert_memory_equal(&a->v.msrs, &b->v.msrs, sizeof(a->v.msrs));
+	assert_memory_equal(&a->v.reinject, &b->v.reinject, sizeof(a->v.reinject));
+	assert_memory_equal(&a->v.exception, &b->v.exception, sizeof(a->v.exception));
+	assert_int_equal(a->v.exception_payload, b->v.exception_payload);
+	assert_int_equal(a->v.tsc_offset, b->v.tsc_offset);
+	assert_int_equal(a->v.nmi_pending, b->v.nmi_pending);
+	assert_int_equal(a->v.hv.pending_db, b->v.hv.pending_db);
+	assert_int_equal(a->v.state, b->v.state);
+	for (size_t i = 0; i < ARRAY_SIZE(a->timers); i++) {
+		assert_int_equal(timer_armed(&a->timers[i].t), timer_armed(&b->timers[i].t));
+		assert_int_equal(a->timers[i].deadline_ns, b->timers[i].deadline_ns);
+	}
+}
+
+static void round_trip(void **arg)
+{
+	static struct machine a, b;
+	static u64 buf[FAKE_MAX / 8];
+	char why[128];
+
+	(void)arg;
+	for (int i = 0; i < 2000; i++) {
+		size_t n;
+
+		machine_init(&a);
+		machine_init(&b);
+		machine_fill(&a);
+		n = vm_state_save(&a.vm, buf, vm_state_size(&a.vm));
+		assert_true(n && n <= sizeof(buf));
+		assert_false(a.cpu.loaded);
+		restored = 0;
+		assert_int_equal(vm_state_restore(&b.vm, buf, n, why, sizeof(why)), 0);
+		assert_int_equal(restored, 1);
+		assert_true(b.cpu.loaded);
+		assert_int_equal(b.v.lapic_timer.tsc, a.v.lapic.timer_deadline_ns);
+		same(&a, &b);
+	}
+}
+
+/* Too small a buffer is an error, never a write behind it. */
+static void no_room(void **arg)
+{
+	static struct machine a;
+	size_t whole;
+
+	(void)arg;
+	machine_init(&a);
+	machine_fill(&a);
+	whole = vm_state_size(&a.vm);
+	for (size_t n = 0; n < whole; n += 40) {
+		void *buf = malloc(n ? n : 1);
+		size_t used;
+
+		a.cpu.loaded = true;
+		used = vm_state_save(&a.vm, buf, n);
+		assert_true(used <= n);
+		free(buf);
+	}
+}
+
+static u64 stream[FAKE_MAX / 8];
+static size_t stream_n;
+static struct state_view view;
+
+static int parse(size_t n)
+{
+	char why[128] = "";
+	int err = state_parse(stream, n, &fake_shape, &view, why, sizeof(why));
+
+	assert_true(!err || (err == -EINVAL && why[0]));
+	return err;
+}
+
+static int fresh_stream(void **arg)
+{
+	(void)arg;
+	stream_n = fake_stream(stream, sizeof(stream));
+	assert_true(stream_n);
+	assert_int_equal(parse(stream_n), 0);
+	return 0;
+}
+
+static void truncated(void **arg)
+{
+	(void)arg;
+	for (size_t n = 0; n < stream_n; n++)
+		assert_int_equal(parse(n), -EINVAL);
+	/* Even with a sum that fits. */
+	for (size_t n = 16; n < stream_n; n += 8) {
+		fresh_stream(NULL);
+		((struct state_header *)stream)->size = (u32)n;
+		fake_seal((u8 *)stream, n);
+		assert_int_equal(parse(n), -EINVAL);
+	}
+}
+
+static void any_bit(void **arg)
+{
+	(void)arg;
+	for (size_t i = 0; i < stream_n * 8; i++) {
+		((u8 *)stream)[i / 8] ^= (u8)(1u << i % 8);
+		assert_int_equal(parse(stream_n), -EINVAL);
+		((u8 *)stream)[i / 8] ^= (u8)(1u << i % 8);
+	}
+	assert_int_equal(parse(stream_n), 0);
+}
+
+static struct state_record *record(enum state_tag tag, u32 index)
+{
+	u8 *p = (u8 *)stream + sizeof(struct state_header);
+
+	for (;;) {
+		struct state_record *r = (void *)p;
+
+		if (r->tag == tag && r->index == index)
+			return r;
+		assert_int_not_equal(r->tag, STATE_END);
+		p += sizeof(*r) + ALIGN_UP(r->size, 8u);
+	}
+}
+
+#define REFUSED(change)                                  \
+	do {                                             \
+		fresh_stream(NULL);                      \
+		struct state_vcpu *c = (void *)(record(STATE_VCPU, 0) + 1); \
+		struct lapic *l = (void *)(record(STATE_LAPIC, 0) + 1);     \
+		struct state_device *d = (void *)(record(STATE_DEVICE, 0) + 1); \
+		struct state_vm *vm = (void *)(record(STATE_VM, 0) + 1);    \
+		(void)c, (void)l, (void)d, (void)vm;     \
+		change;                                  \
+		fake_seal((u8 *)stream, stream_n);       \
+		assert_int_equal(parse(stream_n), -EINVAL); \
+	} while (0)
+
+/* Each lie alone, with a sum that fits. */
+static void lies(void **arg)
+{
+	(void)arg;
+	REFUSED(((struct state_header *)stream)->version++);
+	REFUSED(((struct state_header *)stream)->magic++);
+	REFUSED(record(STATE_VCPU, 0)->version++);
+	REFUSED(record(STATE_DEVICE, 1)->version--);
+	REFUSED(record(STATE_DEVICE, 2)->index = 1);
+	REFUSED(record(STATE_DEVICE, 2)->index = FAKE_DEVS);
+	REFUSED(record(STATE_MSRS, 0)->index = 64);
+	REFUSED(record(STATE_MSRS, 0)->index = ~0u);
+	REFUSED(record(STATE_MSRS, 0)->size -= 8);
+	REFUSED(record(STATE_XSAVE, 0)->size = ~0u);
+	REFUSED(record(STATE_XSAVE, 0)->tag = 0);
+	REFUSED(record(STATE_XSAVE, 0)->tag = STATE_END);
+	REFUSED(record(STATE_XSAVE, 0)->tag = 99);
+	REFUSED(record(STATE_VM, 0)->zero = 1);
+	REFUSED(vm->ram_bytes++);
+	REFUSED(vm->tsc_khz--);
+	REFUSED(vm->nr_devs++);
+	REFUSED(c->reg[REG_CR0] |= 1ull << 32);
+	REFUSED(c->reg[REG_CR0] &= ~CR0_PE);
+	REFUSED(c->reg[REG_CR0] |= CR0_NW);
+	REFUSED(c->reg[REG_CR4] |= CR4_VMXE);
+	REFUSED(c->reg[REG_CR4] &= ~CR4_PAE);
+	REFUSED(c->reg[REG_EFER] &= ~EFER_LMA);
+	REFUSED(c->reg[REG_EFER] |= EFER_SVME);
+	REFUSED(c->reg[REG_CR3] = ~0ull);
+	REFUSED(c->rflags |= RFLAGS_VM);
+	REFUSED(c->rflags = 0);
+	REFUSED(c->rflags |= 1ull << 63);
+	REFUSED(c->dr6 = 1ull << 32);
+	REFUSED(c->xcr0 = 6);
+	REFUSED(c->reg[REG_SPEC_CTRL] = 1);
+	REFUSED(c->reinject.vector = 32);
+	REFUSED(c->exception.valid = 2);
+	REFUSED(c->exception = ((struct hv_event){.valid = 1, .type = 1}));
+	REFUSED(c->pending.blocking = 1u << 31);
+	REFUSED(c->pending.traps = 1u << 31);
+	REFUSED(c->state = VCPU_DEAD);
+	REFUSED(c->tpr = 16);
+	REFUSED(((u8 *)(record(STATE_XSAVE, 0) + 1))[520] = 1);
+	REFUSED(l->highest_isr = 300);
+	REFUSED(l->irr_any = 1);
+	REFUSED(l->tpr = 256);
+	REFUSED(l->timer_deadline_ns = 1); /* a period of 0: the host would divide by it */
+	REFUSED(l->tsc_deadline = 1);
+	REFUSED(d->name[0]++);
+	REFUSED(d->state[0] = 16);
+	REFUSED(d->timers[2].armed = 1);
+	REFUSED(d->timers[0].armed = 2);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(round_trip),
+		cmocka_unit_test(no_room),
+		cmocka_unit_test_setup(truncated, fresh_stream),
+		cmocka_unit_test_setup(any_bit, fresh_stream),
+		cmocka_unit_test(lies),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Torture mode (`torture = SEED` in a VM file): at random exits the VM is saved to bytes, thrown away
+ * and rebuilt from them; subtrees of its nested tables are write-protected or dropped, large leaves
+ * split and merged; it changes pCPU. The guest must not notice. All randomness comes from the seed
+ * and all timing from the number of exits, so a failure on a deterministic machine comes again.
+ *
+ * A step is long (it maps the guest's whole memory anew): a test mode, not something to run beside
+ * other people's VMs.
+ */
+#include "arch/x86_64/frame.h"
+#include "arch/x86_64/percpu.h"
+#include "lib/errno.h"
+#include "lib/log.h"
+#include "lib/string.h"
+#include "vmm/sched.h"
+#include "vmm/state.h"
+
+#define DENSE_STEPS  64   /* the first steps come closer together */
+#define DENSE_MEAN   50   /* exits between two steps, on average */
+#define SPARSE_MEAN  1000
+#define SPLITS_KEPT  8
+#define POISON	     0xa5
+
+struct torture {
+	u64 random;
+	u32 steps, rebuilds, protects, drops, splits, merges, moves, skipped;
+	gpa_t split[SPLITS_KEPT]; /* large leaves that were split, to be merged again */
+	size_t size;
+	u64 state[]; /* the saved VM */
+};
+
+/* splitmix64 */
+static u64 next(struct torture *t)
+{
+	u64 z = t->random += 0x9e3779b97f4a7c15ull;
+
+	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
+	z = (z ^ z >> 27) * 0x94d049bb133111ebull;
+	return z ^ z >> 31;
+}
+
+static u64 below(struct torture *t, u64 n)
+{
+	return (next(t) >> 11) % n;
+}
+
+static u32 interval(struct torture *t)
+{
+	return 1 + (u32)below(t, 2 * (t->steps < DENSE_STEPS ? DENSE_MEAN : SPARSE_MEAN));
+}
+
+int torture_create(struct vm *vm)
+{
+	size_t size = vm_state_size(vm);
+	struct torture *t;
+
+	if (!vm->cfg.torture)
+		return 0;
+	t = kzalloc(sizeof(*t) + size, FRAME_VM, vm->id);
+	if (!t)
+		return -ENOMEM;
+	t->random = vm->cfg.torture;
+	t->size = size;
+	for (unsigned i = 0; i < SPLITS_KEPT; i++)
+		t->split[i] = HPA_NONE;
+	vm->torture = t;
+	vm->vcpus[0]->torture_in = interval(t);
+	return 0;
+}
+
+void torture_destroy(struct vm *vm)
+{
+	if (vm->torture)
+		kfree(vm->torture);
+	vm->torture = NULL;
+}
+
+void torture_report(const struct vm *vm)
+{
+	const struct torture *t = vm->torture;
+
+	log_info("%s: torture: %u rebuilds, %u protects, %u moves, %u drops, %u splits, %u merges, "
+		 "%u skipped; seed %lu",
+		 vm->name, t->rebuilds, t->protects, t->moves, t->drops, t->splits, t->merges,
+		 t->skipped, (unsigned long)vm->cfg.torture);
+}
+
+/* --- rebuilding --- */
+
+/* All of a VM that a rebuild replaces. The new parts are there before the old ones go. */
+struct parts {
+	struct hv_vcpu hv;
+	struct pt nested;
+	void *dev[VM_MAX_DEVS];
+};
+
+static void parts_free(struct vm *vm, struct parts *p)
+{
+	for (u32 i = 0; i < vm->nr_devs; i++) {
+		if (!p->dev[i])
+			continue;
+		memset(p->dev[i], POISON, vm->devs[i].type->state_size);
+		kfree(p->dev[i]);
+	}
+	if (p->hv.priv)
+		vcpu_hv_destroy(&p->hv);
+	if (p->nested.env)
+		pt_destroy(&p->nested);
+}
+
+static bool parts_make(struct vm *vm, struct parts *p)
+{
+	memset(p, 0, sizeof(*p));
+	if (vm_nested_build(vm, &p->nested)) {
+		p->nested.env = NULL;
+		return false;
+	}
+	p->hv.id = vm->id;
+	p->hv.nested_root = p->nested.root;
+	if (vcpu_hv_create(&p->hv)) {
+		p->hv.priv = NULL;
+		return false;
+	}
+	for (u32 i = 0; i < vm->nr_devs; i++) {
+		u32 n = MAX(vm->devs[i].type->state_size, 1u);
+
+		p->dev[i] = kzalloc(n, FRAME_DEVICE, vm->id);
+		if (!p->dev[i])
+			return false;
+		memset(p->dev[i], POISON, n);
+	}
+	return true;
+}
+
+static void parts_swap(struct vm *vm, struct parts *p)
+{
+	struct vcpu *v = vm->vcpus[0];
+	struct parts old = {.hv = v->hv, .nested = vm->nested};
+
+	v->hv = p->hv;
+	vm->nested = p->nested;
+	for (u32 i = 0; i < vm->nr_devs; i++) {
+		old.dev[i] = vm->devs[i].state;
+		vm->devs[i].state = p->dev[i];
+	}
+	*p = old;
+}
+
+/* What lives in struct vcpu itself: others point to it, so it stays where it is. */
+static void poison_vcpu(struct vcpu *v)
+{
+	memset(&v->lapic, POISON, sizeof(v->lapic));
+	memset(&v->msrs, POISON, sizeof(v->msrs));
+	memset(&v->reinject, POISON, sizeof(v->reinject));
+	memset(&v->exception, POISON, sizeof(v->exception));
+	memset(&v->exception_payload, POISON, sizeof(v->exception_payload));
+	v->tsc_offset = POISON;
+	v->windows = POISON;
+	v->nmi_pending = true;
+	v->vm->pic_intr = !v->vm->pic_intr;
+}
+
+static void rebuild(struct vcpu *v)
+{
+	struct vm *vm = v->vm;
+	struct torture *t = vm->torture;
+	struct parts p;
+	char why[128];
+	size_t n;
+
+	if (!parts_make(vm, &p)) {
+		parts_free(vm, &p);
+		t->skipped++;
+		return;
+	}
+	n = vm_state_save(vm, t->state, t->size);
+	vcpu_timer_stop(v);
+	vm_devices_stop(vm);
+	parts_swap(vm, &p);
+	msrs_pass(v);
+	parts_free(vm, &p);
+	poison_vcpu(v);
+	vm->write_protected = false;
+	if (vm_state_restore(vm, t->state, n, why, sizeof(why))) {
+		vm->pic_intr = false;
+		lapic_reset(&v->lapic, v->id, true); /* what follows must not find poison */
+		v->reinject.valid = v->exception.valid = v->nmi_pending = 0;
+		vm_devices_reset(vm);
+		hv->load(&v->hv);
+		vm_kill(vm, "torture: %s", why);
+		return;
+	}
+	t->rebuilds++;
+}
+
+/* --- memory --- */
+
+/* An address in RAM, and how much follows it in its slot. */
+static gpa_t somewhere(struct vm *vm, struct torture *t, u64 *left)
+{
+	const struct slot *s = &vm->slots[below(t, vm->nr_slots)];
+	u64 off = ALIGN_DOWN(below(t, s->size), PAGE_SIZE);
+
+	*left = s->size - off;
+	return s->gpa + off;
+}
+
+static void protect(struct vm *vm, struct torture *t)
+{
+	static const u64 sizes[] = {PAGE_SIZE, PAGE_2M, 16 * PAGE_2M, GIB(1)};
+	u64 left, size = sizes[below(t, ARRAY_SIZE(sizes))];
+	gpa_t gpa = somewhere(vm, t, &left);
+	bool flush = false;
+
+	/* Subtrees begin where they begin: a whole one has no edges that must be split. */
+	if (left > size && gpa - ALIGN_DOWN(gpa, size) <= gpa - vm_slot(vm, gpa)->gpa) {
+		left += gpa - ALIGN_DOWN(gpa, size);
+		gpa = ALIGN_DOWN(gpa, size);
+	}
+	vm->write_protected = true;
+	if (pt_write_protect(&vm->nested, gpa, MIN(left, size), &flush))
+		t->skipped++;
+	else
+		t->protects++;
+}
+
+static void drop(struct vm *vm, struct torture *t)
+{
+	u64 left;
+	gpa_t gpa = somewhere(vm, t, &left);
+	bool flush = false;
+
+	if (pt_unmap(&vm->nested, gpa, MIN(left, PAGE_2M), &flush))
+		t->skipped++;
+	else
+		t->drops++;
+}
+
+/* Split a large leaf; the one split SPLITS_KEPT times ago is made whole. */
+static void split(struct vm *vm, struct torture *t)
+{
+	u64 left;
+	gpa_t gpa = ALIGN_DOWN(somewhere(vm, t, &left), PAGE_2M), *old;
+	struct pt_leaf l;
+	bool flush = false;
+
+	if (pt_query(&vm->nested, gpa, &l) || l.size == PAGE_SIZE)
+		return;
+	if (pt_split(&vm->nested, gpa, PAGE_SIZE)) {
+		t->skipped++;
+		return;
+	}
+	old = &t->split[t->splits++ % SPLITS_KEPT];
+	/* Its 512 pages may have gone different ways since. */
+	if (*old != HPA_NONE && !pt_protect(&vm->nested, *old, PAGE_2M, PT_RWX | PT_U, &flush) &&
+	    !pt_merge(&vm->nested, *old, PAGE_2M, &flush))
+		t->merges++;
+	*old = gpa;
+}
+
+static void move(struct vcpu *v, struct torture *t)
+{
+	u32 target = (v->pcpu + 1 + (u32)below(t, nr_pcpus)) % nr_pcpus;
+
+	if (target == v->pcpu || !sched_can_run(target))
+		return;
+	sched_move(v, target);
+	t->moves++;
+}
+
+void torture_step(struct vcpu *v)
+{
+	struct vm *vm = v->vm;
+	struct torture *t = vm->torture;
+	u64 dice = next(t);
+
+	v->torture_in = interval(t);
+	t->steps++;
+	/* A parked vCPU is in the middle of something of ours. */
+	if (vm->ending || (v->state != VCPU_RUNNING && v->state != VCPU_HALTED))
+		return;
+	if (dice & 1)
+		rebuild(v);
+	vm->in_exit = true;
+	if (dice & 2)
+		protect(vm, t);
+	if (dice & 4)
+		split(vm, t);
+	if ((dice & 0x18) == 0)
+		drop(vm, t);
+	vm->in_exit = false;
+	vm_nested_flush(vm);
+	if ((dice & 0x60) == 0)
+		move(v, t);
+	vcpu_request(v, REQ_REFILL);
+}
