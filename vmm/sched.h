@@ -51,3 +51,9 @@ static inline bool sched_pending(void)
 {
 	return READ_ONCE(this_sched()->slice_over);
 }
+
+/* A vCPU of this pCPU may have become runnable: choose again after the current exit. */
+static inline void sched_wake(void)
+{
+	this_sched()->slice_over = true;
+}

@@ -104,6 +104,8 @@ void vcpu_request(struct vcpu *v, u32 req)
 	/* Only after the bit is there: sched.c says why a move cannot lose it. */
 	if (READ_ONCE(v->pcpu) != this_cpu()->index)
 		ipi_send(READ_ONCE(v->pcpu), VEC_KICK);
+	else
+		sched_wake(); /* whoever runs here has no slice to end if he was alone when he began */
 }
 
 void vcpu_kick(struct vcpu *v)

@@ -6,6 +6,7 @@
  *   exitb=N, exitw=N  the same, 8 and 16 bits wide
  *   reboot     by port 0xcf9                       triple    by a triple fault
  *   kill       by an instruction nobody emulates   hang      halt with interrupts off
+ *   spin       for ever, without halting
  *   hlt        halt with interrupts on             echo      repeat COM1's lines until "quit"
  *   memtest    RAM at every edge of the map        msrs      MSRs refuse bad bits; caches, CR0.CD
  */
@@ -547,6 +548,9 @@ static void do_word(const char *w, unsigned n, u32 magic, u64 info)
 		triple_fault();
 	} else if (IS("kill")) {
 		load_decimal();
+	} else if (IS("spin")) {
+		for (;;)
+			__asm__ volatile("pause");
 	} else if (IS("hang")) {
 		for (;;)
 			__asm__ volatile("cli; hlt");

@@ -84,6 +84,15 @@ def several(ctx):
           "a line without a name")
 
 
+def beside_a_spinner(ctx):
+    """One host CPU, a guest that never halts, and one that halts and waits for its timers: it gets its turns."""
+    p = ctx.run("--cpu", "amd", "--boot", "direct", "--host-cpus", "1", "--vm", ctx.vm_file("spinner", "spin"),
+                "--vm", ctx.vm_file("waiter", "exit=3"))
+    p.expect(rb"VM waiter: ended, debug exit, value 3", "err")
+    check(b"VM spinner: ended" not in p.err, "the spinner has ended")
+    p.stop()
+
+
 def together(ctx):
     """Six VMs on four CPUs end at about the same time; the host ends once, after the last of them."""
     files = [ctx.vm_file(f"v{i}", f"exit={i}") for i in range(6)]
@@ -194,6 +203,7 @@ CASES = [
     Case("end-signals", signals),
     Case("several-vms", several),
     Case("several-vms-one-killed", killed_alone),
+    Case("several-vms-one-spins", beside_a_spinner),
     Case("several-vms-4-cpus", together),
     Case("lock-order", lock_order, seconds=40, timeout=600),
     Case("icount-repeats", same_twice),

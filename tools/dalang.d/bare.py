@@ -3,6 +3,7 @@
 probe (tests/guests/probe.c), the /init that tells what the kernel met on its way."""
 import os
 import re
+import tempfile
 import select
 import signal
 import socket
@@ -29,10 +30,9 @@ def initramfs():
     with open(built("tests/guests/probe"), "rb") as f:
         c.file("init", f.read())
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    tmp = f"{path}.{os.getpid()}"
-    with open(tmp, "wb") as f:
+    with tempfile.NamedTemporaryFile(dir=os.path.dirname(path), delete=False) as f:
         f.write(c.bytes())
-    os.replace(tmp, path)
+    os.replace(f.name, path)
     return path
 
 

@@ -2,6 +2,7 @@
 """Which machine carries the host: nested KVM where it truly works, else QEMU's TCG or Bochs."""
 import json
 import os
+import tempfile
 import re
 import subprocess
 
@@ -72,10 +73,9 @@ def nested_kvm():
     except (OSError, ValueError, KeyError):
         pass
     cpu = _run_probe()
-    tmp = f"{cache}.{os.getpid()}"
-    with open(tmp, "w") as f:
+    with tempfile.NamedTemporaryFile("w", dir=os.path.dirname(cache), delete=False) as f:
         json.dump({"key": key, "cpu": cpu}, f)
-    os.replace(tmp, cache)
+    os.replace(f.name, cache)
     return cpu
 
 
