@@ -220,8 +220,9 @@ static bool read_mcg_status(struct vcpu *v, u32 msr, u64 *val)
 static bool write_mcg_status(struct vcpu *v, u32 msr, u64 val)
 {
 	(void)msr;
-	v->msrs.mcg_status = val;
-	return val == 0;
+	if (!val)
+		v->msrs.mcg_status = 0;
+	return !val;
 }
 
 /* Last-branch and single-step-on-branch tracing are not virtualised: only 0 may be written. */

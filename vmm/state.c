@@ -160,7 +160,7 @@ static int check_vcpu(const struct reader *rd, u32 i, const struct state_vcpu *s
 			   (unsigned long)s->reg[REG_SPEC_CTRL]);
 	if (!event_ok(&s->reinject) || !event_ok(&s->exception) ||
 	    s->pending.blocking & ~HV_BLOCK_ALL || s->nmi_pending > 1 || s->nmi_wakes > 1 ||
-	    s->pending_db & ~(DR6_B0_B3 | DR6_BS))
+	    s->pending_db & ~(DR6_B0_B3 | DR6_BS | DR6_BT))
 		return BAD(rd, "saved state: vCPU %u: an event that cannot be", i);
 	if (s->tpr > 15 || (s->state != VCPU_RUNNING && s->state != VCPU_HALTED))
 		return BAD(rd, "saved state: vCPU %u: CR8 %u, activity %u", i, s->tpr, s->state);

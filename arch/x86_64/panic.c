@@ -42,9 +42,7 @@ void machine_stop_others(void)
 {
 	struct pcpu *me = this_cpu();
 
-	if (!apic_ready())
-		return;
-	for (u32 i = 0; i < nr_pcpus; i++) {
+	for (u32 i = 0; apic_ready() && i < nr_pcpus; i++) {
 		struct pcpu *p = pcpus[i];
 		u32 state = p->state;
 

@@ -70,6 +70,30 @@ void vcpu_park(struct vcpu *v, u64 ns)
 	(void)v;
 	(void)ns;
 }
+bool serial_must_poll(void)
+{
+	return false;
+}
+bool serial_idle(void)
+{
+	return true;
+}
+void serial_poll_rx(void)
+{
+}
+void timer_init(struct timer *t, void (*fn)(struct timer *t))
+{
+	t->fn = fn;
+}
+void timer_set(struct timer *t, u64 tsc)
+{
+	(void)t;
+	(void)tsc;
+}
+u64 ns_to_tsc(u64 ns)
+{
+	return ns;
+}
 static void add(struct text *t, const u8 *b, size_t n)
 {
 	require(t->n + n <= LIMIT);

@@ -136,7 +136,7 @@ def signals(ctx):
         emulator = children(p.pid)
         check(len(emulator) == 1, f"{len(emulator)} children, not the emulator alone")
         os.kill(p.pid, number)
-        check_status(p, status)
+        check(p.finish() == status, f"signal {number}: status {p.finish()}, not {status}")
         check(not os.path.exists("/proc/" + emulator[0]), f"signal {number} left an emulator behind")
 
 
