@@ -16,10 +16,9 @@ static inline bool entries_hold(const struct code_page *c)
 {
 	/* Written out: it runs at most exits of a CPU that does not tell instruction lengths. */
 	u64 differs = (READ_ONCE(*c->entry[0]) ^ c->seen[0]) | (READ_ONCE(*c->entry[1]) ^ c->seen[1]) |
-		      (READ_ONCE(*c->entry[2]) ^ c->seen[2]) | (READ_ONCE(*c->entry[3]) ^ c->seen[3]) |
-		      (READ_ONCE(*c->entry[4]) ^ c->seen[4]);
+		      (READ_ONCE(*c->entry[2]) ^ c->seen[2]) | (READ_ONCE(*c->entry[3]) ^ c->seen[3]);
 
-	static_assert(CODE_LEVELS == 5, "all of them");
+	static_assert(CODE_LEVELS == 4, "all of them");
 	return !differs;
 }
 
@@ -31,7 +30,7 @@ static void keep(struct code_page *c, const struct guest_walk *w, gpa_t gpa)
 	hpa_t hpa;
 
 	c->page = ~0ull;
-	if (w->levels && w->entry_size == 4)
+	if (w->levels && (w->entry_size == 4 || w->levels > CODE_LEVELS))
 		return;
 	for (unsigned l = 0; l < CODE_LEVELS; l++) {
 		c->entry[l] = &c->seen[l]; /* no such level: equal to itself */
@@ -76,7 +75,10 @@ static const u8 *code_find(struct vcpu *v, struct code_page *c, u64 *linear, boo
 
 static inline struct code_page *page_for(struct vcpu *v)
 {
-	return &v->code.pages[v->hv.rip >> PAGE_SHIFT & (CODE_PAGES - 1)];
+	struct code_page *c = &v->code.pages[v->hv.rip >> PAGE_SHIFT & (CODE_PAGES - 1)];
+
+	__asm__("" : "+r"(c)); /* one register for it, rather than the sum anew at each use */
+	return c;
 }
 
 /* The code at RIP, up to its page's end, if that page is kept; linear is by c->p. */

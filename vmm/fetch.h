@@ -5,7 +5,7 @@
 #include "arch/x86_64/window.h"
 
 #define CODE_PAGES  4 /* pages kept a vCPU */
-#define CODE_LEVELS 5 /* of page tables at most */
+#define CODE_LEVELS 4 /* of page tables; code behind five levels is looked up each time */
 #define CODE_INSNS  8 /* decoded instructions kept a vCPU */
 static_assert(CODE_PAGES * (CODE_LEVELS + 1) <= WINDOW_PINS, "pins for the code pages");
 

@@ -434,7 +434,7 @@ static inline __attribute__((always_inline)) const struct msr_desc *find(struct 
 {
 	const struct msr_desc *d = v->last_msr;
 
-	if (likely(d && msr - d->first <= d->last - d->first))
+	if (likely(d && msr >= d->first && msr <= d->last))
 		return d;
 	return find_slow(v, msr);
 }

@@ -194,21 +194,29 @@ static void vcpu_serve_requests(struct vcpu *v)
 	/* REQ_EVENT asked for no more than that we look again. */
 }
 
+/* Requests, or a state other than running. false: it cannot go on here. */
+static bool vcpu_ready(struct vcpu *v)
+{
+	if (v->requests) {
+		if (v->requests & REQ_MOVE)
+			return false;
+		vcpu_serve_requests(v);
+	}
+	if (v->state == VCPU_RUNNING)
+		return true;
+	if (v->state != VCPU_HALTED || !vcpu_has_event(v))
+		return false;
+	v->state = VCPU_RUNNING;
+	return true;
+}
+
 void vcpu_run(struct vcpu *v)
 {
 	struct vm_exit exit;
 
 	do {
-		if (unlikely(v->requests)) {
-			if (v->requests & REQ_MOVE)
-				return;
-			vcpu_serve_requests(v);
-		}
-		if (unlikely(v->state != VCPU_RUNNING)) {
-			if (v->state != VCPU_HALTED || !vcpu_has_event(v))
-				return;
-			v->state = VCPU_RUNNING;
-		}
+		if (unlikely(v->requests | (v->state ^ VCPU_RUNNING)) && !vcpu_ready(v))
+			return;
 		vcpu_inject(v);
 		hv->enter(&v->hv, &exit);
 		v->exits[exit.code]++;

@@ -219,11 +219,12 @@ bool vcpu_runnable(struct vcpu *v);
 void vcpu_run(struct vcpu *v);          /* until it must leave the pCPU */
 void vcpu_park(struct vcpu *v, u64 ns); /* off the pCPU for a while */
 void vcpu_inject_slow(struct vcpu *v); /* inject.c: the only place that injects */
-/* Nothing to deliver and nothing asked for, which is nearly always: no call. */
+/* Nothing to deliver, which is nearly always: no call. (A window that is asked for still and no longer needed
+ * costs one exit, which withdraws it.) */
 static inline void vcpu_inject(struct vcpu *v)
 {
-	if (unlikely(v->reinject.valid | v->exception.valid | v->nmi_pending | v->windows |
-		     v->hv.pending_db | v->lapic.irr_any | v->vm->pic_intr | v->lapic.extint)) {
+	if (unlikely(v->reinject.valid | v->exception.valid | v->nmi_pending | v->hv.pending_db |
+		     v->lapic.irr_any | v->vm->pic_intr | v->lapic.extint)) {
 		vcpu_inject_slow(v);
 		return;
 	}
