@@ -51,6 +51,18 @@ def cloud(cpu, boot, cpus, vcpus=1):
     return test
 
 
+def five_levels(ctx):
+    """The cloud kernel on a CPU with 5-level paging: it switches it on, and says so by keeping the flag."""
+    p = ctx.run("--cpu", "amd", "--boot", "direct", "--host-cpus", "1", "--kernel", guest_file("vmlinuz"),
+                "--ramdisk", guests.initramfs(), "--cmdline", guests.CMDLINE, "--memory", "256",
+                env={"DALANG_TEST_CPU": "max,la57=on"})
+    m = p.expect(guests.PROMPT.strip().encode())
+    p.send(b"echo la57: $(grep -c -w la57 /proc/cpuinfo)\n")
+    p.expect(rb"^la57: 1", start=m.end())
+    p.send(b"poweroff -f\n")
+    check_status(p, 0)
+
+
 def exitbench(cpu, boot, name, how=None, icount=False):
     """The exit benchmark as a guest that was not written for us."""
     def test(ctx):
@@ -80,6 +92,7 @@ def _cases():
             ("intel", "uefi", 1, 1, 300), ("intel", "grub", 1, 1, 280)):
         out.append(Case(f"cloud-{cpu}-{boot}", cloud(cpu, boot, cpus, vcpus), seconds,
                         timeout=1000 if cpu == "intel" else 400))
+    out.append(Case("cloud-amd-la57", five_levels, 20, timeout=300))
     for cpu, boot, seconds in (("amd", "direct", 30), ("intel", "grub", 150)):
         for name, how in (("exitbench.elf", "multiboot1"), ("exitbench.elf", "pvh"), ("exitbench.bz", "linux64")):
             out.append(Case(f"exitbench-{cpu}-{how}", exitbench(cpu, boot, name, how), seconds,
