@@ -46,29 +46,8 @@ static inline bool same(const char *a, const char *b)
 	return *a == *b;
 }
 
-static void put(char c)
-{
-	while (!(inb(COM1 + 5) & 0x20))
-		;
-	outb(COM1, (u8)c);
-}
-static void say(const char *s)
-{
-	for (; *s; s++) {
-		if (*s == '\n')
-			put('\r');
-		put(*s);
-	}
-}
-static void say_hex(u64 v)
-{
-	int shift = 60;
-
-	while (shift && !(v >> shift))
-		shift -= 4;
-	for (; shift >= 0; shift -= 4)
-		put("0123456789abcdef"[(v >> shift) & 15]);
-}
+#define say puts_
+#define say_hex putx
 
 static const struct known known[]; /* ends with a name of NULL */
 

@@ -68,6 +68,33 @@ static inline void sti_hlt_cli(void)
 #define PIT_MODE 0x43
 #define DEBUG_EXIT 0xf4
 
+/* Text on COM1. */
+static inline void put(char c)
+{
+	while (!(inb(COM1 + 5) & 0x20))
+		;
+	outb(COM1, (u8)c);
+}
+
+static inline void puts_(const char *s)
+{
+	for (; *s; s++) {
+		if (*s == '\n')
+			put('\r');
+		put(*s);
+	}
+}
+
+static inline void putx(u64 v)
+{
+	int shift = 60;
+
+	while (shift && !(v >> shift))
+		shift -= 4;
+	for (; shift >= 0; shift -= 4)
+		put("0123456789abcdef"[(v >> shift) & 15]);
+}
+
 /* What start.asm's stubs leave on the stack for interrupt(). */
 struct frame {
 	u64 r11, r10, r9, r8, rdi, rsi, rdx, rcx, rax, vector, error, rip, cs, rflags, rsp, ss;

@@ -41,29 +41,6 @@ int memcmp(const void *a, const void *b, size_t n)
 	return 0;
 }
 
-static void put(char c)
-{
-	while (!(inb(COM1 + 5) & 0x20))
-		;
-	outb(COM1, (u8)c);
-}
-static void puts_(const char *s)
-{
-	for (; *s; s++) {
-		if (*s == '\n')
-			put('\r');
-		put(*s);
-	}
-}
-static void putx(u64 v)
-{
-	int shift = 60;
-
-	while (shift && !(v >> shift))
-		shift -= 4;
-	for (; shift >= 0; shift -= 4)
-		put("0123456789abcdef"[(v >> shift) & 15]);
-}
 static void putd(u64 v)
 {
 	char buf[20];
