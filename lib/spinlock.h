@@ -9,9 +9,12 @@
 
 /* The lock order: see docs/architecture.md. Locks of one class are never held together. */
 enum lock_class {
-	LOCK_VM = 10,	   /* a VM's own */
+	LOCK_VM = 10,	   /* the list of VMs */
+	LOCK_DEVICES = 14, /* a VM's devices and interrupt controllers */
 	LOCK_NESTED = 20,  /* writer lock of a VM's nested tables */
+	LOCK_RUN = 25,	   /* whether a VM runs: vm.c */
 	LOCK_SCHED = 30,
+	LOCK_TIMER = 35,
 	LOCK_GPOOL = 60,
 	LOCK_HEAP = 70,
 	LOCK_FRAME = 80,

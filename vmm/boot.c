@@ -25,7 +25,15 @@ void vm_boot_restart(struct vm *vm, u64 delay_ns)
 	struct vcpu *v = vm->vcpus[0];
 
 	vm->boot = (struct vm_boot){.stage = BOOT_ZERO};
-	v->state = VCPU_OFF;
+	for (u32 i = 0; i < vm->nr_vcpus; i++) {
+		struct vcpu *each = vm->vcpus[i];
+
+		timers_drop(&each->moving);
+		each->posted_any = 0;
+		each->state = i ? VCPU_WAIT_SIPI : VCPU_OFF;
+		/* Somebody may type at any time. */
+		__atomic_store_n(&each->requests, i ? 0 : REQ_CONSOLE, __ATOMIC_SEQ_CST);
+	}
 	if (delay_ns)
 		timer_set(&v->park_timer, rdtsc() + ns_to_tsc(delay_ns));
 	else
@@ -157,8 +165,12 @@ static void ready(struct vm *vm)
 	struct vcpu *v = vm->vcpus[0];
 
 	vm->t0_tsc = rdtsc();
+	spin_lock(&vm->dev_lock);
 	vm_devices_reset(vm);
 	vm->pic_intr = false;
+	spin_unlock(&vm->dev_lock);
+	for (u32 i = 1; i < vm->nr_vcpus; i++)
+		vcpu_request(vm->vcpus[i], REQ_RESET);
 	vcpu_reset(v);
 	lapic_virtual_wire(&v->lapic);
 	set_entry(v, &vm->boot.entry);

@@ -93,11 +93,6 @@ static bool set_vcpus(struct config_ctx *c, const struct cfg_assign *a, const st
 
 	if (!get_number(c, a, k, &v))
 		return false;
-	if (v > 1)
-		return fail(c, a->val.line, a->val.col,
-			    "vcpus = %lld: guests with several vCPUs are not there yet; write "
-			    "vcpus = 1",
-			    (long long)v);
 	vm->vcpus = (u32)v;
 	return true;
 }
@@ -313,7 +308,7 @@ static const struct config_key vm_keys[] = {
 	{"name", set_name, VMS(name), 0, 0, NULL},
 	{"memory", set_u64, VMS(memory), MEMORY},
 	{"maxmem", set_u64, VMS(maxmem), MEMORY},
-	{"vcpus", set_vcpus, 0, 0, 1, 4096, ""},
+	{"vcpus", set_vcpus, 0, 0, 1, 64, ""},
 	{"type", set_type, 0, 0, 0, 0, NULL},
 	{"kernel", set_path, VMS(kernel), 0, 0, NULL},
 	{"ramdisk", set_path, VMS(ramdisk), 0, 0, NULL},

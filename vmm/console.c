@@ -102,6 +102,7 @@ static void guest_bytes(const u8 *b, size_t n)
 void vm_console_write(struct vm *vm, const void *buf, size_t n)
 {
 	u64 flags = spin_lock_irq(&con.lock);
+	struct vcpu *v = vcpu_current();
 
 	select_channel(vm->console.channel);
 	guest_bytes(buf, n);
@@ -109,8 +110,8 @@ void vm_console_write(struct vm *vm, const void *buf, size_t n)
 		con.unfinished = ((const u8 *)buf)[n - 1] != '\n';
 	spin_unlock_irq(&con.lock, flags);
 	/* The port is slower than the guest: let it wait rather than lose bytes. */
-	if (serial_space() < SPACE_LOW && vm->vcpus[0]->state == VCPU_RUNNING)
-		vcpu_park(vm->vcpus[0], PARK_NS);
+	if (serial_space() < SPACE_LOW && v && v->vm == vm && v->state == VCPU_RUNNING)
+		vcpu_park(v, PARK_NS);
 }
 
 u32 console_new_channel(void)
@@ -173,8 +174,12 @@ void console_feed(struct vm *vm)
 
 	while (c->in_tail != __atomic_load_n(&c->in_head, __ATOMIC_ACQUIRE)) {
 		u8 b = c->in[c->in_tail % CONSOLE_IN_SIZE];
+		size_t taken;
 
-		if (!uart_input(vm, &b, 1))
+		spin_lock(&vm->dev_lock);
+		taken = uart_input(vm, &b, 1);
+		spin_unlock(&vm->dev_lock);
+		if (!taken)
 			return; /* its FIFO is full: vm_console_want_input() calls again */
 		c->in_tail++;
 	}

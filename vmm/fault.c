@@ -19,7 +19,8 @@ static int allow_all(struct vm *vm, const struct pt_leaf *l)
 	return pt_protect(&vm->nested, l->va, l->size, PT_RWX | PT_U, &flush);
 }
 
-/* The tables allow it: they did not when the CPU looked, or it looked into its TLB. */
+/* The tables allow it: they did not when the CPU looked (another vCPU may have mended them meanwhile), or it
+ * looked into its TLB. */
 static void spurious(struct vcpu *v, gpa_t gpa)
 {
 	hv->flush_nested(&v->hv);
@@ -35,20 +36,24 @@ void fault_ram(struct vcpu *v, const struct vm_exit *e)
 {
 	struct vm *vm = v->vm;
 	u32 need = e->npf.write ? PT_W : e->npf.fetch ? PT_X : PT_R;
+	bool allowed = false;
 	struct pt_leaf l;
 	int r = 0;
 
+	spin_lock(&vm->nested_lock);
 	vm->in_exit = true;
-	if (pt_query(&vm->nested, e->npf.gpa, &l)) {
+	if (pt_query(&vm->nested, e->npf.gpa, &l))
 		r = vm_nested_populate(vm, e->npf.gpa);
-	} else if ((l.prot & need) != need) {
+	else if ((l.prot & need) != need)
 		r = allow_all(vm, &l);
-	} else {
+	else
+		allowed = true;
+	vm->in_exit = false;
+	spin_unlock(&vm->nested_lock);
+	if (allowed) {
 		spurious(v, e->npf.gpa);
-		vm->in_exit = false;
 		return;
 	}
-	vm->in_exit = false;
 	v->same_faults = 0;
 	if (!r)
 		return;
@@ -59,6 +64,7 @@ void fault_ram(struct vcpu *v, const struct vm_exit *e)
 
 void fault_before_write(struct vm *vm, gpa_t gpa, u64 n)
 {
+	spin_lock(&vm->nested_lock);
 	for (gpa_t at = gpa; at - gpa < n;) {
 		struct pt_leaf l;
 
@@ -70,4 +76,5 @@ void fault_before_write(struct vm *vm, gpa_t gpa, u64 n)
 			allow_all(vm, &l); /* a whole leaf: takes no frame, so cannot fail */
 		at = l.va + l.size;
 	}
+	spin_unlock(&vm->nested_lock);
 }

@@ -126,11 +126,9 @@ static void inject_irq(struct vcpu *v, bool taken, u32 *want)
 		return;
 	}
 	if (ext) { /* ExtINT bypasses the APIC's priorities (SDM vol. 3, 11.8.1) */
-		/* Before the INTA cycle, which may bring the next message. A request that the PIC has
-		 * withdrawn since gives its spurious vector. */
+		/* Before the INTA cycle, which may bring the next message. */
 		v->lapic.extint = 0;
-		vec = pic_ack(v->vm);
-		v->vm->pic_intr = pic_pending(v->vm);
+		vec = vm_pic_ack(v->vm);
 	} else {
 		lapic_ack(&v->lapic, vec);
 	}

@@ -38,12 +38,31 @@ void vm_msi(struct vm *vm, u64 addr, u32 data)
 		vm_apic_msg(vm, NULL, &m);
 }
 
+void vm_eoi(struct vm *vm, u8 vector)
+{
+	spin_lock(&vm->dev_lock);
+	ioapic_eoi(vm, vector);
+	spin_unlock(&vm->dev_lock);
+}
+
+/* A request that the PIC has withdrawn since gives its spurious vector. */
+int vm_pic_ack(struct vm *vm)
+{
+	int vector;
+
+	spin_lock(&vm->dev_lock);
+	vector = pic_ack(vm);
+	vm->pic_intr = pic_pending(vm);
+	spin_unlock(&vm->dev_lock);
+	return vector;
+}
+
 static void deliver(struct vcpu *v, const struct apic_msg *m)
 {
 	switch (m->mode) {
 	case 0:
 	case 1:
-		lapic_set_irr(v, m->vector, m->level_trig);
+		vcpu_irq(v, m->vector, m->level_trig);
 		break;
 	case 4:
 		vcpu_nmi(v);
@@ -56,7 +75,7 @@ static void deliver(struct vcpu *v, const struct apic_msg *m)
 		vcpu_sipi(v, m->vector);
 		break;
 	case 7:
-		lapic_set_extint(v);
+		vcpu_request(v, REQ_EXTINT);
 		break;
 	default: /* SMI: there is no SMM in this machine; 3 is reserved */
 		break;
@@ -77,13 +96,42 @@ static bool addressed(struct vcpu *v, const struct vcpu *from, const struct apic
 	}
 }
 
+/* One of those addressed takes it; among equals they take turns (SDM vol. 3, 11.6.2.4). */
+static void deliver_lowest(struct vm *vm, struct vcpu *from, const struct apic_msg *m)
+{
+	u32 start = __atomic_fetch_add(&vm->lowest_next, 1, __ATOMIC_RELAXED), best_ppr = ~0u;
+	struct vcpu *best = NULL;
+
+	for (u32 i = 0; i < vm->nr_vcpus; i++) {
+		struct vcpu *v = vm->vcpus[(start + i) % vm->nr_vcpus];
+		u32 ppr = lapic_arbitration(&v->lapic);
+
+		if (ppr < best_ppr && addressed(v, from, m)) {
+			best = v;
+			best_ppr = ppr;
+		}
+	}
+	if (best)
+		deliver(best, m);
+}
+
+/*
+ * The other vCPUs' APICs are read while they run: as on a bus, a message meets them before or after
+ * a write to their registers.
+ */
 void vm_apic_msg(struct vm *vm, struct vcpu *from, const struct apic_msg *m)
 {
-	for (u32 i = 0; i < vm->nr_vcpus; i++) {
-		if (!addressed(vm->vcpus[i], from, m))
-			continue;
-		deliver(vm->vcpus[i], m);
-		if (m->mode == 1) /* lowest priority: one of those addressed takes it */
-			break;
+	if (m->mode == 1) {
+		deliver_lowest(vm, from, m);
+		return;
 	}
+	/* The usual one, to one CPU by its id, which is its number. */
+	if (!(m->shorthand | m->logical) && m->dest < vm->nr_vcpus) {
+		if (lapic_match(&vm->vcpus[m->dest]->lapic, m))
+			deliver(vm->vcpus[m->dest], m);
+		return;
+	}
+	for (u32 i = 0; i < vm->nr_vcpus; i++)
+		if (addressed(vm->vcpus[i], from, m))
+			deliver(vm->vcpus[i], m);
 }

@@ -2,7 +2,7 @@
 /*
  * The interrupt wiring of the virtual PC, between the devices, the PIC pair, the I/O APIC and the
  * local APICs. The three controllers implement what carries their name; everybody else calls
- * vm_irq_set(). Same context as vdev callbacks.
+ * vm_irq_set(). Same context as vdev callbacks: the device lock is held. Only vm_apic_msg() needs no lock.
  */
 #pragma once
 #include "lib/types.h"
@@ -27,6 +27,8 @@ int pic_ack(struct vm *vm);	     /* INTA cycle: the vector (spurious included) *
 /* platform/ioapic.c */
 void ioapic_set(struct vm *vm, unsigned pin, bool level);
 void ioapic_eoi(struct vm *vm, u8 vector); /* broadcast EOI of a level interrupt */
+/* vmm/irq.c: the same for a local APIC, which does not hold the devices' lock. */
+void vm_eoi(struct vm *vm, u8 vector);
 
 /* vmm/irq.c: the bus between APICs. Deliver to every vCPU that (dest, logical) names. delivery mode and vector as in an
  * ICR (SDM vol. 3, 11.6.1). */

@@ -2,7 +2,7 @@
 /*
  * The local APIC of a vCPU (platform/lapic.c): xAPIC and x2APIC, timer with one-shot, periodic and
  * TSC-deadline mode. SDM vol. 3, chapter 11. State is plain data, embedded in struct vcpu. Only the
- * pCPU that runs the vCPU calls these.
+ * pCPU that runs the vCPU calls these, but for lapic_match() and lapic_arbitration().
  */
 #pragma once
 #include "lib/types.h"
@@ -48,10 +48,11 @@ bool lapic_msr_write(struct vcpu *v, u32 msr, u64 val);
 
 /* May this be an APIC's state? For one that comes from outside. */
 bool lapic_valid(const struct lapic *l);
-/* Latch a fixed or lowest-priority interrupt. */
+/* Latch a fixed or lowest-priority interrupt; lapic_set_irr() also kicks. */
+void lapic_latch(struct vcpu *v, u8 vector, bool level_trig);
 void lapic_set_irr(struct vcpu *v, u8 vector, bool level_trig);
 /* An ExtINT message (I/O APIC, MSI): latched until the CPU runs its INTA cycle. */
-void lapic_set_extint(struct vcpu *v);
+void lapic_set_extint(struct lapic *l);
 /* Highest vector that may be delivered now (class above PPR), or -1. */
 int lapic_pending(const struct lapic *l);
 /* Highest requested vector whatever the priority, or -1 (for the TPR threshold). */
@@ -63,6 +64,8 @@ bool lapic_accepts_extint(const struct lapic *l);
 /* Does msg address this APIC (flat, cluster, physical, x2APIC, broadcast)? */
 struct apic_msg;
 bool lapic_match(const struct lapic *l, const struct apic_msg *m);
+/* Its priority when one of several is to take an interrupt: the lowest does; ~0: it takes none. */
+u32 lapic_arbitration(const struct lapic *l);
 /* The vCPU's timer came due. */
 void lapic_timer_fire(struct vcpu *v);
 /* Arm the vCPU's timer again from the state (after restore or migration to another pCPU). */
@@ -76,6 +79,6 @@ u64 vcpu_tsc_to_ns(struct vcpu *v, u64 tsc); /* the vm_time_ns() at which the gu
 void vcpu_timer_set(struct vcpu *v, u64 deadline_ns); /* calls lapic_timer_fire(v) */
 void vcpu_timer_stop(struct vcpu *v);
 void vcpu_kick(struct vcpu *v);		    /* something to deliver has changed */
-void vcpu_nmi(struct vcpu *v);
+void vcpu_nmi(struct vcpu *v);		    /* these three: any pCPU */
 void vcpu_init_signal(struct vcpu *v);
 void vcpu_sipi(struct vcpu *v, u8 vector);

@@ -205,7 +205,7 @@ static void create_vms(void)
 		if (vm_create(&vm_cfgs[i], 0, &vm, why, sizeof(why)))
 			host_refuse(why);
 		else
-			sched_add(vm->vcpus[0]);
+			vm_start(vm);
 	}
 }
 

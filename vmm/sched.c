@@ -29,6 +29,7 @@ void sched_init_cpu(void)
 	sc->lock = (struct spinlock)SPINLOCK(LOCK_SCHED);
 	list_init(&sc->vcpus);
 	list_init(&sc->inbox);
+	list_init(&sc->works);
 	timer_init(&sc->slice, slice_due);
 	this_cpu()->sched = sc;
 	irq_set_handler(VEC_KICK, kick_interrupt);
@@ -40,9 +41,26 @@ bool sched_can_run(u32 pcpu)
 	return pcpu < nr_pcpus && pcpus[pcpu]->state == PCPU_ONLINE && pcpus[pcpu]->sched;
 }
 
+/* Once it is in the inbox it may run and be gone before we return: it is not touched again. */
+static void put_in(struct vcpu *v, u32 target)
+{
+	struct sched_cpu *to = pcpus[target]->sched;
+
+	spin_lock(&to->lock);
+	WRITE_ONCE(v->pcpu, target);
+	list_insert(&to->inbox, &v->sched_node);
+	to->nr_vcpus++;
+	spin_unlock(&to->lock);
+	if (target == this_cpu()->index)
+		sched_wake();
+	else
+		ipi_send(target, VEC_KICK);
+}
+
 void sched_add(struct vcpu *v)
 {
 	struct sched_cpu *best = NULL;
+	u32 target = 0;
 
 	for (u32 i = 0; i < nr_pcpus; i++) {
 		struct sched_cpu *sc = pcpus[i]->sched;
@@ -51,25 +69,22 @@ void sched_add(struct vcpu *v)
 			continue;
 		if (!best || sc->nr_vcpus < best->nr_vcpus) {
 			best = sc;
-			v->pcpu = i;
+			target = i;
 		}
 	}
 	ASSERT(best);
-	spin_lock(&best->lock);
-	list_insert(&best->inbox, &v->sched_node);
-	best->nr_vcpus++;
-	spin_unlock(&best->lock);
-	if (v->pcpu != this_cpu()->index)
-		ipi_send(v->pcpu, VEC_KICK);
+	put_in(v, target);
 }
 
-static void unload(struct vcpu *v)
+void sched_unload(void)
 {
-	if (this_cpu()->loaded != &v->hv)
+	struct pcpu *cpu = this_cpu();
+
+	if (!cpu->loaded)
 		return;
-	guest_code_forget(v);
-	hv->put(&v->hv);
-	this_cpu()->loaded = NULL;
+	guest_code_forget(container_of(cpu->loaded, struct vcpu, hv));
+	hv->put(cpu->loaded);
+	cpu->loaded = NULL;
 }
 
 void sched_remove(struct vcpu *v)
@@ -77,11 +92,41 @@ void sched_remove(struct vcpu *v)
 	struct sched_cpu *sc = this_sched();
 
 	ASSERT(v->pcpu == this_cpu()->index);
-	unload(v);
+	if (this_cpu()->loaded == &v->hv)
+		sched_unload();
+	timer_detach(&v->lapic_timer, &v->moving);
+	timer_detach(&v->park_timer, &v->moving);
 	spin_lock(&sc->lock);
 	list_del(&v->sched_node);
 	sc->nr_vcpus--;
+	WRITE_ONCE(v->pcpu, SCHED_NOWHERE);
 	spin_unlock(&sc->lock);
+}
+
+void sched_do(struct sched_work *w)
+{
+	struct sched_cpu *sc = this_sched();
+
+	spin_lock(&sc->lock);
+	list_insert(&sc->works, &w->node);
+	spin_unlock(&sc->lock);
+	sched_wake();
+}
+
+/* One step of one work. Is there more? */
+static bool do_work(struct sched_cpu *sc)
+{
+	struct sched_work *w = NULL;
+
+	spin_lock(&sc->lock);
+	if (!list_empty(&sc->works)) {
+		w = list_entry(sc->works.next, struct sched_work, node);
+		list_del(&w->node);
+	}
+	spin_unlock(&sc->lock);
+	if (w && !w->fn(w))
+		sched_do(w);
+	return !list_empty(&sc->works);
 }
 
 void sched_move(struct vcpu *v, u32 target)
@@ -98,29 +143,14 @@ void sched_move(struct vcpu *v, u32 target)
  */
 static void hand_over(struct vcpu *v)
 {
-	struct sched_cpu *from = this_sched(), *to;
 	u32 target;
 
 	__atomic_fetch_and(&v->requests, ~(u32)REQ_MOVE, __ATOMIC_SEQ_CST);
 	target = READ_ONCE(v->move_to);
 	if (target == this_cpu()->index || !sched_can_run(target))
 		return;
-	unload(v);
-	timer_detach(&v->lapic_timer, &v->moving);
-	timer_detach(&v->park_timer, &v->moving);
-	if (v->id == 0)
-		vm_devices_detach_timers(v->vm, &v->moving);
-	spin_lock(&from->lock);
-	list_del(&v->sched_node);
-	from->nr_vcpus--;
-	spin_unlock(&from->lock);
-	to = pcpus[target]->sched;
-	spin_lock(&to->lock);
-	WRITE_ONCE(v->pcpu, target);
-	list_insert(&to->inbox, &v->sched_node);
-	to->nr_vcpus++;
-	spin_unlock(&to->lock);
-	ipi_send(target, VEC_KICK);
+	sched_remove(v);
+	put_in(v, target);
 }
 
 static void drain_inbox(struct sched_cpu *sc)
@@ -168,16 +198,11 @@ void sched_irq_window(void)
 
 static void switch_to(struct vcpu *v)
 {
-	struct pcpu *cpu = this_cpu();
-
-	if (cpu->loaded == &v->hv)
+	if (this_cpu()->loaded == &v->hv)
 		return;
-	if (cpu->loaded) {
-		guest_code_forget(container_of(cpu->loaded, struct vcpu, hv));
-		hv->put(cpu->loaded);
-	}
+	sched_unload();
 	hv->load(&v->hv);
-	cpu->loaded = &v->hv;
+	this_cpu()->loaded = &v->hv;
 }
 
 void sched_loop(void)
@@ -186,27 +211,34 @@ void sched_loop(void)
 
 	for (;;) {
 		struct vcpu *v;
-		bool more;
+		bool works, more;
 
 		drain_inbox(sc);
 		sc->slice_over = false;
+		works = do_work(sc);
 		v = pick(sc, &more);
 		if (!v) {
-			irq_enable_halt();
+			if (works || sched_pending())
+				sched_irq_window();
+			else
+				irq_enable_halt();
 			continue;
 		}
-		if (unlikely(v->requests & REQ_MOVE)) {
-			hand_over(v);
+		if (unlikely(v->requests & REQ_OUTSIDE)) {
+			if (v->requests & REQ_STOP)
+				vm_hold(v);
+			else
+				hand_over(v);
 			continue;
 		}
+		if (works)
+			sched_wake();
 		if (more)
 			timer_set(&sc->slice, rdtsc() + ns_to_tsc(SLICE_NS));
 		else if (timer_armed(&sc->slice))
 			timer_stop(&sc->slice);
 		switch_to(v);
 		vcpu_run(v);
-		if (v->state == VCPU_DEAD)
-			vm_reap(v->vm);
 		sched_irq_window();
 	}
 }

@@ -11,15 +11,29 @@
 
 struct vcpu;
 
+#define SCHED_NOWHERE (~0u) /* vcpu.pcpu of one that is in no run queue */
+
 struct sched_cpu {
 	struct list vcpus;    /* all that live here; only this pCPU walks it */
 	struct vcpu *current; /* chosen last */
-	struct list timers;   /* timer.c */
+	struct list timers;   /* timer.c, which alone knows these three */
+	struct spinlock timer_lock;
+	struct timer *timer_running;
 	struct timer slice;
 	bool slice_over;
 	u32 nr_vcpus;
-	struct spinlock lock; /* guards inbox */
+	struct spinlock lock; /* guards inbox and works */
 	struct list inbox;    /* new vCPUs, put there by any pCPU */
+	struct list works;
+};
+
+/*
+ * Something to be done outside of any vCPU, by sched_loop(), between two runs: fn(w) returns true when it has
+ * done all, false to be called again after others had their turn (a step is bounded, as a vCPU's is).
+ */
+struct sched_work {
+	struct list node;
+	bool (*fn)(struct sched_work *w);
 };
 
 static inline struct sched_cpu *this_sched(void);
@@ -27,11 +41,15 @@ static inline struct sched_cpu *this_sched(void);
 void sched_init_cpu(void);
 /* Give v to the pCPU that has fewest; it starts when that pCPU sees it. Any pCPU. */
 void sched_add(struct vcpu *v);
-/* Take v out for good; on its own pCPU, not while it is in the guest. */
+/* Take v out, with its timers (v->moving), until sched_add(); on its own pCPU, not while it is in the guest. */
 void sched_remove(struct vcpu *v);
+/* Do w on this pCPU. It is on no list yet. Any context with interrupts off. */
+void sched_do(struct sched_work *w);
+/* Take off whatever vCPU's state is in this pCPU: a work wants to load others. */
+void sched_unload(void);
 /*
- * Let v live on pCPU `target`, soon: its own pCPU hands it over, with the timers that live there (the
- * devices' go with vCPU 0). Nothing happens if target runs no vCPUs. Any pCPU.
+ * Let v live on pCPU `target`, soon: its own pCPU hands it over, with its timers. Nothing happens if
+ * target runs no vCPUs. Any pCPU.
  */
 void sched_move(struct vcpu *v, u32 target);
 bool sched_can_run(u32 pcpu); /* does this pCPU run vCPUs */

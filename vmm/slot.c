@@ -10,6 +10,7 @@
  * guest snoops the caches, so there is nothing that a cached page could hide from it or from the
  * guest. Devices' registers are not mapped at all: each access exits.
  */
+#include "arch/x86_64/asm.h"
 #include "arch/x86_64/frame.h"
 #include "arch/x86_64/mtrr.h"
 #include "lib/errno.h"
@@ -131,12 +132,36 @@ int vm_nested_populate(struct vm *vm, gpa_t gpa)
 	return map_slot(&vm->nested, s, from, to - from, &not_wb);
 }
 
-void vm_nested_flush(struct vm *vm)
+/*
+ * Every vCPU flushes before it enters again (REQ_FLUSH). One that is in its run loop may be in the guest: wait
+ * until it has served the request. One that is not looks at its requests first (vcpu_run()). Then no walk
+ * can reach a retired table any more (SDM vol. 3, 29.4.3; APM vol. 2, 15.16). Two that wait for each other
+ * serve each other's request.
+ */
+void vm_nested_flush(struct vcpu *self)
 {
-	/* The one vCPU has left the guest and flushes before it enters again, so no walk can reach a
-	 * retired table any more (SDM vol. 3, 29.4.3; APM vol. 2, 15.16). */
-	hv->flush_nested(&vm->vcpus[0]->hv);
-	pt_reclaim(&vm->nested);
+	struct vm *vm = self->vm;
+	struct pt_retired old;
+
+	spin_lock(&vm->nested_lock);
+	old = pt_take_retired(&vm->nested);
+	spin_unlock(&vm->nested_lock);
+	hv->flush_nested(&self->hv);
+	for (u32 i = 0; i < vm->nr_vcpus; i++)
+		if (vm->vcpus[i] != self)
+			vcpu_request(vm->vcpus[i], REQ_FLUSH);
+	for (u32 i = 0; i < vm->nr_vcpus; i++) {
+		struct vcpu *v = vm->vcpus[i];
+
+		while (v != self && READ_ONCE(v->in_run) && READ_ONCE(v->requests) & REQ_FLUSH) {
+			if (self->requests & REQ_FLUSH) {
+				__atomic_fetch_and(&self->requests, ~(u32)REQ_FLUSH, __ATOMIC_SEQ_CST);
+				hv->flush_nested(&self->hv);
+			}
+			cpu_relax();
+		}
+	}
+	pt_free_retired(&vm->nested, old);
 }
 
 /*

@@ -8,7 +8,7 @@
 
 /* Versions of the payloads; devices have their own. */
 static const u16 versions[STATE_END + 1] = {
-	[STATE_VM] = 1,	  [STATE_VCPU] = 1, [STATE_XSAVE] = 1,
+	[STATE_VM] = 1,	  [STATE_VCPU] = 2, [STATE_XSAVE] = 1,
 	[STATE_LAPIC] = 1, [STATE_MSRS] = 1, [STATE_END] = 1,
 };
 static const char *const names[STATE_END + 1] = {
@@ -162,7 +162,10 @@ static int check_vcpu(const struct reader *rd, u32 i, const struct state_vcpu *s
 	    s->pending.blocking & ~HV_BLOCK_ALL || s->nmi_pending > 1 || s->nmi_wakes > 1 ||
 	    s->pending_db & ~(DR6_B0_B3 | DR6_BS | DR6_BT))
 		return BAD(rd, "saved state: vCPU %u: an event that cannot be", i);
-	if (s->tpr > 15 || (s->state != VCPU_RUNNING && s->state != VCPU_HALTED))
+	if (s->signals & ~REQ_SIGNALS)
+		return BAD(rd, "saved state: vCPU %u: signals %#x", i, s->signals);
+	if (s->tpr > 15 ||
+	    (s->state != VCPU_RUNNING && s->state != VCPU_HALTED && s->state != VCPU_WAIT_SIPI))
 		return BAD(rd, "saved state: vCPU %u: CR8 %u, activity %u", i, s->tpr, s->state);
 	return 0;
 }

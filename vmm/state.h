@@ -46,9 +46,10 @@ struct state_vcpu {
 	struct hv_event reinject, exception;
 	u64 exception_payload;
 	u64 tsc_ahead; /* guest TSC less the ticks of the guest's clock */
-	u32 state;     /* VCPU_RUNNING or VCPU_HALTED */
-	u8 tpr, nmi_pending, nmi_wakes, pad;
-	u16 pending_db, pad2[3]; /* hv_vcpu.pending_db */
+	u32 state;     /* VCPU_RUNNING, VCPU_HALTED or VCPU_WAIT_SIPI */
+	u8 tpr, nmi_pending, nmi_wakes, sipi_vector;
+	u16 pending_db, pad; /* hv_vcpu.pending_db */
+	u32 signals;	     /* REQ_SIGNALS that wait */
 };
 
 struct state_timer {
@@ -112,10 +113,10 @@ int state_parse(const void *buf, size_t n, const struct state_shape *shape, stru
 /* --- state_vm.c --- */
 
 size_t vm_state_size(const struct vm *vm); /* what vm_state_save() will need */
-/* The vCPUs are loaded here or nowhere; afterwards they are loaded nowhere. 0: does not fit. */
+/* The VM is stopped, the device lock held, no vCPU loaded on this pCPU. 0: does not fit. */
 size_t vm_state_save(struct vm *vm, void *buf, size_t size);
 /*
- * Into a VM of the same shape whose vCPUs are fresh from hv->vcpu_create and not loaded, timers
- * stopped, on the pCPU that runs it. All or nothing: on an error (as state_parse()) nothing has changed.
+ * Into a VM of the same shape whose vCPUs are fresh from hv->vcpu_create, timers stopped, under the same
+ * conditions. All or nothing: on an error (as state_parse()) nothing has changed.
  */
 int vm_state_restore(struct vm *vm, const void *buf, size_t n, char *why, size_t why_n);

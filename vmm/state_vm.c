@@ -8,7 +8,6 @@
 #include "lib/errno.h"
 #include "lib/log.h"
 #include "lib/string.h"
-#include "vmm/fetch.h"
 
 size_t vm_state_size(const struct vm *vm)
 {
@@ -24,12 +23,13 @@ size_t vm_state_size(const struct vm *vm)
 
 /* --- saving --- */
 
-/* In two halves: the CPU's registers are read while the vCPU is loaded, what is live in the CPU comes
- * to memory when it is put. */
+/* The CPU's registers are read while the vCPU is loaded. A parked one is about to run. */
 static void save_vcpu(struct vcpu *v, struct state_vcpu *s)
 {
 	struct hv_vcpu *h = &v->hv;
 
+	vcpu_take_posted(v);
+	hv->load(h);
 	memcpy(s->gpr, h->gpr, sizeof(s->gpr));
 	s->rip = h->rip;
 	s->rflags = h->rflags;
@@ -40,7 +40,6 @@ static void save_vcpu(struct vcpu *v, struct state_vcpu *s)
 	for (unsigned i = 0; i < ARRAY_SIZE(s->seg); i++)
 		hv->get_seg(h, i, &s->seg[i]);
 	hv->get_pending(h, &s->pending);
-	guest_code_forget(v);
 	hv->put(h);
 	memcpy(s->dr, h->dr, sizeof(s->dr));
 	s->dr6 = h->dr6;
@@ -52,7 +51,9 @@ static void save_vcpu(struct vcpu *v, struct state_vcpu *s)
 	s->nmi_wakes = v->nmi_wakes;
 	s->pending_db = h->pending_db;
 	s->tsc_ahead = v->tsc_offset + v->vm->t0_tsc;
-	s->state = v->state;
+	s->state = v->state == VCPU_PARKED ? VCPU_RUNNING : v->state;
+	s->signals = READ_ONCE(v->requests) & REQ_SIGNALS;
+	s->sipi_vector = v->sipi_vector;
 }
 
 static void save_part(struct state_writer *w, enum state_tag tag, u32 i, const void *src, u32 n)
@@ -74,7 +75,7 @@ static void save_device(struct state_writer *w, struct vm *vm, u32 i)
 		return;
 	memcpy(s->name, d->type->name, MIN(strlen(d->type->name), sizeof(s->name)));
 	for (unsigned k = 0; k < d->type->nr_timers; k++)
-		if (timer_armed(&dt[k].t))
+		if (dt[k].set)
 			s->timers[k] = (struct state_timer){dt[k].deadline_ns, 1};
 	memcpy(s->state, d->state, d->type->state_size);
 }
@@ -152,7 +153,13 @@ static void restore_vcpu(struct vcpu *v, const struct state_vcpu_view *view)
 	v->windows = 0;
 	v->tsc_offset = s->tsc_ahead - v->vm->t0_tsc;
 	hv->set_tsc_offset(h, v->tsc_offset);
+	hv->put(h);
+	v->sipi_vector = s->sipi_vector;
+	__atomic_fetch_and(&v->requests, ~(u32)REQ_SIGNALS, __ATOMIC_SEQ_CST);
+	__atomic_fetch_or(&v->requests, s->signals, __ATOMIC_SEQ_CST);
+	timers_drop(&v->moving);
 	lapic_timer_rearm(v);
+	timer_detach(&v->lapic_timer, &v->moving); /* to where it goes on */
 }
 
 static void restore_device(struct vdev *d, const struct state_device *s)

@@ -12,58 +12,105 @@ static void arm_first(struct sched_cpu *sc)
 		host_timer_arm(list_entry(sc->timers.next, struct timer, node)->tsc);
 }
 
+/* The first that is due, off the list and noted as running; NULL: none is. */
+static struct timer *take_due(struct sched_cpu *sc)
+{
+	struct timer *t = NULL;
+
+	spin_lock(&sc->timer_lock);
+	if (!list_empty(&sc->timers)) {
+		t = list_entry(sc->timers.next, struct timer, node);
+		if (t->tsc > rdtsc()) {
+			t = NULL;
+		} else {
+			/* In this order: who sees it off the list sees it running (timer_stop_sync()). */
+			WRITE_ONCE(sc->timer_running, t);
+			list_del(&t->node);
+			__atomic_store_n(&t->on, NULL, __ATOMIC_RELEASE);
+		}
+	}
+	if (!t) {
+		WRITE_ONCE(sc->timer_running, NULL);
+		arm_first(sc);
+	}
+	spin_unlock(&sc->timer_lock);
+	return t;
+}
+
 /* The interrupt: fire what is due. A callback may set timers, its own included. */
 static void timer_interrupt(void)
 {
-	struct sched_cpu *sc = this_sched();
+	struct timer *t;
 
-	while (!list_empty(&sc->timers)) {
-		struct timer *t = list_entry(sc->timers.next, struct timer, node);
-
-		if (t->tsc > rdtsc())
-			break;
-		list_del(&t->node);
+	while ((t = take_due(this_sched())))
 		t->fn(t);
-	}
-	arm_first(sc);
 }
 
 void timers_init_cpu(void)
 {
-	list_init(&this_sched()->timers);
+	struct sched_cpu *sc = this_sched();
+
+	list_init(&sc->timers);
+	sc->timer_lock = (struct spinlock)SPINLOCK(LOCK_TIMER);
 	irq_set_handler(VEC_TIMER, timer_interrupt);
 }
 
 void timer_init(struct timer *t, void (*fn)(struct timer *t))
 {
 	list_init(&t->node);
+	t->on = NULL;
 	t->fn = fn;
+}
+
+/* Its pCPU may be taking it off at this moment: whether it is on the list is known under the lock. */
+void timer_stop(struct timer *t)
+{
+	struct sched_cpu *sc = READ_ONCE(t->on);
+	bool was_first;
+
+	if (!sc)
+		return;
+	spin_lock(&sc->timer_lock);
+	if (t->on == sc) {
+		was_first = sc->timers.next == &t->node;
+		list_del(&t->node);
+		WRITE_ONCE(t->on, NULL);
+		/* Another pCPU's hardware is left as it is: it finds nothing due and arms itself anew. */
+		if (was_first && sc == this_sched())
+			arm_first(sc);
+	}
+	spin_unlock(&sc->timer_lock);
 }
 
 void timer_set(struct timer *t, u64 tsc)
 {
 	struct sched_cpu *sc = this_sched();
 	struct list *pos;
-	bool was_first = sc->timers.next == &t->node;
+	bool was_first;
 
+	if (unlikely(t->on && t->on != sc))
+		timer_stop(t);
+	spin_lock(&sc->timer_lock);
+	was_first = sc->timers.next == &t->node;
 	list_del(&t->node);
 	t->tsc = tsc;
+	WRITE_ONCE(t->on, sc);
 	for (pos = sc->timers.next; pos != &sc->timers; pos = pos->next)
 		if (list_entry(pos, struct timer, node)->tsc > tsc)
 			break;
 	list_insert(pos, &t->node);
 	if (was_first || sc->timers.next == &t->node)
 		arm_first(sc);
+	spin_unlock(&sc->timer_lock);
 }
 
-void timer_stop(struct timer *t)
+void timer_stop_sync(struct timer *t)
 {
-	struct sched_cpu *sc = this_sched();
-	bool was_first = sc->timers.next == &t->node;
-
-	list_del(&t->node);
-	if (was_first)
-		arm_first(sc);
+	timer_stop(t);
+	for (u32 i = 0; i < nr_pcpus; i++)
+		while (sched_can_run(i) && pcpus[i] != this_cpu() &&
+		       READ_ONCE(((struct sched_cpu *)pcpus[i]->sched)->timer_running) == t)
+			cpu_relax();
 }
 
 void timer_detach(struct timer *t, struct list *list)
@@ -72,6 +119,12 @@ void timer_detach(struct timer *t, struct list *list)
 		return;
 	timer_stop(t);
 	list_insert(list, &t->node);
+}
+
+void timers_drop(struct list *list)
+{
+	while (!list_empty(list))
+		list_del(list->next);
 }
 
 void timers_attach(struct list *list)

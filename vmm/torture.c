@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Torture mode (`torture = SEED` in a VM file): at random exits the VM is saved to bytes, thrown away
- * and rebuilt from them; subtrees of its nested tables are write-protected or dropped, large leaves
- * split and merged; it changes pCPU. The guest must not notice. All randomness comes from the seed
- * and all timing from the number of exits, so a failure on a deterministic machine comes again.
+ * Torture mode (`torture = SEED` in a VM file): at random exits of its vCPUs the VM is stopped, saved to
+ * bytes, thrown away and rebuilt from them; subtrees of its nested tables are write-protected or dropped, large
+ * leaves split and merged, while its other vCPUs run; the vCPU changes pCPU. The guest must not notice. All
+ * randomness comes from the seed and all timing from the number of exits, so a failure on a
+ * deterministic machine comes again.
  *
  * A step is long (it maps the guest's whole memory anew): a test mode, not something to run beside
  * other people's VMs.
@@ -22,10 +23,19 @@
 #define SPLITS_KEPT  8
 #define POISON	     0xa5
 
+/* All of a VM that a rebuild replaces. The new parts are there before the old ones go. */
+struct parts {
+	struct hv_vcpu hv[VM_MAX_VCPUS];
+	struct pt nested;
+	void *dev[VM_MAX_DEVS];
+};
+
+/* Guarded by nested_lock, but for what a rebuild needs. */
 struct torture {
 	u64 random;
 	u32 steps, rebuilds, protects, drops, splits, merges, moves, skipped;
 	gpa_t split[SPLITS_KEPT]; /* large leaves that were split, to be merged again */
+	struct parts parts;
 	size_t size;
 	u64 state[]; /* the saved VM */
 };
@@ -65,7 +75,8 @@ int torture_create(struct vm *vm)
 	for (unsigned i = 0; i < SPLITS_KEPT; i++)
 		t->split[i] = HPA_NONE;
 	vm->torture = t;
-	vm->vcpus[0]->torture_in = interval(t);
+	for (u32 i = 0; i < vm->nr_vcpus; i++)
+		vm->vcpus[i]->torture_in = interval(t);
 	return 0;
 }
 
@@ -88,13 +99,6 @@ void torture_report(const struct vm *vm)
 
 /* --- rebuilding --- */
 
-/* All of a VM that a rebuild replaces. The new parts are there before the old ones go. */
-struct parts {
-	struct hv_vcpu hv;
-	struct pt nested;
-	void *dev[VM_MAX_DEVS];
-};
-
 static void parts_free(struct vm *vm, struct parts *p)
 {
 	for (u32 i = 0; i < vm->nr_devs; i++) {
@@ -103,8 +107,9 @@ static void parts_free(struct vm *vm, struct parts *p)
 		memset(p->dev[i], POISON, vm->devs[i].type->state_size);
 		kfree(p->dev[i]);
 	}
-	if (p->hv.priv)
-		vcpu_hv_destroy(&p->hv);
+	for (u32 i = 0; i < vm->nr_vcpus; i++)
+		if (p->hv[i].priv)
+			vcpu_hv_destroy(&p->hv[i]);
 	if (p->nested.env)
 		pt_destroy(&p->nested);
 }
@@ -116,11 +121,13 @@ static bool parts_make(struct vm *vm, struct parts *p)
 		p->nested.env = NULL;
 		return false;
 	}
-	p->hv.id = vm->id;
-	p->hv.nested_root = p->nested.root;
-	if (vcpu_hv_create(&p->hv)) {
-		p->hv.priv = NULL;
-		return false;
+	for (u32 i = 0; i < vm->nr_vcpus; i++) {
+		p->hv[i].id = vm->id;
+		p->hv[i].nested_root = p->nested.root;
+		if (vcpu_hv_create(&p->hv[i])) {
+			p->hv[i].priv = NULL;
+			return false;
+		}
 	}
 	for (u32 i = 0; i < vm->nr_devs; i++) {
 		u32 n = MAX(vm->devs[i].type->state_size, 1u);
@@ -133,18 +140,20 @@ static bool parts_make(struct vm *vm, struct parts *p)
 	return true;
 }
 
+#define SWAP(a, b)                         \
+	do {                               \
+		__typeof__(a) was_ = (a);  \
+		(a) = (b);                 \
+		(b) = was_;                \
+	} while (0)
+
 static void parts_swap(struct vm *vm, struct parts *p)
 {
-	struct vcpu *v = vm->vcpus[0];
-	struct parts old = {.hv = v->hv, .nested = vm->nested};
-
-	v->hv = p->hv;
-	vm->nested = p->nested;
-	for (u32 i = 0; i < vm->nr_devs; i++) {
-		old.dev[i] = vm->devs[i].state;
-		vm->devs[i].state = p->dev[i];
-	}
-	*p = old;
+	SWAP(vm->nested, p->nested);
+	for (u32 i = 0; i < vm->nr_vcpus; i++)
+		SWAP(vm->vcpus[i]->hv, p->hv[i]);
+	for (u32 i = 0; i < vm->nr_devs; i++)
+		SWAP(vm->devs[i].state, p->dev[i]);
 }
 
 /* What lives in struct vcpu itself: others point to it, so it stays where it is. */
@@ -157,40 +166,53 @@ static void poison_vcpu(struct vcpu *v)
 	memset(&v->exception_payload, POISON, sizeof(v->exception_payload));
 	v->tsc_offset = POISON;
 	v->windows = POISON;
+	v->sipi_vector = POISON;
 	v->nmi_pending = v->nmi_wakes = true;
-	v->vm->pic_intr = !v->vm->pic_intr;
 }
 
-static void rebuild(struct vcpu *v)
+/* What follows must not find poison. */
+static void give_up(struct vm *vm, const char *why)
 {
-	struct vm *vm = v->vm;
+	vm->pic_intr = false;
+	for (u32 i = 0; i < vm->nr_vcpus; i++) {
+		struct vcpu *v = vm->vcpus[i];
+
+		lapic_reset(&v->lapic, i, i == 0);
+		v->reinject.valid = v->exception.valid = v->nmi_pending = 0;
+	}
+	vm_devices_reset(vm);
+	vm_kill(vm, "torture: %s", why);
+}
+
+void torture_rebuild(struct vm *vm)
+{
 	struct torture *t = vm->torture;
-	struct parts p;
+	struct parts *p = &t->parts;
 	char why[128];
 	size_t n;
 
-	if (!parts_make(vm, &p)) {
-		parts_free(vm, &p);
+	if (vm->ending || vm->vcpus[0]->state == VCPU_OFF)
+		return;
+	if (!parts_make(vm, p)) {
+		parts_free(vm, p);
 		t->skipped++;
 		return;
 	}
+	sched_unload();
+	spin_lock(&vm->dev_lock);
 	n = vm_state_save(vm, t->state, t->size);
-	vcpu_timer_stop(v);
 	vm_devices_stop(vm);
-	parts_swap(vm, &p);
-	msrs_pass(v);
-	parts_free(vm, &p);
-	poison_vcpu(v);
-	vm->write_protected = false;
-	if (vm_state_restore(vm, t->state, n, why, sizeof(why))) {
-		vm->pic_intr = false;
-		lapic_reset(&v->lapic, v->id, true); /* what follows must not find poison */
-		v->reinject.valid = v->exception.valid = v->nmi_pending = 0;
-		vm_devices_reset(vm);
-		hv->load(&v->hv);
-		vm_kill(vm, "torture: %s", why);
-		return;
+	parts_swap(vm, p);
+	for (u32 i = 0; i < vm->nr_vcpus; i++) {
+		msrs_pass(vm->vcpus[i]);
+		poison_vcpu(vm->vcpus[i]);
 	}
+	vm->pic_intr = !vm->pic_intr;
+	vm->write_protected = false;
+	if (vm_state_restore(vm, t->state, n, why, sizeof(why)))
+		give_up(vm, why);
+	spin_unlock(&vm->dev_lock);
+	parts_free(vm, p);
 	t->rebuilds++;
 }
 
@@ -273,15 +295,12 @@ void torture_step(struct vcpu *v)
 {
 	struct vm *vm = v->vm;
 	struct torture *t = vm->torture;
-	u64 dice = next(t);
+	u64 dice;
 
+	spin_lock(&vm->nested_lock);
+	dice = next(t);
 	v->torture_in = interval(t);
 	t->steps++;
-	/* A parked vCPU is in the middle of something of ours. */
-	if (vm->ending || (v->state != VCPU_RUNNING && v->state != VCPU_HALTED))
-		return;
-	if (dice & 1)
-		rebuild(v);
 	vm->in_exit = true;
 	if (dice & 2)
 		protect(vm, t);
@@ -290,8 +309,11 @@ void torture_step(struct vcpu *v)
 	if ((dice & 0x18) == 0)
 		drop(vm, t);
 	vm->in_exit = false;
-	vm_nested_flush(vm);
 	if ((dice & 0x60) == 0)
 		move(v, t);
+	spin_unlock(&vm->nested_lock);
+	vm_nested_flush(v);
 	vcpu_request(v, REQ_REFILL);
+	if (dice & 1)
+		vm_stop(vm, STOP_TORTURE);
 }

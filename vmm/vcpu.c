@@ -55,6 +55,8 @@ int vcpu_create(struct vm *vm, u32 id)
 	v->state = VCPU_OFF;
 	v->hv.id = vm->id;
 	v->hv.nested_root = vm->nested.root;
+	v->pcpu = SCHED_NOWHERE;
+	lapic_reset(&v->lapic, id, id == 0);
 	guest_code_init(v);
 	timer_init(&v->lapic_timer, lapic_timer_due);
 	timer_init(&v->park_timer, park_timer_due);
@@ -73,8 +75,8 @@ int vcpu_create(struct vm *vm, u32 id)
 
 void vcpu_destroy(struct vcpu *v)
 {
-	timer_stop(&v->lapic_timer);
-	timer_stop(&v->park_timer);
+	timer_stop_sync(&v->lapic_timer);
+	timer_stop_sync(&v->park_timer);
 	vcpu_hv_destroy(&v->hv);
 	kfree(v);
 }
@@ -98,14 +100,63 @@ void vcpu_reset(struct vcpu *v)
 	hv->set_tsc_offset(&v->hv, v->tsc_offset);
 }
 
+/* INIT (SDM vol. 3, table 10-1): as vcpu_reset(), but the FPU, XCR0, the TSC and most MSRs stay. */
+static void vcpu_init(struct vcpu *v)
+{
+	u64 keep[REG_TSC_AUX - REG_STAR + 1], xcr0;
+
+	vcpu_timer_stop(v);
+	for (unsigned i = 0; i < ARRAY_SIZE(keep); i++)
+		keep[i] = hv->get_reg(&v->hv, REG_STAR + i);
+	fpu_save(&v->hv);
+	xcr0 = v->hv.xcr0;
+	v->reinject.valid = v->exception.valid = 0;
+	v->hv.pending_db = 0;
+	v->nmi_pending = v->nmi_wakes = false;
+	memset(v->hv.dr, 0, sizeof(v->hv.dr));
+	v->hv.dr6 = DR6_FIXED;
+	v->hv.xcr0 = xcr0;
+	hv->reset(&v->hv);
+	hv->request_windows(&v->hv, v->windows = 0);
+	for (unsigned i = 0; i < ARRAY_SIZE(keep); i++)
+		hv->set_reg(&v->hv, REG_STAR + i, keep[i]);
+	hv->set_tsc_offset(&v->hv, v->tsc_offset);
+	lapic_init_signal(&v->lapic);
+	v->state = VCPU_WAIT_SIPI;
+}
+
+/* Real mode at the page that the vector names (SDM vol. 3, 9.4.4.2). */
+static void vcpu_start_up(struct vcpu *v, u8 vector)
+{
+	struct hv_segment cs;
+
+	hv->get_seg(&v->hv, SEG_CS, &cs);
+	cs.selector = (u16)(vector << 8);
+	cs.base = (u64)vector << 12;
+	hv->set_seg(&v->hv, SEG_CS, &cs);
+	v->hv.rip = 0;
+	v->state = VCPU_RUNNING;
+}
+
+struct vcpu *vcpu_current(void)
+{
+	struct hv_vcpu *h = this_cpu()->loaded;
+
+	return h ? container_of(h, struct vcpu, hv) : NULL;
+}
+
 void vcpu_request(struct vcpu *v, u32 req)
 {
-	__atomic_fetch_or(&v->requests, req, __ATOMIC_SEQ_CST);
+	u32 old = __atomic_fetch_or(&v->requests, req, __ATOMIC_SEQ_CST), at;
+
+	if ((old & req) == req)
+		return; /* who set it has kicked, or is about to */
 	/* Only after the bit is there: sched.c says why a move cannot lose it. */
-	if (READ_ONCE(v->pcpu) != this_cpu()->index)
-		ipi_send(READ_ONCE(v->pcpu), VEC_KICK);
-	else
+	at = READ_ONCE(v->pcpu);
+	if (at == this_cpu()->index)
 		sched_wake(); /* whoever runs here has no slice to end if he was alone when he began */
+	else if (at != SCHED_NOWHERE)
+		ipi_send(at, VEC_KICK);
 }
 
 void vcpu_kick(struct vcpu *v)
@@ -115,24 +166,56 @@ void vcpu_kick(struct vcpu *v)
 		vcpu_request(v, REQ_EVENT);
 }
 
+void vcpu_irq(struct vcpu *v, u8 vector, bool level_trig)
+{
+	unsigned w = vector / 32 + (level_trig ? 8 : 0);
+
+	/* Where it lives nobody else touches its APIC. */
+	if (READ_ONCE(v->pcpu) == this_cpu()->index) {
+		lapic_set_irr(v, vector, level_trig);
+		return;
+	}
+	__atomic_fetch_or(&v->posted[w], 1u << vector % 32, __ATOMIC_RELAXED);
+	__atomic_fetch_or(&v->posted_any, 1u << w, __ATOMIC_RELEASE);
+	vcpu_request(v, REQ_EVENT);
+}
+
+void vcpu_take_posted(struct vcpu *v)
+{
+	u32 words = __atomic_exchange_n(&v->posted_any, 0, __ATOMIC_ACQUIRE);
+
+	for (; words; words &= words - 1) {
+		unsigned w = (unsigned)__builtin_ctz(words);
+		u32 bits = __atomic_exchange_n(&v->posted[w], 0, __ATOMIC_RELAXED);
+
+		for (; bits; bits &= bits - 1)
+			lapic_latch(v, (u8)(w % 8 * 32 + __builtin_ctz(bits)), w >= 8);
+	}
+}
+
 void vcpu_nmi(struct vcpu *v)
 {
-	v->nmi_pending = true;
-	vcpu_kick(v);
+	vcpu_request(v, REQ_NMI);
 }
 
 /* INIT sends the boot CPU to the reset vector: with no firmware there, that is a reboot. */
 void vcpu_init_signal(struct vcpu *v)
 {
-	if (v->id == 0)
+	if (v->id == 0) {
 		vm_request_end(v->vm, VM_END_REBOOT, 0);
+		return;
+	}
+	__atomic_fetch_and(&v->requests, ~(u32)REQ_SIPI, __ATOMIC_SEQ_CST); /* it came before */
+	vcpu_request(v, REQ_INIT);
 }
 
-/* Only a CPU that waits for it takes a SIPI (SDM vol. 3, 11.4.3); the boot CPU never does. */
+/* Of two the first counts. */
 void vcpu_sipi(struct vcpu *v, u8 vector)
 {
-	(void)v;
-	(void)vector;
+	if (READ_ONCE(v->requests) & REQ_SIPI)
+		return;
+	WRITE_ONCE(v->sipi_vector, vector);
+	vcpu_request(v, REQ_SIPI);
 }
 
 void vcpu_park(struct vcpu *v, u64 ns)
@@ -148,11 +231,8 @@ bool vcpu_runnable(struct vcpu *v)
 		return true;
 	case VCPU_HALTED:
 		return v->requests || vcpu_has_event(v);
-	case VCPU_OFF:
-	case VCPU_PARKED:
-		return v->requests != 0;
 	default:
-		return false;
+		return v->requests != 0;
 	}
 }
 
@@ -171,15 +251,35 @@ static void refill(struct vcpu *v)
 		vcpu_park(v, REFILL_WAIT_NS);
 }
 
-/* The one place where requests are drained, but for REQ_MOVE. */
+/* In this order: a SIPI that came before an INIT was taken back (vcpu_init_signal()). */
+static void serve_signals(struct vcpu *v, u32 req)
+{
+	if (req & REQ_RESET) {
+		vcpu_reset(v);
+		v->state = VCPU_WAIT_SIPI;
+	}
+	if (req & REQ_INIT)
+		vcpu_init(v);
+	/* Only a CPU that waits for it takes a SIPI (SDM vol. 3, 11.4.3). */
+	if (req & REQ_SIPI && v->state == VCPU_WAIT_SIPI)
+		vcpu_start_up(v, v->sipi_vector);
+	if (req & REQ_NMI && v->state != VCPU_WAIT_SIPI)
+		v->nmi_pending = true;
+	if (req & REQ_EXTINT)
+		lapic_set_extint(&v->lapic);
+}
+
+/* The one place where requests are drained, but for REQ_OUTSIDE. */
 static void vcpu_serve_requests(struct vcpu *v)
 {
-	u32 req = __atomic_exchange_n(&v->requests, 0, __ATOMIC_SEQ_CST);
+	u32 req = __atomic_fetch_and(&v->requests, REQ_OUTSIDE, __ATOMIC_SEQ_CST);
 
-	if (req & REQ_END) {
-		vm_serve_end(v);
-		return;
-	}
+	if (req & REQ_FLUSH)
+		hv->flush_nested(&v->hv);
+	if (req & REQ_EVENT)
+		vcpu_take_posted(v);
+	if (req & REQ_SIGNALS)
+		serve_signals(v, req);
 	/* A vCPU that is off waits for nothing but its next life (vm_boot_restart()). */
 	if ((req & REQ_BOOT) || ((req & REQ_UNPARK) && v->state == VCPU_OFF)) {
 		if (vm_boot_step(v->vm))
@@ -193,14 +293,13 @@ static void vcpu_serve_requests(struct vcpu *v)
 		console_feed(v->vm);
 	if ((req & REQ_UNPARK) && v->state == VCPU_PARKED)
 		v->state = VCPU_RUNNING;
-	/* REQ_EVENT asked for no more than that we look again. */
 }
 
 /* Requests, or a state other than running. false: it cannot go on here. */
 static bool vcpu_ready(struct vcpu *v)
 {
 	if (v->requests) {
-		if (v->requests & REQ_MOVE)
+		if (v->requests & REQ_OUTSIDE)
 			return false;
 		vcpu_serve_requests(v);
 	}
@@ -216,9 +315,11 @@ void vcpu_run(struct vcpu *v)
 {
 	struct vm_exit exit;
 
+	/* Before the first look at requests: vm_nested_flush(). */
+	__atomic_store_n(&v->in_run, true, __ATOMIC_SEQ_CST);
 	do {
 		if (unlikely(v->requests | (v->state ^ VCPU_RUNNING)) && !vcpu_ready(v))
-			return;
+			break;
 		vcpu_inject(v);
 		hv->enter(&v->hv, &exit);
 		v->exits[exit.code]++;
@@ -230,6 +331,7 @@ void vcpu_run(struct vcpu *v)
 		if (unlikely(v->torture_in) && !--v->torture_in)
 			torture_step(v);
 	} while (likely(!sched_pending()));
+	__atomic_store_n(&v->in_run, false, __ATOMIC_RELEASE);
 }
 
 /* --- what platform/lapic.c asks of its vCPU --- */

@@ -14,15 +14,20 @@
 
 extern const struct vdev_type *const __vdevs_start[], *const __vdevs_end[];
 
+/* Between its coming due and our having the lock it may have been stopped, or set anew. */
 static void dev_timer_fired(struct timer *t)
 {
 	struct dev_timer *dt = container_of(t, struct dev_timer, t);
 	struct vm *vm = dt->d->vm;
 	unsigned idx = (dt - vm->dev_timers) % VDEV_MAX_TIMERS;
 
-	dt->deadline_ns = 0;
-	if (!vm->ending)
-		dt->d->type->timer(dt->d, idx);
+	spin_lock(&vm->dev_lock);
+	if (dt->set && !timer_armed(t)) {
+		dt->set = false;
+		if (!vm->ending)
+			dt->d->type->timer(dt->d, idx);
+	}
+	spin_unlock(&vm->dev_lock);
 }
 
 static struct dev_timer *dev_timer(struct vdev *d, unsigned idx)
@@ -36,6 +41,7 @@ void vdev_timer_set(struct vdev *d, unsigned idx, u64 deadline_ns)
 	struct dev_timer *dt = dev_timer(d, idx);
 
 	dt->deadline_ns = deadline_ns;
+	dt->set = true;
 	timer_set(&dt->t, d->vm->t0_tsc + ns_to_tsc(deadline_ns));
 }
 
@@ -43,7 +49,7 @@ void vdev_timer_stop(struct vdev *d, unsigned idx)
 {
 	struct dev_timer *dt = dev_timer(d, idx);
 
-	dt->deadline_ns = 0;
+	dt->set = false;
 	timer_stop(&dt->t);
 }
 
@@ -140,19 +146,17 @@ void vm_devices_stop(struct vm *vm)
 
 void vm_devices_destroy(struct vm *vm)
 {
+	spin_lock(&vm->dev_lock);
 	vm_devices_stop(vm);
+	spin_unlock(&vm->dev_lock);
+	for (u32 i = 0; i < vm->nr_devs * VDEV_MAX_TIMERS; i++)
+		timer_stop_sync(&vm->dev_timers[i].t);
 	for (u32 i = 0; i < vm->nr_devs; i++)
 		kfree(vm->devs[i].state);
 	vm->nr_devs = vm->nr_pio = vm->nr_mmio = 0;
 	if (vm->dev_timers)
 		kfree(vm->dev_timers);
 	vm->dev_timers = NULL;
-}
-
-void vm_devices_detach_timers(struct vm *vm, struct list *list)
-{
-	for (u32 i = 0; i < vm->nr_devs * VDEV_MAX_TIMERS; i++)
-		timer_detach(&vm->dev_timers[i].t, list);
 }
 
 void vm_devices_reset(struct vm *vm)
@@ -198,8 +202,14 @@ u32 vm_pio_read(struct vm *vm, u16 port, unsigned size)
 	const struct region_pio *r = find_pio(vm, port);
 	u32 val = 0;
 
-	if (likely(covers(r, port, size)))
-		return (r->r->read ? r->r->read(r->d, port, size) : ~0u) & ones(size);
+	if (likely(covers(r, port, size))) {
+		if (!r->r->read)
+			return ones(size);
+		spin_lock(&vm->dev_lock);
+		val = r->r->read(r->d, port, size) & ones(size);
+		spin_unlock(&vm->dev_lock);
+		return val;
+	}
 	if (!r || r->first > port + size - 1u)
 		return ones(size);
 	for (unsigned i = 0; i < size; i++)
@@ -212,8 +222,11 @@ void vm_pio_write(struct vm *vm, u16 port, unsigned size, u32 val)
 	const struct region_pio *r = find_pio(vm, port);
 
 	if (likely(covers(r, port, size))) {
-		if (r->r->write)
-			r->r->write(r->d, port, size, val & ones(size));
+		if (!r->r->write)
+			return;
+		spin_lock(&vm->dev_lock);
+		r->r->write(r->d, port, size, val & ones(size));
+		spin_unlock(&vm->dev_lock);
 		return;
 	}
 	if (!r || r->first > port + size - 1u)
@@ -249,11 +262,17 @@ static bool is_lapic(const struct vcpu *v, gpa_t gpa)
 u64 vm_mmio_read(struct vcpu *v, gpa_t gpa, unsigned size)
 {
 	const struct region_mmio *r;
+	u64 val;
 
 	if (is_lapic(v, gpa))
 		return lapic_mmio_read(v, gpa & 0xfff, size);
 	r = find_mmio(v->vm, gpa, size);
-	return r && r->r->read ? r->r->read(r->d, gpa - r->first, size) : ~0ull;
+	if (!r || !r->r->read)
+		return ~0ull;
+	spin_lock(&v->vm->dev_lock);
+	val = r->r->read(r->d, gpa - r->first, size);
+	spin_unlock(&v->vm->dev_lock);
+	return val;
 }
 
 void vm_mmio_write(struct vcpu *v, gpa_t gpa, unsigned size, u64 val)
@@ -265,8 +284,11 @@ void vm_mmio_write(struct vcpu *v, gpa_t gpa, unsigned size, u64 val)
 		return;
 	}
 	r = find_mmio(v->vm, gpa, size);
-	if (r && r->r->write)
-		r->r->write(r->d, gpa - r->first, size, val);
+	if (!r || !r->r->write)
+		return;
+	spin_lock(&v->vm->dev_lock);
+	r->r->write(r->d, gpa - r->first, size, val);
+	spin_unlock(&v->vm->dev_lock);
 }
 
 u64 vm_time_ns(struct vm *vm)

@@ -4,8 +4,8 @@
  * core keeps no list. Its state is one plain struct without pointers, which the core copies to
  * save and restore it; timers belong to the core, so that their deadlines are saved too.
  *
- * Callbacks run on the pCPU that runs the VM's vCPU (or, before the VM starts, creates it), with
- * interrupts off, and never block.
+ * Callbacks run on any pCPU, one at a time (the VM's device lock is held), with interrupts off, and never
+ * block; init() runs when nobody else knows of the VM yet.
  */
 #pragma once
 #include "lib/types.h"
@@ -77,7 +77,9 @@ u64 vm_time_ns(struct vm *vm);
 u64 vm_wallclock_ns(struct vm *vm);
 
 /* What a device may do to its machine. */
-enum vm_end { VM_END_POWEROFF, VM_END_REBOOT, VM_END_DEBUG_EXIT, VM_END_KILLED };
+enum vm_end { VM_END_POWEROFF, VM_END_REBOOT, VM_END_DEBUG_EXIT, VM_END_KILLED,
+	      /* By the monitor's words: gone, or started anew, whatever its file says. */
+	      VM_END_DESTROY, VM_END_RESET };
 /* End the guest's run at the next chance: on_poweroff / on_reboot decide what follows. value: of the debug exit. */
 void vm_request_end(struct vm *vm, enum vm_end how, u32 value);
 /* End this VM alone: reason and registers go to the log. */

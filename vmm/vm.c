@@ -28,6 +28,8 @@ struct vm *vm_by_channel(u32 channel)
 	return NULL;
 }
 
+static bool vm_stopped(struct sched_work *w);
+
 static void vm_free(struct vm *vm)
 {
 	torture_destroy(vm);
@@ -55,6 +57,10 @@ int vm_create(const struct vm_config *cfg, u32 channel, struct vm **out, char *w
 	vm->cfg = *cfg;
 	str_copy(vm->name, cfg->name, sizeof(vm->name));
 	vm->t0_tsc = rdtsc();
+	vm->dev_lock = (struct spinlock)SPINLOCK(LOCK_DEVICES);
+	vm->nested_lock = (struct spinlock)SPINLOCK(LOCK_NESTED);
+	vm->run.lock = (struct spinlock)SPINLOCK(LOCK_RUN);
+	vm->run.work.fn = vm_stopped;
 	r = cpuid_build(vm);
 	if (r)
 		snprintf(why, n, "%s: no memory of our own is left for its CPUID", vm->name);
@@ -80,7 +86,8 @@ int vm_create(const struct vm_config *cfg, u32 channel, struct vm **out, char *w
 		return r;
 	}
 	vm->console.channel = channel ?: console_new_channel();
-	vm->vcpus[0]->requests = REQ_BOOT; /* typed bytes set bits too, from now on */
+	vm->run.queued = true; /* until vm_start() */
+	vm_boot_restart(vm, 0);
 	host_vm_started();
 	spin_lock(&vm_list_lock);
 	list_insert(&vm_list, &vm->node);
@@ -90,30 +97,101 @@ int vm_create(const struct vm_config *cfg, u32 channel, struct vm **out, char *w
 	return 0;
 }
 
+void vm_start(struct vm *vm)
+{
+	sched_do(&vm->run.work);
+}
+
+/* --- stopping and going on --- */
+
+/* run.lock is held: it is stopped, and there is something new to do. true: sched_do() it. */
+static bool queue_work(struct vm_run *run)
+{
+	bool now = run->state == VM_STOPPED && !run->queued;
+
+	run->queued |= now;
+	return now;
+}
+
+void vm_stop(struct vm *vm, u32 why)
+{
+	struct vm_run *run = &vm->run;
+	bool first, work;
+
+	spin_lock(&run->lock);
+	run->why |= why;
+	first = run->state == VM_RUNS;
+	if (first) {
+		run->state = VM_STOPPING;
+		run->to_stop = vm->nr_vcpus;
+		/* Under the lock: when the last vCPU has stopped, the VM may be gone. */
+		for (u32 i = 0; i < vm->nr_vcpus; i++)
+			vcpu_request(vm->vcpus[i], REQ_STOP);
+	}
+	work = queue_work(run);
+	spin_unlock(&run->lock);
+	if (work)
+		sched_do(&run->work);
+}
+
+void vm_unpause(struct vm *vm)
+{
+	bool work;
+
+	spin_lock(&vm->run.lock);
+	vm->run.why &= ~STOP_PAUSE;
+	work = queue_work(&vm->run);
+	spin_unlock(&vm->run.lock);
+	if (work)
+		sched_do(&vm->run.work);
+}
+
+void vm_hold(struct vcpu *v)
+{
+	struct vm_run *run = &v->vm->run;
+	bool last;
+
+	__atomic_fetch_and(&v->requests, ~(u32)REQ_STOP, __ATOMIC_SEQ_CST);
+	sched_remove(v);
+	spin_lock(&run->lock);
+	last = !--run->to_stop;
+	if (last) {
+		run->state = VM_STOPPED;
+		run->queued = true;
+	}
+	spin_unlock(&run->lock);
+	if (last)
+		sched_do(&run->work);
+}
+
+/* --- ends --- */
+
 void vm_request_end(struct vm *vm, enum vm_end how, u32 value)
 {
-	if (vm->ending)
+	if (__atomic_exchange_n(&vm->ending, true, __ATOMIC_SEQ_CST))
 		return;
-	vm->ending = true;
 	vm->end = how;
 	vm->end_value = value;
-	vcpu_request(vm->vcpus[0], REQ_END);
+	vm_stop(vm, STOP_END);
 }
 
 void vm_kill(struct vm *vm, const char *fmt, ...)
 {
-	struct vcpu *v = vm->vcpus[0];
+	struct vcpu *v = vcpu_current();
+	char reason[sizeof(vm->end_reason)];
 	va_list ap;
 
-	if (vm->ending)
-		return;
 	va_start(ap, fmt);
-	vsnprintf(vm->end_reason, sizeof(vm->end_reason), fmt, ap);
+	vsnprintf(reason, sizeof(reason), fmt, ap);
 	va_end(ap);
+	if (__atomic_exchange_n(&vm->ending, true, __ATOMIC_SEQ_CST))
+		return;
+	memcpy(vm->end_reason, reason, sizeof(reason));
 	log_err("%s: killed: %s", vm->name, vm->end_reason);
-	if (v->hv.cpu == this_cpu() && v->state != VCPU_OFF)
+	if (v && v->vm == vm && v->state != VCPU_OFF)
 		hv_dump(&v->hv, NULL);
-	vm_request_end(vm, VM_END_KILLED, 0);
+	vm->end = VM_END_KILLED;
+	vm_stop(vm, STOP_END);
 }
 
 void vm_refuse(struct vm *vm, const char *why)
@@ -126,6 +204,7 @@ void vm_refuse(struct vm *vm, const char *why)
 	vm_request_end(vm, VM_END_KILLED, 0);
 }
 
+/* What the end asks for, by the VM's file or by the monitor. */
 static enum vm_action action_for(const struct vm *vm)
 {
 	if (vm->refused)
@@ -137,6 +216,8 @@ static enum vm_action action_for(const struct vm *vm)
 		return vm->cfg.on_reboot;
 	case VM_END_KILLED:
 		return vm->cfg.on_crash;
+	case VM_END_RESET:
+		return ACTION_RESTART;
 	default:
 		return ACTION_DESTROY;
 	}
@@ -163,6 +244,10 @@ static void tell_end(const struct vm *vm)
 		if (!vm->refused)
 			console_event("vm-end %s killed %s", vm->name, vm->end_reason);
 		break;
+	default:
+		log_info("%s: destroyed", vm->name);
+		console_event("vm-end %s destroyed", vm->name);
+		break;
 	}
 }
 
@@ -182,48 +267,71 @@ static void rename_restart(struct vm *vm)
 	if (vm_create(cfg, channel, &successor, why, sizeof(why)))
 		host_refuse(why);
 	else
-		sched_add(successor->vcpus[0]);
+		vm_start(successor);
 }
 
-static void stop_timers(struct vm *vm)
+/* Its vCPUs are nowhere, so nobody but its device timers knows of it: and those end here. */
+static void reap(struct vm *vm)
 {
-	vm_devices_stop(vm);
-	for (u32 i = 0; i < vm->nr_vcpus; i++) {
-		timer_stop(&vm->vcpus[i]->lapic_timer);
-		timer_stop(&vm->vcpus[i]->park_timer);
-	}
+	/* Who found it in the list holds the lock for as long as he uses it. */
+	spin_lock(&vm_list_lock);
+	list_del(&vm->node);
+	spin_unlock(&vm_list_lock);
+	vm_free(vm);
 }
 
-/* The VM has come to an end; what its file says happens now. */
-void vm_serve_end(struct vcpu *v)
+/* The VM has come to an end: what its file says happens now. true: it is gone, or stays as it is for good. */
+static bool serve_end(struct vm *vm)
 {
-	struct vm *vm = v->vm;
 	enum vm_action action = action_for(vm);
 
-	stop_timers(vm);
+	spin_lock(&vm->dev_lock);
+	vm_devices_stop(vm);
+	spin_unlock(&vm->dev_lock);
 	if (action == ACTION_RESTART) {
 		log_info("%s: restarts", vm->name);
 		console_event("vm-restart %s", vm->name);
 		vm->ending = false;
 		vm_boot_restart(vm, vm->end == VM_END_KILLED ? CRASH_RESTART_NS : 0);
-		return;
+		return false;
 	}
 	tell_end(vm);
-	v->state = VCPU_DEAD;
 	vm->preserved = action != ACTION_DESTROY;
 	if (action == ACTION_RENAME_RESTART)
 		rename_restart(vm);
+	if (!vm->preserved)
+		reap(vm);
+	host_vm_ended();
+	return true;
 }
 
-void vm_reap(struct vm *vm)
+/* What the VM was stopped for. */
+static bool vm_stopped(struct sched_work *w)
 {
-	sched_remove(vm->vcpus[0]);
-	if (!vm->preserved) {
-		/* Who found it in the list holds the lock for as long as he uses it. */
-		spin_lock(&vm_list_lock);
-		list_del(&vm->node);
-		spin_unlock(&vm_list_lock);
-		vm_free(vm);
+	struct vm *vm = container_of(w, struct vm, run.work);
+	struct vm_run *run = &vm->run;
+	bool start = false, more;
+	u32 why;
+
+	spin_lock(&run->lock);
+	why = run->why;
+	run->why &= STOP_PAUSE;
+	spin_unlock(&run->lock);
+	if (why & STOP_END && serve_end(vm))
+		return true;
+	if (why & STOP_TORTURE)
+		torture_rebuild(vm);
+	spin_lock(&run->lock);
+	more = run->why & ~STOP_PAUSE;
+	if (!more) {
+		run->queued = false;
+		start = !run->why;
 	}
-	host_vm_ended();
+	if (start)
+		run->state = VM_RUNS;
+	spin_unlock(&run->lock);
+	/* The last one that we add may end the VM. */
+	for (u32 i = 0, n = start ? vm->nr_vcpus : 0; i < n; i++)
+		sched_add(vm->vcpus[i]);
+	return !more;
 }

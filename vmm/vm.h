@@ -11,6 +11,7 @@
 #include "vmm/irq.h"
 #include "vmm/lapic.h"
 #include "vmm/loader.h"
+#include "vmm/sched.h"
 #include "vmm/timer.h"
 #include "vmm/vdev.h"
 
@@ -38,14 +39,24 @@ struct slot {
 
 /* Requests: bits that ask a vCPU to do something before it next enters the guest. */
 #define REQ_BOOT    BIT(0) /* bring the VM to its first instruction, a step at a time */
-#define REQ_END     BIT(1) /* the run has ended: vm->end says how */
 #define REQ_CONSOLE BIT(2) /* typed bytes wait */
 #define REQ_EVENT   BIT(3) /* an interrupt source changed: leave HLT and look */
 #define REQ_UNPARK  BIT(4) /* what a parked vCPU waited for may be there */
 #define REQ_REFILL  BIT(5) /* the exit path is out of frames: take more */
-#define REQ_MOVE    BIT(6) /* go to pCPU move_to: served by the scheduler, outside the run loop */
+#define REQ_FLUSH   BIT(7) /* nested translations have lost rights: vm_nested_flush() */
+/* What other CPUs of the guest, or its board, do to this one. Together they are part of its state. */
+#define REQ_RESET   BIT(8) /* power-on */
+#define REQ_INIT    BIT(9)
+#define REQ_SIPI    BIT(10) /* at vcpu.sipi_vector */
+#define REQ_NMI	    BIT(11)
+#define REQ_EXTINT  BIT(12)
+#define REQ_SIGNALS (REQ_RESET | REQ_INIT | REQ_SIPI | REQ_NMI | REQ_EXTINT)
+/* Served by the scheduler, outside the run loop. */
+#define REQ_MOVE    BIT(6)  /* go to pCPU move_to */
+#define REQ_STOP    BIT(13) /* leave the run queue: the VM stops */
+#define REQ_OUTSIDE (REQ_MOVE | REQ_STOP)
 
-enum vcpu_state { VCPU_OFF, VCPU_RUNNING, VCPU_HALTED, VCPU_PARKED, VCPU_DEAD };
+enum vcpu_state { VCPU_OFF, VCPU_RUNNING, VCPU_HALTED, VCPU_PARKED, VCPU_WAIT_SIPI };
 
 /* MSRs that read back what was written and live in no control block (msr.c). */
 struct vcpu_msrs {
@@ -58,10 +69,15 @@ struct vcpu {
 	struct vm *vm;
 	u32 id;
 	u32 state;
-	u32 pcpu; /* index of the pCPU it lives on */
+	u32 pcpu; /* index of the pCPU it lives on; nobody else touches what is below, but for `posted` */
 	u32 move_to;	    /* REQ_MOVE: where to */
 	struct list moving; /* armed timers, between two pCPUs */
 	volatile u32 requests;
+	bool in_run; /* in vcpu_run(): it looks at requests before it enters the guest */
+	u8 sipi_vector;
+	/* Interrupts from other pCPUs, by words of 32 vectors: edges, then level-triggered ones. Bit w of posted_any:
+	 * word w may hold some. */
+	u32 posted_any, posted[16];
 	struct lapic lapic;
 	struct timer lapic_timer, park_timer;
 	struct list sched_node;
@@ -94,6 +110,7 @@ struct dev_timer {
 	struct timer t;
 	struct vdev *d;
 	u64 deadline_ns;
+	bool set; /* as the device sees it; guarded by the device lock */
 };
 
 /* The steps of bringing a VM from nothing to its first instruction (boot.c). */
@@ -113,6 +130,24 @@ struct vm_boot {
 	struct load_state entry;
 };
 
+/*
+ * Whether a VM runs. A stop takes every vCPU out of its run queue, with its timers; when the last one is
+ * out, vm_stopped() does what was asked for, on that one's pCPU, and starts the VM again unless it is
+ * paused or has ended. So whatever concerns a VM as a whole finds nobody inside it.
+ */
+enum vm_run_state { VM_STOPPED, VM_RUNS, VM_STOPPING };
+#define STOP_END     BIT(0) /* vm->end says how */
+#define STOP_PAUSE   BIT(1) /* until vm_unpause() */
+#define STOP_TORTURE BIT(2) /* to be rebuilt */
+struct vm_run {
+	struct spinlock lock;
+	u32 state;   /* enum vm_run_state */
+	u32 why;     /* STOP_* not done yet; STOP_PAUSE as long as it lasts */
+	u32 to_stop; /* VM_STOPPING: vCPUs still in a run queue */
+	bool queued; /* VM_STOPPED: `work` is on its way */
+	struct sched_work work;
+};
+
 #define CONSOLE_IN_SIZE 4096
 struct vm_console {
 	u32 channel;
@@ -130,12 +165,14 @@ struct vm {
 
 	struct slot slots[VM_MAX_SLOTS]; /* sorted by gpa */
 	u32 nr_slots;
+	struct spinlock nested_lock; /* writers of the nested tables; guards in_exit, too */
 	struct pt nested;
 	struct pt_env nested_env;
 	bool write_protected; /* some leaves of RAM are: writes of ours must ask first */
 	bool in_exit;	      /* nested tables come from the exit path's reserve */
 	u64 ram_low, ram_high, ram_bytes;
 
+	struct spinlock dev_lock; /* held while any device or interrupt controller is touched */
 	struct vdev devs[VM_MAX_DEVS];
 	struct dev_timer *dev_timers; /* VDEV_MAX_TIMERS a device */
 	u32 nr_devs;
@@ -144,11 +181,13 @@ struct vm {
 	u32 nr_pio, nr_mmio;
 	struct vm_irqchip irqchip;
 	bool pic_intr; /* the PIC's INTR output, kept by vm_pic_changed() */
+	u32 lowest_next; /* where the search for the lowest priority begins */
 
 	struct torture *torture; /* NULL: off */
 	struct cpuid_table *cpuid;
 	u8 insn_flags; /* INSN_AMD_BRANCHES on AMD's CPUs */
 	u64 t0_tsc; /* host TSC at which the guest's clock reads 0 */
+	struct vm_run run;
 	bool ending, refused, preserved;
 	enum vm_end end;
 	u32 end_value;
@@ -158,17 +197,23 @@ struct vm {
 };
 
 /* --- vm.c: life and death --- */
-/* Build a VM: memory, vCPUs, devices; REQ_BOOT set, not yet scheduled. channel: its console's, 0
- * for a new one. 0 or -errno, `why` says it. */
+/* Build a VM: memory, vCPUs, devices; stopped, REQ_BOOT set. channel: its console's, 0 for a new
+ * one. 0 or -errno, `why` says it. */
 int vm_create(const struct vm_config *cfg, u32 channel, struct vm **out, char *why, size_t n);
-void vm_serve_end(struct vcpu *v); /* REQ_END */
-void vm_reap(struct vm *vm);       /* give everything back; on its pCPU, not in its run loop */
+void vm_start(struct vm *vm); /* a created one; it may have ended before this returns */
+/* Ask for a stop (STOP_*). Any pCPU, interrupts off, no lock of class LOCK_RUN or later held. */
+void vm_stop(struct vm *vm, u32 why);
+void vm_unpause(struct vm *vm);
+void vm_hold(struct vcpu *v); /* REQ_STOP, for the scheduler */
 extern struct list vm_list;        /* guarded by vm_list_lock */
 extern struct spinlock vm_list_lock;
 struct vm *vm_by_channel(u32 channel); /* vm_list_lock held */
 
 /* Not started after all: its file or its kernel is no good. One line says why. */
 void vm_refuse(struct vm *vm, const char *why);
+
+/* --- irq.c --- */
+int vm_pic_ack(struct vm *vm);	       /* INTA cycle: the vector */
 
 /* --- boot.c --- */
 bool vm_boot_step(struct vm *vm); /* true: vCPU 0 stands at the first instruction */
@@ -181,8 +226,9 @@ void vm_memory_destroy(struct vm *vm);
 int vm_nested_build(struct vm *vm, struct pt *pt);
 /* Show the guest what lies at gpa again, as far as the block of 2 MiB goes. */
 int vm_nested_populate(struct vm *vm, gpa_t gpa);
-/* Rights were taken away, or tables left the tree: the guest's vCPU is out of the guest now. */
-void vm_nested_flush(struct vm *vm);
+/* Rights were taken away, or tables left the tree, by this vCPU, which is out of the guest: return when no vCPU
+ * can use what was there. No lock is held. */
+void vm_nested_flush(struct vcpu *self);
 /* The slot that holds gpa; NULL: no RAM there. */
 static inline const struct slot *vm_slot(const struct vm *vm, gpa_t gpa)
 {
@@ -205,6 +251,7 @@ void fault_before_write(struct vm *vm, gpa_t gpa, u64 n);
 int torture_create(struct vm *vm); /* vm->cfg.torture is the seed */
 void torture_destroy(struct vm *vm);
 void torture_step(struct vcpu *v); /* between an exit's handler and the next entry */
+void torture_rebuild(struct vm *vm); /* STOP_TORTURE */
 void torture_report(const struct vm *vm);
 
 /* --- vcpu.c --- */
@@ -215,6 +262,9 @@ int vcpu_hv_create(struct hv_vcpu *h);
 void vcpu_hv_destroy(struct hv_vcpu *h);
 void vcpu_reset(struct vcpu *v);            /* architectural reset, APIC included; v is loaded */
 void vcpu_request(struct vcpu *v, u32 req); /* any pCPU: set the bit and kick */
+void vcpu_irq(struct vcpu *v, u8 vector, bool level_trig); /* any pCPU: into its APIC */
+void vcpu_take_posted(struct vcpu *v); /* posted interrupts into its APIC; its own pCPU, or stopped */
+struct vcpu *vcpu_current(void); /* whose state is in this pCPU; NULL: nobody's */
 bool vcpu_runnable(struct vcpu *v);
 void vcpu_run(struct vcpu *v);          /* until it must leave the pCPU */
 void vcpu_park(struct vcpu *v, u64 ns); /* off the pCPU for a while */
@@ -272,9 +322,8 @@ u64 cr4_allowed(const struct vm *vm);
 /* --- vdev.c --- */
 int vm_devices_create(struct vm *vm, char *why, size_t n);
 void vm_devices_destroy(struct vm *vm);
-void vm_devices_reset(struct vm *vm);
-void vm_devices_detach_timers(struct vm *vm, struct list *list); /* it moves to another pCPU */
-void vm_devices_stop(struct vm *vm); /* their timers; on the VM's pCPU */
+void vm_devices_reset(struct vm *vm); /* device lock held */
+void vm_devices_stop(struct vm *vm);  /* their timers; device lock held */
 u32 vm_pio_read(struct vm *vm, u16 port, unsigned size);
 void vm_pio_write(struct vm *vm, u16 port, unsigned size, u32 val);
 u64 vm_mmio_read(struct vcpu *v, gpa_t gpa, unsigned size);

@@ -243,15 +243,27 @@ int pt_init(struct pt *pt, const struct pt_format *fmt, const struct pt_env *env
 	return pt->root == HPA_NONE ? -ENOMEM : 0;
 }
 
+struct pt_retired pt_take_retired(struct pt *pt)
+{
+	struct pt_retired old = {pt->retired, pt->nr_retired};
+
+	pt->retired = pt->nr_retired = 0;
+	return old;
+}
+
+void pt_free_retired(struct pt *pt, struct pt_retired old)
+{
+	for (; old.nr; old.nr--) {
+		hpa_t next = get(pt, old.first, 0);
+
+		pt->env->free(pt->env->ctx, old.first);
+		old.first = next;
+	}
+}
+
 void pt_reclaim(struct pt *pt)
 {
-	while (pt->retired) {
-		hpa_t t = pt->retired;
-
-		pt->retired = get(pt, t, 0);
-		pt->env->free(pt->env->ctx, t);
-		pt->nr_retired--;
-	}
+	pt_free_retired(pt, pt_take_retired(pt));
 }
 
 void pt_destroy(struct pt *pt)

@@ -60,6 +60,13 @@ void pt_destroy(struct pt *pt); /* frees every table */
  * Call it after the flush; pt_destroy() does too. Until the flush a CPU may see a spurious fault.
  */
 void pt_reclaim(struct pt *pt);
+/* In two halves, where others may retire tables during the flush: what is taken before it is freed after it. */
+struct pt_retired {
+	hpa_t first;
+	u64 nr;
+};
+struct pt_retired pt_take_retired(struct pt *pt);
+void pt_free_retired(struct pt *pt, struct pt_retired old); /* needs no writer lock */
 /* EPTP/nCR3/CR3-ready value is made by the backend from pt->root. */
 
 /*

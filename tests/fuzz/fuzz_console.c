@@ -65,6 +65,10 @@ void vcpu_request(struct vcpu *v, u32 req)
 	(void)req;
 	console_feed(&vms[v - vcpus]);
 }
+struct vcpu *vcpu_current(void)
+{
+	return NULL;
+}
 void vcpu_park(struct vcpu *v, u64 ns)
 {
 	(void)v;

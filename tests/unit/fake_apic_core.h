@@ -15,7 +15,7 @@ void vcpu_timer_stop(struct vcpu *v) { (void)v; abort(); }
 void vcpu_kick(struct vcpu *v) { (void)v; abort(); }
 void vcpu_nmi(struct vcpu *v) { (void)v; abort(); }
 u64 vm_time_ns(struct vm *vm) { (void)vm; abort(); }
-void ioapic_eoi(struct vm *vm, u8 vector) { (void)vm; (void)vector; abort(); }
+void vm_eoi(struct vm *vm, u8 vector) { (void)vm; (void)vector; abort(); }
 void vm_apic_msg(struct vm *vm, struct vcpu *from, const struct apic_msg *m)
 {
 	(void)vm;

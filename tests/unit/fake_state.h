@@ -81,7 +81,7 @@ static inline size_t fake_stream(void *buf, size_t size)
 	if (vm)
 		*vm = (struct state_vm){.clock_ns = 5, .ram_bytes = MIB(256), .tsc_khz = 2000000,
 					.nr_vcpus = 1, .nr_devs = FAKE_DEVS};
-	c = state_put(&w, STATE_VCPU, 1, 0, sizeof(*c));
+	c = state_put(&w, STATE_VCPU, 2, 0, sizeof(*c));
 	if (c)
 		fake_vcpu(c);
 	state_put(&w, STATE_XSAVE, 1, 0, FAKE_XSAVE);

@@ -232,7 +232,7 @@ __attribute__((weak)) void ioapic_set(struct vm *vm, unsigned pin, bool level)
 	vm->pin_rises[pin] += level;
 }
 
-__attribute__((weak)) void ioapic_eoi(struct vm *vm, u8 vector)
+__attribute__((weak)) void vm_eoi(struct vm *vm, u8 vector)
 {
 	vm->nr_eois++;
 	vm->last_eoi = vector;

@@ -52,9 +52,14 @@ void vcpu_request(struct vcpu *v, u32 req)
 {
 	requested[v - vcpus] |= req;
 }
+static struct vcpu *current;
+struct vcpu *vcpu_current(void)
+{
+	return current;
+}
 void vcpu_park(struct vcpu *v, u64 ns)
 {
-	(void)v;
+	assert_ptr_equal(v, current);
 	(void)ns;
 	parked++;
 }
@@ -179,6 +184,12 @@ static void test_full_port(void **state)
 	(void)state;
 	vcpus[0].state = VCPU_RUNNING;
 	space = 100;
+	vcpus[0].vm = &vms[0];
+	vm_console_write(&vms[0], "x", 1); /* by a device's timer */
+	assert_int_equal(parked, 0);
+	current = &vcpus[0];
+	vm_console_write(&vms[1], "x", 1);
+	assert_int_equal(parked, 0);
 	vm_console_write(&vms[0], "x", 1);
 	assert_int_equal(parked, 1);
 	for (int i = 0; i < CONSOLE_IN_SIZE + 10; i++) /* nobody reads: what does not fit is lost */

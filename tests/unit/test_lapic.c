@@ -77,18 +77,29 @@ static void reset_state(void **state)
  * it, and a reset forgets it. */
 static void extint_message(void **state)
 {
-	unsigned kicks = cpu.kicks;
-
 	(void)state;
-	lapic_set_extint(&cpu);
+	lapic_set_extint(l);
 	assert_int_equal(l->extint, 1);
-	assert_int_equal(cpu.kicks, kicks + 1);
 	assert_int_equal(lapic_pending(l), -1);
 	lapic_reset(l, 3, true);
 	assert_int_equal(l->extint, 0);
-	lapic_set_extint(&cpu);
+	lapic_set_extint(l);
 	assert_int_equal(l->extint, 0);
-	assert_int_equal(cpu.kicks, kicks + 1);
+}
+
+/* The higher of TPR and what is in service; one that is switched off takes part in nothing. */
+static void arbitration(void **state)
+{
+	(void)state;
+	assert_int_equal(lapic_arbitration(l), 0);
+	wr(0x80, 0x35);
+	assert_int_equal(lapic_arbitration(l), 0x35);
+	lapic_latch(&cpu, 0x61, false);
+	assert_int_equal(cpu.kicks, 0);
+	lapic_ack(l, 0x61);
+	assert_int_equal(lapic_arbitration(l), 0x60);
+	lapic_reset(l, 3, true);
+	assert_int_equal(lapic_arbitration(l), ~0u);
 }
 
 static void priorities(void **state)
@@ -502,6 +513,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(reset_state, setup),
 		cmocka_unit_test_setup(extint_message, setup),
+		cmocka_unit_test_setup(arbitration, setup),
 		cmocka_unit_test_setup(priorities, setup),
 		cmocka_unit_test_setup(level_eoi, setup),
 		cmocka_unit_test_setup(software_disable, setup),

@@ -34,6 +34,12 @@ void *kzalloc(size_t size, enum frame_type type, u16 owner)
 	live++;
 	return calloc(1, size);
 }
+void vcpu_request(struct vcpu *v, u32 req)
+{
+	assert_non_null(v);
+	assert_int_equal(req, REQ_FLUSH);
+	v->requests |= req;
+}
 void kfree(void *p)
 {
 	live--;

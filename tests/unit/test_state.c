@@ -59,8 +59,16 @@ void vdev_timer_set(struct vdev *d, unsigned i, u64 ns)
 	struct dev_timer *t = &d->vm->dev_timers[(d - d->vm->devs) * VDEV_MAX_TIMERS + i];
 
 	t->deadline_ns = ns;
-	t->t.node.next = NULL; /* not itself: armed */
+	t->set = true;
 }
+/* Of a vCPU: to where it goes on. */
+void timers_drop(struct list *l) { (void)l; }
+void timer_detach(struct timer *t, struct list *l)
+{
+	assert_ptr_equal(l, &container_of(t, struct vcpu, lapic_timer)->moving);
+}
+static unsigned posted_taken;
+void vcpu_take_posted(struct vcpu *v) { (void)v; posted_taken++; }
 struct lapic *vcpu_lapic(struct vcpu *v) { return &v->lapic; }
 struct vm *vcpu_vm(struct vcpu *v) { return v->vm; }
 u64 vcpu_tsc(struct vcpu *v) { (void)v; return 0; }
@@ -69,7 +77,7 @@ void vcpu_timer_set(struct vcpu *v, u64 ns) { v->lapic_timer.tsc = ns; }
 void vcpu_timer_stop(struct vcpu *v) { v->lapic_timer.tsc = 0; }
 void vcpu_kick(struct vcpu *v) { (void)v; }
 void vcpu_nmi(struct vcpu *v) { (void)v; }
-void ioapic_eoi(struct vm *vm, u8 vector) { (void)vm; (void)vector; }
+void vm_eoi(struct vm *vm, u8 vector) { (void)vm; (void)vector; }
 void vm_apic_msg(struct vm *vm, struct vcpu *f, const struct apic_msg *m) { (void)vm; (void)f; (void)m; }
 
 static void note_restored(struct vdev *d)
@@ -150,13 +158,14 @@ static void machine_fill(struct machine *m)
 	v->nmi_pending = rand() & 1;
 	v->nmi_wakes = rand() & 1;
 	v->hv.pending_db = (u16)rand() & (DR6_B0_B3 | DR6_BS);
-	v->state = rand() & 1 ? VCPU_RUNNING : VCPU_HALTED;
+	v->state = rand() & 1 ? VCPU_RUNNING : rand() & 1 ? VCPU_HALTED : VCPU_WAIT_SIPI;
+	v->requests = (u32)rand();
+	v->sipi_vector = (u8)rand();
 	noise(m->state[0], 13);
 	m->state[0][0] &= 15;
 	noise(m->state[1], 40);
 	vdev_timer_set(&m->vm.devs[0], 1, (u64)rand());
 	m->cpu.tsc_offset = v->tsc_offset;
-	m->cpu.loaded = true;
 }
 
 static void same(const struct machine *a, const struct machine *b)
@@ -178,8 +187,10 @@ static void same(const struct machine *a, const struct machine *b)
 	assert_int_equal(a->v.nmi_wakes, b->v.nmi_wakes);
 	assert_int_equal(a->v.hv.pending_db, b->v.hv.pending_db);
 	assert_int_equal(a->v.state, b->v.state);
+	assert_int_equal(a->v.requests & REQ_SIGNALS, b->v.requests & REQ_SIGNALS);
+	assert_int_equal(a->v.sipi_vector, b->v.sipi_vector);
 	for (size_t i = 0; i < ARRAY_SIZE(a->timers); i++) {
-		assert_int_equal(timer_armed(&a->timers[i].t), timer_armed(&b->timers[i].t));
+		assert_int_equal(a->timers[i].set, b->timers[i].set);
 		assert_int_equal(a->timers[i].deadline_ns, b->timers[i].deadline_ns);
 	}
 }
@@ -200,10 +211,11 @@ static void round_trip(void **arg)
 		n = vm_state_save(&a.vm, buf, vm_state_size(&a.vm));
 		assert_true(n && n <= sizeof(buf));
 		assert_false(a.cpu.loaded);
+		assert_int_equal(posted_taken, i + 1);
 		restored = 0;
 		assert_int_equal(vm_state_restore(&b.vm, buf, n, why, sizeof(why)), 0);
 		assert_int_equal(restored, 1);
-		assert_true(b.cpu.loaded);
+		assert_false(b.cpu.loaded);
 		assert_int_equal(b.v.lapic_timer.tsc, a.v.lapic.timer_deadline_ns);
 		same(&a, &b);
 	}
@@ -223,7 +235,6 @@ static void no_room(void **arg)
 		void *buf = malloc(n ? n : 1);
 		size_t used;
 
-		a.cpu.loaded = true;
 		used = vm_state_save(&a.vm, buf, n);
 		assert_true(used <= n);
 		free(buf);
@@ -343,7 +354,8 @@ static void lies(void **arg)
 	REFUSED(c->exception.valid = 2);
 	REFUSED(c->exception = ((struct hv_event){.valid = 1, .type = 1}));
 	REFUSED(c->pending.blocking = 1u << 31);
-	REFUSED(c->state = VCPU_DEAD);
+	REFUSED(c->state = VCPU_PARKED);
+	REFUSED(c->signals = REQ_EVENT);
 	REFUSED(c->tpr = 16);
 	REFUSED(c->pending_db = 0x10);
 	REFUSED(c->nmi_wakes = 2);

@@ -100,6 +100,11 @@ static u32 ppr(const struct lapic *l)
 	return (l->tpr & 0xf0) >= isrv ? l->tpr : isrv;
 }
 
+u32 lapic_arbitration(const struct lapic *l)
+{
+	return software_enabled(l) ? ppr(l) : ~0u;
+}
+
 /* A software-disabled APIC still delivers what it had latched (11.4.7.2). */
 int lapic_pending(const struct lapic *l)
 {
@@ -147,7 +152,7 @@ static void eoi(struct vcpu *v, struct lapic *l)
 		l->highest_isr = -1;
 	}
 	if (l->tmr[w] & bit)
-		ioapic_eoi(vcpu_vm(v), vector);
+		vm_eoi(vcpu_vm(v), vector);
 }
 
 /* 11.5.3: errors gather until the ESR is written; only the first of them interrupts. */
@@ -160,7 +165,7 @@ static void apic_error(struct vcpu *v, struct lapic *l, u32 bit)
 		lapic_lvt_deliver(v, LAPIC_LVT_ERROR);
 }
 
-void lapic_set_irr(struct vcpu *v, u8 vector, bool level_trig)
+void lapic_latch(struct vcpu *v, u8 vector, bool level_trig)
 {
 	struct lapic *l = vcpu_lapic(v);
 	unsigned w = vector / 32;
@@ -178,18 +183,18 @@ void lapic_set_irr(struct vcpu *v, u8 vector, bool level_trig)
 		l->tmr[w] |= bit;
 	else
 		l->tmr[w] &= ~bit;
+}
+
+void lapic_set_irr(struct vcpu *v, u8 vector, bool level_trig)
+{
+	lapic_latch(v, vector, level_trig);
 	vcpu_kick(v);
 }
 
 /* A software-disabled APIC answers INIT, NMI, SMI and SIPI alone (11.4.7.2). */
-void lapic_set_extint(struct vcpu *v)
+void lapic_set_extint(struct lapic *l)
 {
-	struct lapic *l = vcpu_lapic(v);
-
-	if (!software_enabled(l))
-		return;
-	l->extint = 1;
-	vcpu_kick(v);
+	l->extint |= software_enabled(l);
 }
 
 void lapic_lvt_deliver(struct vcpu *v, unsigned entry)
