@@ -6,6 +6,7 @@
 #include "lib/log.h"
 #include "lib/spinlock.h"
 #include "lib/string.h"
+#include "vmm/monitor.h"
 #include "vmm/timer.h"
 #include "vmm/vm.h"
 
@@ -99,16 +100,22 @@ static void guest_bytes(const u8 *b, size_t n)
 	}
 }
 
-void vm_console_write(struct vm *vm, const void *buf, size_t n)
+void console_write(u32 channel, const void *buf, size_t n)
 {
 	u64 flags = spin_lock_irq(&con.lock);
-	struct vcpu *v = vcpu_current();
 
-	select_channel(vm->console.channel);
+	select_channel(channel);
 	guest_bytes(buf, n);
 	if (n)
 		con.unfinished = ((const u8 *)buf)[n - 1] != '\n';
 	spin_unlock_irq(&con.lock, flags);
+}
+
+void vm_console_write(struct vm *vm, const void *buf, size_t n)
+{
+	struct vcpu *v = vcpu_current();
+
+	console_write(vm->console.channel, buf, n);
 	/* The port is slower than the guest: let it wait rather than lose bytes. */
 	if (serial_space() < SPACE_LOW && v && v->vm == vm && v->state == VCPU_RUNNING)
 		vcpu_park(v, PARK_NS);
@@ -119,10 +126,14 @@ u32 console_new_channel(void)
 	return __atomic_fetch_add(&con.next_channel, 1, __ATOMIC_RELAXED);
 }
 
-static void to_guest(u8 byte)
+static void to_channel(u8 byte)
 {
 	struct vm *vm;
 
+	if (input.channel == CHANNEL_MONITOR) {
+		monitor_input(byte);
+		return;
+	}
 	spin_lock(&vm_list_lock);
 	vm = vm_by_channel(input.channel);
 	if (vm) {
@@ -145,12 +156,12 @@ static void input_byte(u8 b)
 		if (b == 0x1d)
 			input.state = IN_MARK;
 		else
-			to_guest(b);
+			to_channel(b);
 		break;
 	case IN_MARK:
 		input.state = IN_DATA;
 		if (b == 0x1d) {
-			to_guest(b);
+			to_channel(b);
 		} else if (b >= '0' && b <= '9') {
 			input.number = b - '0';
 			input.state = IN_NUMBER;

@@ -12,6 +12,9 @@ const struct host_config *host_config(void);
 void host_note_first_entry(void);
 /* A VM or the host cannot start: one line to the log and one event. */
 void host_refuse(const char *line);
+/* Create and start the VM of that name in the VM files that were read at start. 0 or -errno, `why` says it. The
+ * boot CPU, in a work. */
+int host_create_vm(const char *name, char *why, size_t n);
 /* A VM has been created; one has ended: after the last one, do what dalang.cfg says. Any pCPU. */
 void host_vm_started(void);
 void host_vm_ended(void);

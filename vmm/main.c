@@ -14,6 +14,7 @@
 #include "vmm/config.h"
 #include "vmm/console.h"
 #include "vmm/host.h"
+#include "vmm/monitor.h"
 #include "vmm/sched.h"
 #include "vmm/vm.h"
 
@@ -196,17 +197,32 @@ static void read_config(void)
 	kfree(text);
 }
 
+static int create_vm(const struct vm_config *cfg, char *why, size_t n)
+{
+	struct vm *vm;
+	int r = vm_create(cfg, 0, &vm, why, n);
+
+	if (!r)
+		vm_start(vm);
+	return r;
+}
+
+int host_create_vm(const char *name, char *why, size_t n)
+{
+	for (u32 i = 0; i < nr_vm_cfgs; i++)
+		if (!strcmp(vm_cfgs[i].name, name))
+			return create_vm(&vm_cfgs[i], why, n);
+	snprintf(why, n, "no VM file read at start has that name");
+	return -ENOENT;
+}
+
 static void create_vms(void)
 {
-	for (u32 i = 0; i < nr_vm_cfgs; i++) {
-		struct vm *vm;
-		char why[256];
+	char why[256];
 
-		if (vm_create(&vm_cfgs[i], 0, &vm, why, sizeof(why)))
+	for (u32 i = 0; i < nr_vm_cfgs; i++)
+		if (create_vm(&vm_cfgs[i], why, sizeof(why)))
 			host_refuse(why);
-		else
-			vm_start(vm);
-	}
 }
 
 /* VMs are spread, and CPUs counted, when each of them can or cannot. */
@@ -260,6 +276,7 @@ void vmm_start(const struct boot_info *bi)
 	boot_info = bi;
 	start_tsc = rdtsc();
 	console_init();
+	monitor_init();
 	if (hv_select(why, sizeof(why)) || !backend_on(why, sizeof(why))) {
 		host_refuse(why);
 		machine_give_up();

@@ -166,10 +166,25 @@ void vm_hold(struct vcpu *v)
 
 /* --- ends --- */
 
+/* One that is preserved has ended already and is stopped: now it goes. */
+static void destroy_preserved(struct vm *vm)
+{
+	spin_lock(&vm->run.lock);
+	vm->end = VM_END_DESTROY;
+	vm->run.why |= STOP_END;
+	vm->run.queued = true;
+	spin_unlock(&vm->run.lock);
+	sched_do(&vm->run.work);
+}
+
 void vm_request_end(struct vm *vm, enum vm_end how, u32 value)
 {
-	if (__atomic_exchange_n(&vm->ending, true, __ATOMIC_SEQ_CST))
+	if (__atomic_exchange_n(&vm->ending, true, __ATOMIC_SEQ_CST)) {
+		/* It stays in the list, whose lock the monitor holds, until it has gone. */
+		if (how == VM_END_DESTROY && vm->preserved && vm->end != VM_END_DESTROY)
+			destroy_preserved(vm);
 		return;
+	}
 	vm->end = how;
 	vm->end_value = value;
 	vm_stop(vm, STOP_END);
@@ -284,6 +299,7 @@ static void reap(struct vm *vm)
 static bool serve_end(struct vm *vm)
 {
 	enum vm_action action = action_for(vm);
+	bool was_preserved;
 
 	spin_lock(&vm->dev_lock);
 	vm_devices_stop(vm);
@@ -296,12 +312,15 @@ static bool serve_end(struct vm *vm)
 		return false;
 	}
 	tell_end(vm);
-	vm->preserved = action != ACTION_DESTROY;
+	was_preserved = vm->preserved;
 	if (action == ACTION_RENAME_RESTART)
 		rename_restart(vm);
-	if (!vm->preserved)
+	if (action == ACTION_DESTROY)
 		reap(vm);
-	host_vm_ended();
+	else
+		WRITE_ONCE(vm->preserved, true);
+	if (!was_preserved)
+		host_vm_ended();
 	return true;
 }
 

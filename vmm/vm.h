@@ -188,7 +188,8 @@ struct vm {
 	u8 insn_flags; /* INSN_AMD_BRANCHES on AMD's CPUs */
 	u64 t0_tsc; /* host TSC at which the guest's clock reads 0 */
 	struct vm_run run;
-	bool ending, refused, preserved;
+	bool ending, refused;
+	bool preserved; /* it has ended, and stays to be looked at until it is destroyed */
 	enum vm_end end;
 	u32 end_value;
 	char end_reason[160];

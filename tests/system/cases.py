@@ -6,10 +6,11 @@ import cpu
 import ends
 import firmware
 import kernels
+import lifecycle
 import onhost
 import torture
 
 
 def all_cases():
-    return (onhost.CASES + boots.CASES + cpu.CASES + ends.CASES + kernels.CASES + bad_input.CASES +
+    return (onhost.CASES + boots.CASES + cpu.CASES + ends.CASES + kernels.CASES + lifecycle.CASES + bad_input.CASES +
             firmware.CASES + torture.CASES)

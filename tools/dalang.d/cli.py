@@ -53,6 +53,7 @@ def parse(argv):
     p.add_argument("--host-memory", type=_positive)
     p.add_argument("--icount", action="store_true")
     p.add_argument("--timeout", type=_seconds)
+    p.add_argument("--control", metavar="SOCKET")
     opts = p.parse_args(argv)
     given = ["--" + k.replace("_", "-") for k in ONE_VM if getattr(opts, k) not in (None, [], False)]
     if opts.vm and given:
@@ -98,4 +99,4 @@ def _run(opts, work, watch, stdin, stdout):
     say(f"{chosen.describe()}; boot by {opts.boot}; {cpus} host CPU(s), {memory} MiB")
     emu = emulator.make(chosen, opts.boot, cpus, memory, files, work, opts.icount)
     order = [None if v.refused else v.name for v in pack.vms]
-    return Session(emu, order, opts.timeout, stdin, stdout, watch).run()
+    return Session(emu, order, opts.timeout, stdin, stdout, watch, opts.control).run()

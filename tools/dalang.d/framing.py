@@ -3,6 +3,8 @@
 
 MARK_MAX = 1024  # longer than any event; an ESC _ d without an end is a guest's joke, not a mark
 ESC = 0x1B
+CHANNEL_MONITOR = 1
+CHANNEL_FIRST = 2  # of the first guest: where what is typed goes
 HEAD = b"\x1b_d"
 TAIL = b"\x1b\\"
 

@@ -11,6 +11,9 @@ def _verb(verb, argv):
     if verb == "run":
         import cli
         return cli.run(argv)
+    if verb == "ctl":
+        import control
+        return control.ctl(argv)
     if verb == "image":
         import stick
         return stick.make(argv)

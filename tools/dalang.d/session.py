@@ -7,7 +7,8 @@ import termios
 import time
 import tty
 
-from framing import Demux, Lines, NoCsi, encode_input
+from control import Control
+from framing import CHANNEL_FIRST, CHANNEL_MONITOR, Demux, Lines, NoCsi, encode_input
 from util import KILLED, OK, PANIC, TIMEOUT, TOOL, USAGE, Voice, say
 
 GRACE_END = 5.0    # after host-end, to power off
@@ -42,6 +43,7 @@ class Outcome:
             return f"host: version {args[0]}, backend {args[1]}, {args[2]} CPU(s)"
         if word == "vm-start" and len(args) >= 2 and args[1].isdigit():
             self.channels[int(args[1])] = args[0]
+            self.status.pop(args[0], None)  # created again
             return f"VM {args[0]}: started"
         if word == "vm-end" and len(args) >= 2:
             return self._vm_end(args)
@@ -62,7 +64,7 @@ class Outcome:
         name, how = args[0], args[1]
         if how == "exit" and len(args) >= 3 and args[2].isdigit():
             status, said = debug_exit_status(int(args[2])), f"debug exit, value {args[2]}"
-        elif how in ("poweroff", "reboot"):
+        elif how in ("poweroff", "reboot", "destroyed"):
             status, said = OK, how
         else:
             status, said = KILLED, "killed: " + " ".join(args[2:])
@@ -132,9 +134,10 @@ class Terminal:
 
 
 class Session:
-    """order: as in Outcome. watch(name, bytes): sees each guest's output and may return bytes to type."""
+    """order: as in Outcome. watch(name, bytes): sees each guest's output and may return bytes to type.
+    control: where others reach the monitor."""
 
-    def __init__(self, emulator, order, timeout=None, stdin=None, stdout=None, watch=None):
+    def __init__(self, emulator, order, timeout=None, stdin=None, stdout=None, watch=None, control=None):
         self.emulator = emulator
         self.outcome = Outcome(order)
         self._several = len(self.outcome.order) > 1
@@ -142,6 +145,7 @@ class Session:
         self._stdin = 0 if stdin is None else stdin
         self._stdout = 1 if stdout is None else stdout
         self._watch = watch
+        self._control = Control(control) if control else None
         self._demux, self._nocsi = Demux(), NoCsi()
         self._lines = Lines(self._write)
         self._early = b""
@@ -188,6 +192,9 @@ class Session:
                 continue
             _, channel, data = item
             name = self.outcome.channels.get(channel)
+            if channel == CHANNEL_MONITOR and self._control:
+                self._control.answer(data)
+                continue
             if name is None:
                 self._log(data)
                 continue
@@ -248,10 +255,15 @@ class Session:
             reads = [sock]
             if self._stdin_open and len(self._to_host) < 4096:
                 reads.append(self._stdin)
+            reads += self._control.sockets() if self._control else []
             waiting = bool(self._to_host and self.outcome.channels)
             ready, _, _ = select.select(reads, [], [], 0.02 if waiting else 0.1)
             if self._stdin in ready and self._read_keys(terminal):
                 return "quit"
+            if self._control:
+                line = self._control.serve(ready)
+                if line:
+                    self._to_host += b"\x1d%d;%s\x1d%d;" % (CHANNEL_MONITOR, encode_input(line), CHANNEL_FIRST)
             self._send(time.monotonic())
             if sock in ready:
                 try:
@@ -278,6 +290,8 @@ class Session:
                 self._lines.idle(time.monotonic(), force=True)
         finally:
             self.emulator.kill()
+            if self._control:
+                self._control.close()
         status, line = self.outcome.final(why)
         if line:
             say(line)

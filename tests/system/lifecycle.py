@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Pause, reset and destroy, by the monitor and at random moments, while all vCPUs run: each ends soon, and
+nothing is left behind."""
+import os
+import random
+import time
+
+from boots import BACKEND
+from control import ask
+from harness import Case, check, check_backend, check_status
+
+SOON = 30  # seconds: a loaded emulator's, not a machine's
+
+
+class Host:
+    """The monitor's words and what `list` and `mem` say."""
+
+    def __init__(self, ctx):
+        self.path = os.path.join(ctx.dir, "control")
+
+    def do(self, line):
+        lines, wrong = ask(self.path, line)
+        check(wrong is None, f"monitor, {line}: {wrong}")
+        return lines
+
+    def states(self):
+        return {w[0]: w[4] for w in (line.split() for line in self.do("list")[1:])}
+
+    def settled(self):
+        """`mem`, when it no longer changes: a VM leaves the list before its memory is given back."""
+        mem = None
+        while mem != (mem := self.do("mem")):
+            time.sleep(0.5)
+        return mem
+
+    def until(self, what, true):
+        end = time.monotonic() + SOON
+        while not true():
+            check(time.monotonic() < end, f"{what}: not within {SOON} s; the VMs are {self.states()}")
+            time.sleep(0.01)
+
+
+def storm(cpu, boot, host_cpus, vcpus, rounds, kernel, words):
+    def test(ctx):
+        host = Host(ctx)
+        keeper = ctx.vm_file("keeper", "hlt")
+        victim = ctx.vm_file("victim", words, **kernel, vcpus=vcpus)
+        p = ctx.run("--cpu", cpu, "--boot", boot, "--host-cpus", str(host_cpus), "--control", host.path,
+                    "--vm", keeper, "--vm", victim)
+        check_backend(p, BACKEND[cpu], host_cpus)
+        p.expect(rb"keeper: TINY: ready")
+        dice = random.Random(rounds)
+        mem, resets = None, 0
+        for i in range(rounds):
+            time.sleep(dice.random() / 20)
+            what = dice.choice(("pause", "reset", "destroy", "pause destroy", "pause reset")) if i else "destroy"
+            if "pause" in what:
+                host.do("pause victim")
+                host.until("pause", lambda: host.states()["victim"] == "p")
+            if what == "pause":
+                host.do("unpause victim")
+                host.until("unpause", lambda: host.states()["victim"] in "rb")
+            elif "reset" in what:
+                resets += 1
+                host.do("reset victim")
+                host.until("reset", lambda: p.err.count(b"VM victim: restarted") == resets)
+                host.do("unpause victim")
+            else:
+                host.do("destroy victim")
+                host.until("destroy", lambda: "victim" not in host.states())
+                mem = mem or host.settled()
+                host.until(f"round {i}: memory as it was at first, {mem}", lambda: host.do("mem") == mem)
+                host.do("create victim")
+        host.do("destroy victim")
+        host.do("destroy keeper")
+        check_status(p, 0)
+    return test
+
+
+CASES = [
+    Case("lifecycle-amd", storm("amd", "direct", 2, 1, 60, {}, "spin"), seconds=30),
+]
