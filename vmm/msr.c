@@ -465,18 +465,21 @@ void exit_rdmsr(struct vcpu *v, const struct vm_exit *e)
 void exit_wrmsr(struct vcpu *v, const struct vm_exit *e)
 {
 	static const struct insn_id id = {2, {0x0f, 0x30}};
-	const struct msr_desc *d = find(v, v->hv.gpr[REG_RCX]);
 	u64 val = (u32)v->hv.gpr[REG_RAX] | v->hv.gpr[REG_RDX] << 32;
-	unsigned len;
+	unsigned len = guest_insn_len(v, e, &id);
+	u32 msr = v->hv.gpr[REG_RCX];
+	const struct msr_desc *d;
 
-	if (!d || !d->write) {
-		vcpu_raise_gp(v);
-		return;
-	}
-	len = guest_insn_len(v, e, &id);
 	if (!len)
 		return;
-	if (d->write(v, v->hv.gpr[REG_RCX], val))
+	/* By far the most frequent one goes without the table. */
+	if (msr == MSR_X2APIC_EOI && !val && v->lapic.base_msr & APIC_BASE_X2APIC) {
+		lapic_eoi(v, &v->lapic);
+		hv->advance(&v->hv, len);
+		return;
+	}
+	d = find(v, msr);
+	if (d && d->write && d->write(v, msr, val))
 		hv->advance(&v->hv, len);
 	else
 		vcpu_raise_gp(v);

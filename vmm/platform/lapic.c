@@ -131,7 +131,7 @@ void lapic_ack(struct lapic *l, u8 vector)
 }
 
 /* 11.8.5: the highest vector in service is done; a level interrupt's EOI goes to the I/O APIC. */
-static void eoi(struct vcpu *v, struct lapic *l)
+void lapic_eoi(struct vcpu *v, struct lapic *l)
 {
 	u8 vector;
 	unsigned w;
@@ -411,7 +411,7 @@ static bool reg_write(struct vcpu *v, struct lapic *l, unsigned reg, u32 val)
 		return true;
 	}
 	switch (reg) {
-	case REG_EOI: eoi(v, l); return true;
+	case REG_EOI: lapic_eoi(v, l); return true;
 	case REG_TPR: l->tpr = val & 0xff; return true;
 	case REG_SVR: write_svr(v, l, val); return true;
 	case REG_ESR: write_esr(l); return true;

@@ -177,9 +177,12 @@ void svm_seek_nmi(struct hv_vcpu *v)
 void svm_advance(struct hv_vcpu *v, unsigned len)
 {
 	struct svm_vcpu *s = svm_of(v);
+	u64 from = v->rip;
 
 	v->rip += len;
-	if (!(s->vmcb->s.efer & EFER_LMA) || !(s->vmcb->s.cs.attr & BIT(9))) /* not CS.L */
+	/* Only where it crosses 4 GiB does the mode matter: not CS.L. */
+	if (unlikely((v->rip ^ from) >> 32) &&
+	    (!(s->vmcb->s.efer & EFER_LMA) || !(s->vmcb->s.cs.attr & BIT(9))))
 		v->rip = (u32)v->rip;
 	s->vmcb->c.int_shadow = 0;
 	v->rflags &= ~RFLAGS_RF;
