@@ -109,8 +109,7 @@ static bool wait_online(struct pcpu *p, u64 us)
 	return p->state != PCPU_STARTING;
 }
 
-/* 10 ms after INIT, which the manuals ask for, and 200 us between the two SIPIs. Then a CPU has long
- * answered, unless it is a busy emulator's. */
+/* 10 ms after INIT, which the manuals ask for, and 200 us between the two SIPIs. */
 static void start(struct pcpu *p, hpa_t low, hpa_t cr3)
 {
 	char *page = window_open(low);
@@ -121,7 +120,7 @@ static void start(struct pcpu *p, hpa_t low, hpa_t cr3)
 	udelay(10000);
 	for (unsigned n = 0; n < 2; n++) {
 		apic_send_sipi(p->apic_id, low >> PAGE_SHIFT);
-		if (wait_online(p, n ? 2000000 : 200))
+		if (wait_online(p, n ? 100000 : 200))
 			break;
 	}
 	if (p->state == PCPU_STARTING) {
