@@ -192,6 +192,7 @@ void sched_loop(void)
 		sc->slice_over = false;
 		v = pick(sc, &more);
 		if (!v) {
+			irq_recheck();
 			irq_enable_halt();
 			continue;
 		}

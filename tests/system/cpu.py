@@ -109,9 +109,17 @@ def host_machine_check(ctx):
     check_status(p, 72)
 
 
+def timer_interrupts(ctx):
+    """Thousands that come due in a window request's entries, each waited for: is none lost?"""
+    p = ctx.run("--cpu", "amd", "--boot", "direct", "--host-cpus", "2", "--vm", ctx.vm_file("t", "ticks=8000 exit=0"))
+    check_status(p, 1)
+    check(b"TINY: ticks ok" in p.out, "the guest did not count its interrupts")
+
+
 CASES = [
     Case("cputest-amd", cputest("amd", "direct"), 10),
     Case("cputest-intel", cputest("intel", "grub"), 30, timeout=400),
+    Case("timer-interrupts", timer_interrupts, 10, timeout=100),
     Case("host-nmi", host_nmi, 15),
     Case("host-machine-check", host_machine_check, 10, timeout=60),
 ]
