@@ -218,10 +218,12 @@ void sched_loop(void)
 		works = do_work(sc);
 		v = pick(sc, &more);
 		if (!v) {
-			if (works || sched_pending())
+			if (works || sched_pending()) {
 				sched_irq_window();
-			else
-				irq_enable_halt();
+				continue;
+			}
+			irq_recheck();
+			irq_enable_halt();
 			continue;
 		}
 		if (unlikely(v->requests & REQ_OUTSIDE)) {

@@ -176,6 +176,16 @@ void ipi_send(u32 pcpu_index, u8 vector)
 	send(pcpus[pcpu_index]->apic_id, ICR_ASSERT | vector);
 }
 
+/*
+ * QEMU 7.2's TCG: VMRUN with V_IRQ set changes the CPU's word of requests by a read and a write, under no lock. An
+ * interrupt that another thread requests in between is lost: its bit stays in the IRR, and nothing looks
+ * there, be the CPU halted, until the APIC has cause to. A write to TPR is one; hardware does not mind.
+ */
+void irq_recheck(void)
+{
+	wr(R_TPR, 0);
+}
+
 void apic_send_nmi(u32 dest)
 {
 	send(dest, ICR_ASSERT | ICR_NMI);

@@ -40,6 +40,7 @@ typedef void (*irq_handler_t)(void);
 /* Handlers run with interrupts off on the pCPU that took the interrupt; EOI is done for them. */
 void irq_set_handler(u8 vector, irq_handler_t fn);
 void ipi_send(u32 pcpu_index, u8 vector);
+void irq_recheck(void); /* this CPU's waiting interrupts are signalled to it again, should one have been lost */
 
 /* --- the serial port under the console --- */
 /* Queue bytes; returns how many fitted (the ring is 64 KiB). Sends at once what the UART takes. */

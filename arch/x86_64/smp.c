@@ -45,6 +45,14 @@ static void sync_answer(void)
 	}
 }
 
+/* Either it says that it is there or the boot CPU gives it up; never both. */
+static bool leave_starting(struct pcpu *p, u32 state)
+{
+	u32 old = PCPU_STARTING;
+
+	return __atomic_compare_exchange_n(&p->state, &old, state, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+}
+
 static void ap_start(struct pcpu *p) __noreturn;
 static void ap_start(struct pcpu *p)
 {
@@ -61,7 +69,8 @@ static void ap_start(struct pcpu *p)
 			__asm__ volatile("hlt" ::: "memory"); /* an NMI may stop it for good */
 	}
 	frame_reserve_refill();
-	__atomic_store_n(&p->state, PCPU_ONLINE, __ATOMIC_RELEASE);
+	if (!leave_starting(p, PCPU_ONLINE))
+		cpu_park(); /* too late */
 	sync_answer();
 	ap_main();
 	panic("CPU %u came back from its main function", p->index);
@@ -109,7 +118,10 @@ static bool wait_online(struct pcpu *p, u64 us)
 	return p->state != PCPU_STARTING;
 }
 
-/* 10 ms after INIT, which the manuals ask for, and 200 us between the two SIPIs. */
+/*
+ * 10 ms after INIT, which the manuals ask for, and 200 us between the two SIPIs. It has 2 s to come, for an
+ * emulator on a busy machine; one that is given up gets INIT, lest it wakes in the next one's trampoline.
+ */
 static void start(struct pcpu *p, hpa_t low, hpa_t cr3)
 {
 	char *page = window_open(low);
@@ -120,11 +132,11 @@ static void start(struct pcpu *p, hpa_t low, hpa_t cr3)
 	udelay(10000);
 	for (unsigned n = 0; n < 2; n++) {
 		apic_send_sipi(p->apic_id, low >> PAGE_SHIFT);
-		if (wait_online(p, n ? 100000 : 200))
+		if (wait_online(p, n ? 2000000 : 200))
 			break;
 	}
-	if (p->state == PCPU_STARTING) {
-		p->state = PCPU_DEAD;
+	if (leave_starting(p, PCPU_DEAD)) {
+		apic_send_init(p->apic_id);
 		log_err("CPU with APIC id %u does not answer INIT and SIPI: it stays out", p->apic_id);
 	} else if (p->state == PCPU_ONLINE) {
 		check_tsc(p);

@@ -9,6 +9,7 @@
  *   spin       for ever, without halting
  *   hlt        halt with interrupts on             echo      repeat COM1's lines until "quit"
  *   memtest    RAM at every edge of the map        msrs      MSRs refuse bad bits; caches, CR0.CD
+ *   ticks=N    N timer interrupts: is none lost?
  */
 #include "pc.h"
 
@@ -26,6 +27,7 @@ static volatile u32 ticks[64];
 
 #define VEC_PIT 0x20
 #define VEC_LAPIC 0x30
+#define VEC_SELF 0x31
 #define VEC_SPURIOUS 0x3f
 #define MSR_APIC_BASE 0x1b
 
@@ -204,6 +206,29 @@ static void check_interrupts(void)
 	while (!ticks[VEC_LAPIC])
 		sti_hlt_cli();
 	report("lapic-timer", ticks[VEC_LAPIC] == 1 && lapic_read(0x390) == 0);
+}
+
+/*
+ * N times: a one-shot of the APIC timer comes due while the guest makes exits with interrupts off and another
+ * interrupt waits; then it halts, or spins without an exit. An interrupt that is lost stalls here.
+ */
+static void check_ticks(u32 n)
+{
+	u32 seen = ticks[VEC_LAPIC];
+
+	for (u32 i = 0; i < n; i++) {
+		lapic_write(0x300, 0x40000 | VEC_SELF); /* to ourselves */
+		lapic_write(0x380, 20000 + i % 64 * 1000);
+		while (lapic_read(0x390))
+			;
+		if (i & 1)
+			__asm__ volatile("sti");
+		while (ticks[VEC_LAPIC] != seen + i + 1)
+			if (!(i & 1))
+				sti_hlt_cli();
+		__asm__ volatile("cli");
+	}
+	report("ticks", ticks[VEC_SELF] == n);
 }
 
 static void check_mmio(void)
@@ -517,6 +542,8 @@ static void do_word(const char *w, unsigned n, u32 magic, u64 info)
 	} else if (n > 6 && !memcmp(w, "exitb=", 6)) {
 		outb(DEBUG_EXIT, (u8)number(w + 6, n - 6));
 		report("debug-exit", false);
+	} else if (n > 6 && !memcmp(w, "ticks=", 6)) {
+		check_ticks(number(w + 6, n - 6));
 	} else if (IS("poweroff")) {
 		power_off();
 	} else if (IS("reboot")) {

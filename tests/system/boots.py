@@ -8,20 +8,20 @@ from util import SHARED, guest_file
 
 BACKEND = {"amd": "svm", "intel": "vmx"}
 CHECKS = (b"ram", b"mmio", b"pit-interrupt", b"extint-message", b"lapic-timer", b"memtest", b"msr-faults", b"msr-values",
-          b"caches")
+          b"caches", b"ticks")
 
 
 def tiny(cpu, boot, cpus):
     """Our own guest: it looks at its machine, then leaves by the debug exit port."""
     def test(ctx):
         p = ctx.run("--cpu", cpu, "--boot", boot, "--host-cpus", str(cpus), "--kernel", TINY, "--memory", "64",
-                    "--ramdisk", ctx.file("rd", b"x" * 5000), "--cmdline", "one memtest msrs exit=5", "--debug-exit")
+                    "--ramdisk", ctx.file("rd", b"x" * 5000), "--cmdline", "one memtest msrs ticks=200 exit=5", "--debug-exit")
         check_backend(p, BACKEND[cpu], cpus)
         check_status(p, 11)
         for c in CHECKS:
             check(b"TINY: " + c + b" ok" in p.out, f"the guest's check of {c.decode()} did not pass")
         check(b"by multiboot1" in p.out and b"first has bytes 5000\r\n" in p.out, "the ramdisk is not module 1")
-        check(b"TINY: cmdline tiny.elf one memtest msrs exit=5\r\n" in p.out, "the command line is not FILE WORDS")
+        check(b"TINY: cmdline tiny.elf one memtest msrs ticks=200 exit=5\r\n" in p.out, "the command line is not FILE WORDS")
         check(b"TINY: " not in p.err, "guest output on standard error")
     return test
 

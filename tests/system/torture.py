@@ -24,7 +24,7 @@ def check_report(p, cpus, least):
 def tiny(cpu, boot, cpus, seed):
     def test(ctx):
         p = ctx.run("--cpu", cpu, "--boot", boot, "--host-cpus", str(cpus),
-                    "--vm", ctx.vm_file("t", "one memtest msrs exit=5", torture=seed))
+                    "--vm", ctx.vm_file("t", "one memtest msrs ticks=200 exit=5", torture=seed))
         check_backend(p, BACKEND[cpu], cpus)
         check_status(p, 11)
         for c in CHECKS:

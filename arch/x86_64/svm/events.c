@@ -20,6 +20,8 @@ static void set_vintr(struct svm_vcpu *s, bool on)
 	c->v_irq = on ? V_IRQ_PENDING : 0; /* V_TPR's byte is written at each entry */
 	svm_dirty(s, CLEAN_TPR);
 	svm_intercept(s, VMEXIT_VINTR, on);
+	if (!on)
+		irq_recheck(); /* a guest that neither halts nor exits would not see its timer again */
 }
 
 void svm_events_reset(struct svm_vcpu *s)
