@@ -277,7 +277,7 @@ u64 vm_time_ns(struct vm *vm)
 u64 vm_wallclock_ns(struct vm *vm)
 {
 	(void)vm;
-	return wallclock_at_boot() * 1000000000ull + tsc_to_ns(rdtsc());
+	return wallclock_ns();
 }
 
 struct vm_irqchip *vm_irqchip(struct vm *vm)
