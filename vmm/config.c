@@ -325,6 +325,7 @@ static const struct config_key vm_keys[] = {
 	{"on_reboot", set_action, VMS(on_reboot), 0, 0, NULL},
 	{"on_crash", set_action, VMS(on_crash), 0, 0, NULL},
 	{"debug_exit", set_bool, VMS(debug_exit), BOOLEAN},
+	{"hpet", set_bool, VMS(hpet), BOOLEAN},
 	{"torture", set_u64, VMS(torture), 0, INT64_MAX, ""},
 };
 
@@ -488,6 +489,7 @@ int config_parse_vm(const char *file, const char *text, size_t n, struct vm_conf
 	memset(out, 0, sizeof(*out));
 	snprintf(out->file, sizeof(out->file), "%s", file);
 	out->vcpus = 1;
+	out->hpet = true;
 	out->on_poweroff = out->on_crash = ACTION_DESTROY;
 	out->on_reboot = ACTION_RESTART;
 	ok = parse(&c, text, n);

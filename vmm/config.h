@@ -39,7 +39,7 @@ struct vm_config {
 	u32 nr_disks;
 	struct vm_disk disks[VM_MAX_DISKS];
 	enum vm_action on_poweroff, on_reboot, on_crash;
-	bool debug_exit;
+	bool debug_exit, hpet;
 	u64 torture; /* torture = SEED: state rebuilt and memory protected at random exits; 0: off */
 };
 

@@ -300,6 +300,11 @@ bool vm_debug_exit_wanted(const struct vm *vm)
 	return vm->cfg.debug_exit;
 }
 
+bool vm_hpet_wanted(const struct vm *vm)
+{
+	return vm->cfg.hpet;
+}
+
 struct vdev *vm_vdev(struct vm *vm, const struct vdev_type *type)
 {
 	for (u32 i = 0; i < vm->nr_devs; i++)

@@ -49,7 +49,6 @@ static const char *const xl_keys[] = {
 	"gic_version",
 	"hap",
 	"hdtype",
-	"hpet",
 	"init_seclabel",
 	"iomem",
 	"ioports",
