@@ -60,7 +60,6 @@ static const char *const xl_keys[] = {
 	"max_grant_frames",
 	"max_grant_version",
 	"max_maptrack_frames",
-	"maxvcpus",
 	"mca_caps",
 	"mmio_hole",
 	"ms_vm_genid",
