@@ -297,28 +297,35 @@ static void write_reg(struct vdev *d, unsigned reg, u64 val, u64 mask, u64 now)
 	}
 }
 
-/* 2.2: 32 or 64 bits, aligned; the low half of a register is nearer. */
+/* 2.2: 32 or 64 bits, aligned. */
+static bool is_access(u64 off, unsigned size)
+{
+	return size >= 4 && !(off & (size - 1));
+}
+
 static u64 hpet_read(struct vdev *d, u64 off, unsigned size)
 {
 	u64 now = now_ticks(d);
 	unsigned reg = off & ~7u;
 
-	if (size < 4 || off % size)
+	if (!is_access(off, size))
 		return ~0ull;
-	for (unsigned n = 0; n < NR_TIMERS && reg != REG_COUNTER; n++)
+	if (likely(reg == REG_COUNTER)) /* what guests read again and again changes nothing */
+		return counter(d->state, now) >> (off & 4) * 8;
+	for (unsigned n = 0; n < NR_TIMERS; n++)
 		sync_timer(d, n, now);
-	return read_reg(d->state, reg, now) >> off % 8 * 8;
+	return read_reg(d->state, reg, now) >> (off & 4) * 8;
 }
 
 static void hpet_write(struct vdev *d, u64 off, unsigned size, u64 val)
 {
-	u64 now = now_ticks(d), mask = size == 8 ? ~0ull : 0xffffffffull << off % 8 * 8;
+	u64 now = now_ticks(d), mask = size == 8 ? ~0ull : 0xffffffffull << (off & 4) * 8;
 
-	if (size < 4 || off % size)
+	if (!is_access(off, size))
 		return;
 	for (unsigned n = 0; n < NR_TIMERS; n++)
 		sync_timer(d, n, now);
-	write_reg(d, off & ~7u, val << off % 8 * 8, mask, now);
+	write_reg(d, off & ~7u, val << (off & 4) * 8, mask, now);
 }
 
 static void hpet_reset(struct vdev *d)
