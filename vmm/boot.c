@@ -88,6 +88,9 @@ static bool load(struct vm *vm)
 		.ram_low = vm->ram_low,
 		.ram_high = vm->ram_high,
 		.vcpus = vm->nr_vcpus,
+		.cpu_signature = vm->cpuid->basic[1].eax,
+		.cpu_features = vm->cpuid->basic[1].edx,
+		.hpet = vm->cfg.hpet,
 		.write = target_write,
 		.copy = target_copy,
 		.zero = target_zero,
@@ -98,7 +101,8 @@ static bool load(struct vm *vm)
 	gpa_t rsdp;
 
 	snprintf(why, sizeof(why), "its ACPI tables do not fit; give it more memory");
-	if (guest_acpi_tables(&t, &rsdp) || !open_file(vm->cfg.kernel, &kernel, why, sizeof(why)) ||
+	if (guest_acpi_tables(&t, &rsdp) || guest_mp_table(&t) ||
+	    !open_file(vm->cfg.kernel, &kernel, why, sizeof(why)) ||
 	    (vm->cfg.ramdisk[0] && !open_file(vm->cfg.ramdisk, &ramdisk, why, sizeof(why))) ||
 	    load_guest(&vm->cfg, &kernel, vm->cfg.ramdisk[0] ? &ramdisk : NULL, &t, rsdp,
 		       &vm->boot.entry, why, sizeof(why))) {

@@ -86,14 +86,13 @@ static bool set_bool(struct config_ctx *c, const struct cfg_assign *a, const str
 	return true;
 }
 
-static bool set_vcpus(struct config_ctx *c, const struct cfg_assign *a, const struct config_key *k)
+static bool set_u32(struct config_ctx *c, const struct cfg_assign *a, const struct config_key *k)
 {
-	struct vm_config *vm = c->out;
 	s64 v;
 
 	if (!get_number(c, a, k, &v))
 		return false;
-	vm->vcpus = (u32)v;
+	*(u32 *)((char *)c->out + k->off) = (u32)v;
 	return true;
 }
 
@@ -308,7 +307,8 @@ static const struct config_key vm_keys[] = {
 	{"name", set_name, VMS(name), 0, 0, NULL},
 	{"memory", set_u64, VMS(memory), MEMORY},
 	{"maxmem", set_u64, VMS(maxmem), MEMORY},
-	{"vcpus", set_vcpus, 0, 0, 1, 64, ""},
+	{"vcpus", set_u32, VMS(vcpus), 1, VM_MAX_VCPUS, ""},
+	{"maxvcpus", set_u32, VMS(maxvcpus), 1, 4096, ""},
 	{"type", set_type, 0, 0, 0, 0, NULL},
 	{"kernel", set_path, VMS(kernel), 0, 0, NULL},
 	{"ramdisk", set_path, VMS(ramdisk), 0, 0, NULL},
@@ -320,6 +320,7 @@ static const struct config_key vm_keys[] = {
 	{"on_reboot", set_action, VMS(on_reboot), 0, 0, NULL},
 	{"on_crash", set_action, VMS(on_crash), 0, 0, NULL},
 	{"debug_exit", set_bool, VMS(debug_exit), BOOLEAN},
+	{"hpet", set_bool, VMS(hpet), BOOLEAN},
 	{"torture", set_u64, VMS(torture), 0, INT64_MAX, ""},
 };
 
@@ -453,6 +454,23 @@ static bool check_memory(struct config_ctx *c, struct vm_config *vm)
 	return true;
 }
 
+static bool check_vcpus(struct config_ctx *c, const struct vm_config *vm)
+{
+	const struct config_place *max = seen(c, "maxvcpus");
+
+	if (!max->line || !vm->maxvcpus)
+		return true;
+	if (vm->maxvcpus < vm->vcpus)
+		return fail(c, max->line, max->col,
+			    "maxvcpus = %u is less than vcpus = %u; write at least %u",
+			    vm->maxvcpus, vm->vcpus, vm->vcpus);
+	if (vm->maxvcpus > vm->vcpus)
+		warn(c, max->line, max->col,
+		     "maxvcpus = %u: vCPUs are not added yet, the guest keeps vcpus = %u",
+		     vm->maxvcpus, vm->vcpus);
+	return true;
+}
+
 /* What lib/cfg.c reports passes through here; what this file reports does not. */
 static void syntax_report(void *arg, enum cfg_level level, const char *line)
 {
@@ -483,6 +501,7 @@ int config_parse_vm(const char *file, const char *text, size_t n, struct vm_conf
 	memset(out, 0, sizeof(*out));
 	snprintf(out->file, sizeof(out->file), "%s", file);
 	out->vcpus = 1;
+	out->hpet = true;
 	out->on_poweroff = out->on_crash = ACTION_DESTROY;
 	out->on_reboot = ACTION_RESTART;
 	ok = parse(&c, text, n);
@@ -491,6 +510,7 @@ int config_parse_vm(const char *file, const char *text, size_t n, struct vm_conf
 	if (!seen(&c, "kernel")->line && !c.syntax_errors)
 		ok = fail(&c, 1, 1, "no kernel; add a line kernel = \"FILE\"");
 	ok = check_memory(&c, out) && ok;
+	ok = check_vcpus(&c, out) && ok;
 	ok = make_cmdline(&c, out) && ok;
 	return ok ? 0 : -EINVAL;
 }

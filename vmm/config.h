@@ -8,7 +8,8 @@
 #include "lib/types.h"
 #include "lib/cfg.h"
 
-#define VM_NAME_MAX 64
+#define VM_NAME_MAX  64
+#define VM_MAX_VCPUS 64
 /* The build machine reads these files too, before names are made relative: room for its paths. */
 #define VM_PATH_MAX    256
 #define VM_MAX_DISKS   8
@@ -32,14 +33,14 @@ struct vm_config {
 	char file[VM_PATH_MAX]; /* the VM file, for messages */
 	char name[VM_NAME_MAX];
 	u64 memory, maxmem; /* MiB */
-	u32 vcpus;
+	u32 vcpus, maxvcpus;
 	enum vm_type type;
 	char kernel[VM_PATH_MAX], ramdisk[VM_PATH_MAX];
 	char cmdline[VM_CMDLINE_MAX];
 	u32 nr_disks;
 	struct vm_disk disks[VM_MAX_DISKS];
 	enum vm_action on_poweroff, on_reboot, on_crash;
-	bool debug_exit;
+	bool debug_exit, hpet;
 	u64 torture; /* torture = SEED: state rebuilt and memory protected at random exits; 0: off */
 };
 

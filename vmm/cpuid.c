@@ -77,6 +77,31 @@ static u32 address_bits(const struct cpuid_table *t)
 	return MIN(phys, NESTED_BITS) | linear << 8;
 }
 
+/* Bits of an APIC id that number the package's cores; ids are vCPU numbers (vmm/vcpu.c). */
+static u32 core_bits(u32 cores)
+{
+	return cores > 1 ? 32 - (u32)__builtin_clz(cores - 1) : 0;
+}
+
+/*
+ * One package, a core a vCPU, a thread a core (SDM vol. 3, 9.9; APM vol. 3, E.5), whatever the
+ * host's are. AMD's older fields tell a core from a thread by CMP_LEGACY; the newer ones are
+ * offered where the host has them, as they want a description of the caches.
+ */
+static void topology(struct cpuid_table *t, u32 cores)
+{
+	t->basic[1].ebx |= cores << 16;
+	if (cores > 1)
+		t->basic[1].edx |= BIT(28); /* HTT: EBX 23:16 counts */
+	if (t->basic[0].ebx == CPUID_GENU)
+		return;
+	if (cores > 1)
+		t->ext[1].ecx |= BIT(1); /* CMP_LEGACY */
+	t->ext[8].ecx = (cores - 1) | core_bits(cores) << 12;
+	if (t->max_ext >= 0x8000001e)
+		t->ext[1].ecx |= cpuid(0x80000001u, 0).ecx & BIT(22);
+}
+
 int cpuid_build(struct vm *vm)
 {
 	struct cpuid_table *t = kzalloc(sizeof(*t), FRAME_VM, vm->id);
@@ -89,6 +114,7 @@ int cpuid_build(struct vm *vm)
 	t->basic[0].eax = t->max_basic;
 	t->ext[0].eax = t->max_ext;
 	t->ext[8].eax = address_bits(t);
+	topology(t, vm->cfg.vcpus);
 	t->hv[0] = (struct cpuid){0x40000001, 0, 0, 0};
 	memcpy(&t->hv[0].ebx, "DalangDalang", 12);
 	vm->cpuid = t;
@@ -104,22 +130,40 @@ bool cpuid_guest_has(const struct cpuid_table *t, u32 leaf, char reg, unsigned b
 	return r[reg - 'a'] >> bit & 1;
 }
 
-/* Caches of one core, unshared: the host's sizes, our topology. */
-static void leaf_4(u32 sub, struct cpuid *out)
+/* The host's caches in our topology: the third level is the package's, the others are a core's. */
+static void caches(const struct vcpu *v, u32 leaf, u32 sub, struct cpuid *out)
 {
-	if (cpuid(0, 0).eax < 4)
+	u32 cores = v->vm->cfg.vcpus, ids = 1u << core_bits(cores);
+
+	*out = (struct cpuid){0};
+	if (cpuid(leaf & 0x80000000u, 0).eax < leaf)
 		return;
-	*out = cpuid(4, sub);
+	*out = cpuid(leaf, sub);
 	out->eax &= 0x3fff;
+	if ((out->eax >> 5 & 7) == 3)
+		out->eax |= (leaf == 4 ? ids - 1 : cores - 1) << 14;
+	if (leaf == 4 && out->eax & 31)
+		out->eax |= (ids - 1) << 26;
 }
 
 static void leaf_b(const struct vcpu *v, u32 sub, struct cpuid *out)
 {
+	u32 cores = v->vm->cfg.vcpus;
+
 	*out = (struct cpuid){0, 0, sub, v->lapic.id};
-	if (sub < 2) {
-		out->ebx = 1;
-		out->ecx |= (sub + 1) << 8; /* SMT, then core */
-	}
+	if (sub == 0)
+		*out = (struct cpuid){0, 1, 1 << 8 | sub, v->lapic.id}; /* SMT */
+	else if (sub == 1)
+		*out = (struct cpuid){core_bits(cores), cores, 2 << 8 | sub, v->lapic.id};
+}
+
+/* The leaves that TOPOLOGY_EXTENSIONS announces. */
+static void topology_extension(const struct vcpu *v, u32 leaf, u32 sub, struct cpuid *out)
+{
+	if (leaf == 0x8000001du)
+		caches(v, leaf, sub, out);
+	else if (leaf == 0x8000001eu)
+		*out = (struct cpuid){v->lapic.id, v->lapic.id, 0, 0}; /* core: of 1 thread; node 0 of 1 */
 }
 
 static u32 xsave_size(u64 xcr0)
@@ -167,14 +211,14 @@ static void by_state(struct vcpu *v, u32 leaf, u32 sub, struct cpuid *out)
 {
 	switch (leaf) {
 	case 1:
-		out->ebx |= 1u << 16 | v->lapic.id << 24;
+		out->ebx |= v->lapic.id << 24;
 		if (hv->get_reg(&v->hv, REG_CR4) & CR4_OSXSAVE)
 			out->ecx |= BIT(27);
 		if (!(v->lapic.base_msr & APIC_BASE_ENABLE))
 			out->edx &= ~BIT(9);
 		break;
 	case 4:
-		leaf_4(sub, out);
+		caches(v, leaf, sub, out);
 		break;
 	case 7:
 		if (sub)
@@ -201,6 +245,8 @@ static inline void cpuid_read(struct vcpu *v, u32 leaf, u32 sub, struct cpuid *o
 		*out = t->ext[leaf - 0x80000000u];
 		if (leaf == 0x80000001u && !(v->lapic.base_msr & APIC_BASE_ENABLE))
 			out->edx &= ~BIT(9);
+		else if (leaf >= 0x8000001du && t->ext[1].ecx & BIT(22))
+			topology_extension(v, leaf, sub, out);
 	} else if (leaf - 0x40000000u < CPUID_HV) {
 		*out = t->hv[leaf - 0x40000000u];
 	} else {

@@ -12,10 +12,11 @@ unsigned guest_e820(u64 memory, struct e820_entry *e, unsigned max)
 	const struct e820_entry map[] = {
 		{0, MIN(low, (u64)LOW_RAM_END), E820_RAM},
 		{LOW_RAM_END, 0xa0000 - LOW_RAM_END, E820_RESERVED},
-		{0xe0000, 0x20000, E820_RESERVED}, /* ROM area: the ACPI tables */
+		{0xe0000, 0x20000, E820_RESERVED}, /* ROM area: the ACPI and MP tables */
 		{HIGH_RAM_START, low > HIGH_RAM_START ? low - HIGH_RAM_START : 0, E820_RAM},
 		{PLAT_ECAM_BASE, PLAT_ECAM_SIZE, E820_RESERVED},
 		{PLAT_IOAPIC_BASE, PLAT_IOAPIC_SIZE, E820_RESERVED},
+		{PLAT_HPET_BASE, PLAT_HPET_SIZE, E820_RESERVED},
 		{PLAT_LAPIC_BASE, PLAT_LAPIC_SIZE, E820_RESERVED},
 		{GIB(4), high, E820_RAM},
 	};

@@ -20,6 +20,8 @@ struct load_target {
 	u64 ram_low;  /* end of RAM below 4 GiB (from 0; 0xa0000..0xfffff is not for the loader) */
 	u64 ram_high; /* end of RAM above 4 GiB, or 0 */
 	u32 vcpus;
+	u32 cpu_signature, cpu_features; /* CPUID leaf 1, EAX and EDX */
+	bool hpet;
 	/* Each 0 or -EFAULT if the range is not RAM. RAM is zero before the load. */
 	int (*write)(struct load_target *t, gpa_t gpa, const void *buf, size_t n);
 	int (*copy)(struct load_target *t, gpa_t gpa, const struct load_file *f, u64 off, u64 n);
@@ -53,9 +55,11 @@ static inline u64 guest_memory_max(unsigned bits)
 }
 unsigned guest_e820(u64 memory, struct e820_entry *e, unsigned max);
 
-/* Write the guest's ACPI tables (RSDP, XSDT, RSDT, FADT, FACS, DSDT, MADT, MCFG) into
- * 0xe0000..0xfffff. Returns 0 and *rsdp, or -EFAULT, -ENOSPC. platform/acpi_tables.c */
+/* Write the guest's ACPI tables (RSDP, XSDT, RSDT, FADT, FACS, DSDT, MADT, MCFG, HPET) into
+ * 0xe0000..0xeffff. Returns 0 and *rsdp, or -EFAULT, -ENOSPC. platform/acpi_tables.c */
 int guest_acpi_tables(struct load_target *t, gpa_t *rsdp);
+/* And its MP table into 0xf0000..0xfffff; likewise. platform/mp_table.c */
+int guest_mp_table(struct load_target *t);
 
 /*
  * Load by what the kernel file is and by cfg->type. ramdisk may be NULL. 0, or -ENOEXEC (not a

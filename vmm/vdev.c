@@ -299,7 +299,7 @@ u64 vm_time_ns(struct vm *vm)
 u64 vm_wallclock_ns(struct vm *vm)
 {
 	(void)vm;
-	return wallclock_at_boot() * 1000000000ull + tsc_to_ns(rdtsc());
+	return wallclock_ns();
 }
 
 struct vm_irqchip *vm_irqchip(struct vm *vm)
@@ -320,6 +320,11 @@ u64 vm_memory_bytes(const struct vm *vm)
 bool vm_debug_exit_wanted(const struct vm *vm)
 {
 	return vm->cfg.debug_exit;
+}
+
+bool vm_hpet_wanted(const struct vm *vm)
+{
+	return vm->cfg.hpet;
 }
 
 struct vdev *vm_vdev(struct vm *vm, const struct vdev_type *type)

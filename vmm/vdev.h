@@ -87,8 +87,9 @@ void vm_kill(struct vm *vm, const char *fmt, ...) __format(2, 3);
 const char *vm_name(const struct vm *vm);
 /* The VM's RAM in bytes, for the CMOS. */
 u64 vm_memory_bytes(const struct vm *vm);
-/* debug_exit = 1 in the VM file. */
+/* debug_exit = 1, hpet = 1 in the VM file. */
 bool vm_debug_exit_wanted(const struct vm *vm);
+bool vm_hpet_wanted(const struct vm *vm);
 /* This VM's instance of a device; NULL: the VM has none. Valid from the first init() on. */
 struct vdev *vm_vdev(struct vm *vm, const struct vdev_type *type);
 

@@ -15,7 +15,6 @@
 #include "vmm/timer.h"
 #include "vmm/vdev.h"
 
-#define VM_MAX_VCPUS   64
 #define VM_MAX_SLOTS   8
 #define VM_MAX_DEVS    32
 #define VM_MAX_REGIONS 64

@@ -25,8 +25,8 @@ u64 tsc_to_ns(u64 ticks);
 u64 ns_to_tsc(u64 ns);
 /* Arm this pCPU's one-shot timer: IRQ at or soon after `tsc` (may come early for far deadlines); ~0: disarm. */
 void host_timer_arm(u64 tsc);
-/* Wall clock at boot, seconds since 1970, from the CMOS RTC; 0 without one. */
-u64 wallclock_at_boot(void);
+/* Wall clock, ns since 1970, right to the second that the CMOS RTC told at boot; without an RTC it began at 0. */
+u64 wallclock_ns(void);
 
 /* --- interrupts --- */
 enum host_vector {

@@ -23,6 +23,7 @@
 
 u64 tsc_khz;
 static struct time_scale scale;
+static u64 wall_base_ns; /* the wall clock at TSC 0 */
 static volatile u32 *hpet;
 
 u64 tsc_to_ns(u64 ticks)
@@ -216,28 +217,6 @@ static bool calibrate(struct reference *r, struct sample *s, u64 told)
 	       (try_cpuid(r, told) && measure(r, s)) || measure_rtc(r, s);
 }
 
-void clock_init(void)
-{
-	struct reference r;
-	struct sample s;
-	u64 told = cpuid_khz(), apic_khz;
-
-	if (!calibrate(&r, &s, told))
-		boot_refuse("nothing tells how fast the TSC counts: neither HPET, ACPI PM timer, PIT, CPUID leaves "
-			    "15h and 16h nor the RTC; enable one in the firmware's setup");
-	tsc_khz = s.tsc * s.khz / s.ticks;
-	apic_khz = s.apic * s.khz / s.ticks;
-	if (!tsc_khz)
-		panic("the TSC does not count");
-	if (told && told - tsc_khz + tsc_khz / 1000 <= tsc_khz / 500)
-		tsc_khz = told;
-	else if (told)
-		log_info("CPUID tells a TSC of %lu kHz, measured are %lu: the measure holds", told, tsc_khz);
-	scale = time_scale_of(tsc_khz);
-	apic_timer_calibrated(apic_khz);
-	log_info("TSC %lu.%03lu MHz, measured with the %s", tsc_khz / 1000, tsc_khz % 1000, r.name);
-}
-
 static u32 bcd(u8 v, bool binary)
 {
 	return binary ? v : (v >> 4) * 10u + (v & 15);
@@ -251,7 +230,8 @@ static u64 days(u32 y, u32 m, u32 d)
 	return 365ull * y + y / 4 - y / 100 + y / 400 + (153 * m + 2) / 5 + d - 1 - 719468;
 }
 
-u64 wallclock_at_boot(void)
+/* Seconds since 1970 by the CMOS RTC; 0 without one. */
+static u64 read_rtc(void)
 {
 	u8 r[7] = {0}, again[7], b;
 	bool binary;
@@ -280,4 +260,33 @@ u64 wallclock_at_boot(void)
 	year = bcd(r[5], binary) + 100 * (r[6] ? bcd(r[6], binary) : 20);
 	return ((days(year, bcd(r[4], binary), bcd(r[3], binary)) * 24 + hour) * 60 + bcd(r[1], binary)) * 60 +
 	       bcd(r[0], binary);
+}
+
+/* The RTC is read once: it is slow, its two ports are one for all pCPUs, and the TSC counts on. */
+u64 wallclock_ns(void)
+{
+	return wall_base_ns + tsc_to_ns(rdtsc());
+}
+
+void clock_init(void)
+{
+	struct reference r;
+	struct sample s;
+	u64 told = cpuid_khz(), apic_khz;
+
+	if (!calibrate(&r, &s, told))
+		boot_refuse("nothing tells how fast the TSC counts: neither HPET, ACPI PM timer, PIT, CPUID leaves "
+			    "15h and 16h nor the RTC; enable one in the firmware's setup");
+	tsc_khz = s.tsc * s.khz / s.ticks;
+	apic_khz = s.apic * s.khz / s.ticks;
+	if (!tsc_khz)
+		panic("the TSC does not count");
+	if (told && told - tsc_khz + tsc_khz / 1000 <= tsc_khz / 500)
+		tsc_khz = told;
+	else if (told)
+		log_info("CPUID tells a TSC of %lu kHz, measured are %lu: the measure holds", told, tsc_khz);
+	scale = time_scale_of(tsc_khz);
+	apic_timer_calibrated(apic_khz);
+	wall_base_ns = read_rtc() * 1000000000ull - tsc_to_ns(rdtsc());
+	log_info("TSC %lu.%03lu MHz, measured with the %s", tsc_khz / 1000, tsc_khz % 1000, r.name);
 }

@@ -39,7 +39,7 @@ def options(ctx):
     os.truncate(os.path.join(ctx.dir, "big"), 1 << 32)
     for words, pattern in (
             (("--memory", "1"), rb"^dalang: --memory: memory = 1 is out of range; 16 to"),
-            (("--vcpus", "65"), rb"^dalang: --vcpus: .* out of range; 1 to 64"),
+            (("--vcpus", "65"), rb"^dalang: --vcpus: vcpus = 65 is out of range; 1 to 64"),
             (("--cmdline", "x" * 5000), rb"^dalang: --cmdline: .*5000 bytes; at most"),
             (("--cmdline", "a\nb"), rb"^dalang: --cmdline: .*0x0a; leave it out"),
             (("--ramdisk", ""), rb"^dalang: --ramdisk: .* is empty"),

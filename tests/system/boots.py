@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Every way from power-on to a guest: firmware, loader, vendor, number of CPUs; and stock guests."""
 import os
+import time
 
 import guests
 from harness import TINY, Case, Skip, check, check_backend, check_status
@@ -51,6 +52,30 @@ def cloud(cpu, boot, cpus, vcpus=1):
     return test
 
 
+def wall_clock(hpet):
+    """The guest's RTC tells the time of day, goes on telling it, and wakes at its alarm: by its own interrupt,
+    and by the HPET's in its place."""
+    def test(ctx):
+        ctx.vm_file("a", guests.CMDLINE, kernel=guest_file("vmlinuz"), ramdisk=f'"{guests.initramfs()}"', memory=256,
+                    hpet=hpet)
+        p = ctx.run("--cpu", "amd", "--boot", "direct", "--host-cpus", "1", "--vm", "a.cfg")
+        m = p.expect(guests.PROMPT.strip().encode())
+        p.send(b"cd /sys/class/rtc/rtc0; ls /sys/firmware/acpi/tables | grep -c HPET\n")
+        m = p.expect(rb"^%d\s" % hpet, start=m.end())
+        for _ in range(2):
+            p.send(b"sleep 4; echo epoch: $(cat since_epoch)\n")
+            m = p.expect(rb"^epoch: (\d+)\s", start=m.end())
+            off = int(m.group(1)) - time.time()
+            check(abs(off) < 2.5, f"the RTC is {off:.1f} s off")
+        p.send(b"echo +2 >wakealarm; echo armed:[$(cat wakealarm)]; sleep 4; "
+               b"echo then:[$(cat wakealarm)] $(awk '/rtc0/ {print $2}' /proc/interrupts)\n")
+        m = p.expect(rb"^armed:\[\d+\]", start=m.end())
+        p.expect(rb"^then:\[\] [1-9]", start=m.end())
+        p.send(b"poweroff -f\n")
+        check_status(p, 0)
+    return test
+
+
 def five_levels(ctx):
     """The cloud kernel on a CPU with 5-level paging: it switches it on, and says so by keeping the flag."""
     p = ctx.run("--cpu", "amd", "--boot", "direct", "--host-cpus", "1", "--kernel", guest_file("vmlinuz"),
@@ -93,6 +118,8 @@ def _cases():
         out.append(Case(f"cloud-{cpu}-{boot}", cloud(cpu, boot, cpus, vcpus), seconds,
                         timeout=1000 if cpu == "intel" else 400))
     out.append(Case("cloud-amd-la57", five_levels, 20, timeout=300))
+    out += [Case(f"cloud-amd-wall-clock-{name}", wall_clock(hpet), 30, timeout=300)
+            for name, hpet in (("rtc", 0), ("hpet", 1))]
     for cpu, boot, seconds in (("amd", "direct", 30), ("intel", "grub", 150)):
         for name, how in (("exitbench.elf", "multiboot1"), ("exitbench.elf", "pvh"), ("exitbench.bz", "linux64")):
             out.append(Case(f"exitbench-{cpu}-{how}", exitbench(cpu, boot, name, how), seconds,

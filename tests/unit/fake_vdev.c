@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* See fake_vdev.h. The guest's TSC runs at 2 GHz here. */
 #include "tests/unit/fake_vdev.h"
+#include "vmm/platform/isa.h"
 
 void fake_vm_init(struct vm *vm)
 {
@@ -182,6 +183,11 @@ bool vm_debug_exit_wanted(const struct vm *vm)
 	return vm->debug_exit;
 }
 
+bool vm_hpet_wanted(const struct vm *vm)
+{
+	return vm->hpet;
+}
+
 void vm_request_end(struct vm *vm, enum vm_end how, u32 value)
 {
 	vm->nr_ends++;
@@ -215,6 +221,13 @@ void vm_irq_set(struct vm *vm, unsigned gsi, bool level)
 	vm->level[gsi] = level;
 }
 
+void vm_msi(struct vm *vm, u64 addr, u32 data)
+{
+	vm->nr_msis++;
+	vm->msi_addr = addr;
+	vm->msi_data = data;
+}
+
 void vm_pic_changed(struct vm *vm)
 {
 	vm->pic_changes++;
@@ -226,10 +239,16 @@ void vm_apic_msg(struct vm *vm, struct vcpu *from, const struct apic_msg *m)
 	vm->msgs[vm->nr_msgs++ % FAKE_MAX_MSGS] = *m;
 }
 
-/* Tests that link the real I/O APIC get that one. */
+/* Tests that link the real HPET or I/O APIC get that one. */
+__attribute__((weak)) void isa_clock_irq(struct vm *vm, unsigned gsi, bool level)
+{
+	vm_irq_set(vm, gsi, level);
+}
+
 __attribute__((weak)) void ioapic_set(struct vm *vm, unsigned pin, bool level)
 {
-	vm->pin_rises[pin] += level;
+	vm->pin_rises[pin] += level && !vm->pin_level[pin];
+	vm->pin_level[pin] = level;
 }
 
 __attribute__((weak)) void vm_eoi(struct vm *vm, u8 vector)

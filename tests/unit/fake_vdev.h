@@ -17,8 +17,8 @@
 #define FAKE_MAX_MSGS 64
 
 /* The devices, for fake_attach(). */
-extern const struct vdev_type acpi_pm_vdev, debug_exit_vdev, ioapic_vdev, pci_vdev, pic_vdev,
-	pit_vdev, reset_vdev, rtc_vdev, uart_vdev;
+extern const struct vdev_type acpi_pm_vdev, debug_exit_vdev, hpet_vdev, ioapic_vdev, pci_vdev,
+	pic_vdev, pit_vdev, reset_vdev, rtc_vdev, uart_vdev;
 
 struct fake_timer {
 	bool armed;
@@ -29,7 +29,7 @@ struct vm {
 	u64 now;      /* vm_time_ns */
 	u64 wall_off; /* vm_wallclock_ns - now */
 	u64 memory;
-	bool debug_exit;
+	bool debug_exit, hpet;
 	struct vm_irqchip chip;
 	struct vdev devs[FAKE_MAX_DEVS];
 	struct fake_timer timers[FAKE_MAX_DEVS][VDEV_MAX_TIMERS];
@@ -38,12 +38,16 @@ struct vm {
 	/* recorders */
 	bool level[VM_NR_GSI];
 	unsigned rises[VM_NR_GSI];
-	unsigned pin_rises[VM_NR_GSI]; /* ioapic_set(), if no I/O APIC is linked in */
+	bool pin_level[VM_NR_GSI];     /* ioapic_set(), if no I/O APIC is linked in */
+	unsigned pin_rises[VM_NR_GSI];
 	unsigned pic_changes, want_input, nr_ends, nr_msgs, nr_eois;
 	enum vm_end end;
 	u32 end_value;
 	u8 last_eoi;
 	struct apic_msg msgs[FAKE_MAX_MSGS];
+	unsigned nr_msis;
+	u64 msi_addr;
+	u32 msi_data;
 	char console[256];
 	size_t console_len;
 };

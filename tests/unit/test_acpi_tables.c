@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* unit: vmm/platform/acpi_tables.c */
+/* unit: vmm/platform/acpi_tables.c vmm/platform/mp_table.c */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -37,13 +37,17 @@ static gpa_t make(u32 vcpus)
 
 	ram_rom = true;
 	t.vcpus = vcpus;
+	t.hpet = vcpus > 1;
+	t.cpu_signature = 0x806f8;
+	t.cpu_features = 0x1783fbff;
 	assert_int_equal(guest_acpi_tables(&t, &rsdp), 0);
-	assert_true(rsdp >= 0xe0000 && rsdp < 0x100000 && rsdp % 16 == 0);
+	assert_true(rsdp >= 0xe0000 && rsdp < 0xf0000 && rsdp % 16 == 0);
+	assert_int_equal(guest_mp_table(&t), 0);
 	return rsdp;
 }
 
-/* The table of that signature, through the XSDT, with a good checksum. */
-static u64 find(gpa_t rsdp, const char *signature)
+/* The table of that signature, through the XSDT, with a good checksum; 0: there is none. */
+static u64 lookup(gpa_t rsdp, const char *signature)
 {
 	u64 xsdt = get(rsdp + 24, 4), rsdt = get(rsdp + 16, 4), found = 0;
 
@@ -63,6 +67,13 @@ static u64 find(gpa_t rsdp, const char *signature)
 		if (!memcmp(ram + table, signature, 4))
 			found = table;
 	}
+	return found;
+}
+
+static u64 find(gpa_t rsdp, const char *signature)
+{
+	u64 found = lookup(rsdp, signature);
+
 	assert_int_not_equal(found, 0);
 	return found;
 }
@@ -118,6 +129,91 @@ static void mcfg(void **state)
 	assert_int_equal(get(m + 52, 4), 0xff000000); /* segment 0, buses 0 to 255 */
 }
 
+static void hpet(void **state)
+{
+	u64 h = find(make(2), "HPET");
+
+	(void)state;
+	assert_int_equal(get(h + 4, 4), 56);
+	assert_int_equal(get(h + 36, 4), 0x8086a201);
+	assert_int_equal(get(h + 40, 4), 0x4000); /* memory, 64 bits wide */
+	assert_int_equal(get(h + 44, 4), 0xfed00000);
+	assert_int_equal(get(h + 48, 4), 0);
+	assert_int_equal(get(h + 53, 2), 2000); /* 20 us */
+	assert_int_equal(lookup(make(1), "HPET"), 0);
+}
+
+struct source {
+	u32 pin, flags;
+	bool is;
+};
+
+/* The MP table of n processors: each entry is what the spec says, and what the MADT says. */
+static void mp_table(void **state)
+{
+	static const u32 counts[] = {1, 2, 64, 255};
+
+	(void)state;
+	for (size_t k = 0; k < ARRAY_SIZE(counts); k++) {
+		u64 m = find(make(counts[k]), "APIC"), at = get(0xf0004, 4), e = at + 44, l = m + 44;
+		u32 n[5] = {0}, last = 0, entries = get(at + 34, 2);
+		struct source isa[16] = {{0}};
+		bool pci[128] = {0};
+
+		assert_memory_equal(ram + 0xf0000, "_MP_", 4);
+		assert_int_equal(get(0xf0008, 4) & 0xffff, 0x0401); /* 16 bytes, 1.4 */
+		assert_int_equal(get(0xf000b, 1) | get(0xf000c, 4), 0); /* a table; no PIC mode */
+		assert_int_equal(sum(0xf0000, 16), 0);
+		assert_memory_equal(ram + at, "PCMP", 4);
+		assert_int_equal(sum(at, get(at + 4, 2)), 0);
+		assert_int_equal(get(at + 36, 4), get(m + 36, 4));
+		for (u32 i = 0; i < entries; i++, e += get(e, 1) ? 8 : 20) {
+			u32 type = get(e, 1), irq = get(e + 5, 1);
+
+			assert_in_range(type, last, 4);
+			last = type;
+			n[type]++;
+			if (type == 0) {
+				assert_int_equal(get(l, 2), 0x0800);
+				assert_int_equal(get(e + 1, 1), get(l + 3, 1));
+				assert_int_equal(get(e + 2, 1), 0x14);
+				assert_int_equal(get(e + 3, 1), i ? 1 : 3);
+				assert_int_equal(get(e + 4, 4), 0x806f8);
+				assert_int_equal(get(e + 8, 4), 0x1783fbff);
+				l += 8;
+			} else if (type == 1) {
+				assert_int_equal(get(e + 1, 1), n[1] - 1);
+				assert_memory_equal(ram + e + 2, n[1] == 1 ? "PCI   " : "ISA   ", 6);
+			} else if (type == 2) {
+				assert_int_equal(get(l, 1), 1);
+				assert_int_equal(get(e + 1, 1), get(l + 2, 1));
+				assert_int_equal(get(e + 3, 1), 1);
+				assert_int_equal(get(e + 4, 4), get(l + 4, 4));
+			} else if (type == 3 && get(e + 4, 1)) {
+				assert_false(isa[irq].is);
+				isa[irq] = (struct source){get(e + 7, 1), get(e + 2, 2), true};
+			} else if (type == 3) {
+				assert_false(pci[irq]);
+				pci[irq] = true;
+				assert_int_equal(get(e + 7, 1), PLAT_GSI_PCI(irq >> 2, (irq & 3) + 1));
+			} else {
+				assert_memory_equal(ram + e + 1, n[4] == 1 ? "\3\0\0\1\0\377\0" : "\1\0\0\1\0\377\1", 7);
+			}
+		}
+		assert_int_equal(e, at + get(at + 4, 2));
+		assert_true(n[0] == counts[k] && n[1] == 2 && n[2] == 1 && n[3] == 15 + 128 && n[4] == 2);
+		/* ISA lines as the overrides say, the others straight. */
+		for (l += 12; get(l, 1) == 2; l += 10) {
+			struct source *s = &isa[get(l + 3, 1)];
+
+			assert_true(s->is && s->pin == get(l + 4, 4) && s->flags == get(l + 8, 2));
+			s->is = false;
+		}
+		for (u32 i = 0; i < 16; i++)
+			assert_true(!isa[i].is || (isa[i].pin == i && !isa[i].flags && i != 2));
+	}
+}
+
 static bool aml_has(const u8 *bytes, size_t n)
 {
 	for (size_t i = 0; i + n <= sizeof(dsdt_aml); i++)
@@ -168,8 +264,10 @@ static void limits(void **state)
 	t = ram_new(RAM_SIZE);
 	t.vcpus = 256;
 	assert_int_equal(guest_acpi_tables(&t, &rsdp), -ENOSPC);
+	assert_int_equal(guest_mp_table(&t), -ENOSPC);
 	t = ram_new(0xe0100);
 	assert_int_equal(guest_acpi_tables(&t, &rsdp), -EFAULT);
+	assert_int_equal(guest_mp_table(&t), -EFAULT);
 }
 
 static bool have_iasl(void)
@@ -236,6 +334,7 @@ static void disassemble(void **state)
 	const u64 tables[] = {find(rsdp, "FACP"),
 			      find(rsdp, "APIC"),
 			      find(rsdp, "MCFG"),
+			      find(rsdp, "HPET"),
 			      get(find(rsdp, "FACP") + 40, 4),
 			      get(find(rsdp, "FACP") + 36, 4),
 			      get(rsdp + 24, 4),
@@ -279,6 +378,8 @@ int main(void)
 		cmocka_unit_test(fadt),
 		cmocka_unit_test(madt),
 		cmocka_unit_test(mcfg),
+		cmocka_unit_test(hpet),
+		cmocka_unit_test(mp_table),
 		cmocka_unit_test(board),
 		cmocka_unit_test(limits),
 		cmocka_unit_test(dsdt_is_current),

@@ -94,6 +94,7 @@ static void defaults(void **state)
 	assert_int_equal(vm.on_reboot, ACTION_RESTART);
 	assert_int_equal(vm.on_crash, ACTION_DESTROY);
 	assert_false(vm.debug_exit);
+	assert_true(vm.hpet);
 	assert_int_equal(vm.torture, 0);
 }
 
@@ -102,7 +103,7 @@ static void all_keys(void **state)
 	(void)state;
 	accepted("maxmem=64;vcpus=1;type='pvh';ramdisk='r';cmdline=\"a b\"\n"
 		 "on_poweroff='restart'\non_reboot='rename-restart'\non_crash='preserve'\n"
-		 "debug_exit=1\ntorture=9\ndisk=['a.img,raw,xvda,ro', 'b.img,,hdb']");
+		 "debug_exit=1\nhpet=0\ntorture=9\ndisk=['a.img,raw,xvda,ro', 'b.img,,hdb']");
 	assert_int_equal(vm.type, VM_TYPE_PVH);
 	assert_string_equal(vm.ramdisk, "r");
 	assert_string_equal(vm.cmdline, "a b");
@@ -110,6 +111,7 @@ static void all_keys(void **state)
 	assert_int_equal(vm.on_reboot, ACTION_RENAME_RESTART);
 	assert_int_equal(vm.on_crash, ACTION_PRESERVE);
 	assert_true(vm.debug_exit);
+	assert_false(vm.hpet);
 	assert_int_equal(vm.torture, 9);
 	assert_int_equal(vm.nr_disks, 2);
 	assert_true(vm.disks[0].readonly);
@@ -138,9 +140,14 @@ static void values(void **state)
 {
 	(void)state;
 	accepted("vcpus='1'");
-	accepted("vcpus=64");
-	refused("vcpus=65", "vcpus = 65 is out of range; 1 to 64");
+	accepted("vcpus=64;maxvcpus=64");
+	assert_int_equal(vm.vcpus, 64);
+	refused("vcpus=65", "v.cfg:4:7: error: vcpus = 65 is out of range; 1 to 64");
 	refused("vcpus=0", "vcpus = 0 is out of range; 1 to");
+	refused("vcpus=2;maxvcpus=1", "v.cfg:4:9: error: maxvcpus = 1 is less than vcpus = 2");
+	warned("vcpus=2\nmaxvcpus=4", "v.cfg:5:1: warning: maxvcpus = 4: vCPUs are not added yet, "
+					 "the guest keeps vcpus = 2");
+	assert_int_equal(vm.vcpus, 2);
 	refused("vcpus='x'", "vcpus is a number, this is the string \"x\"; write vcpus = 1, say");
 	refused("vcpus=[1]", "vcpus is a number, this is a list");
 	refused("maxmem=32", "v.cfg:4:1: error: maxmem = 32 is less");

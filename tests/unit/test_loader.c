@@ -155,7 +155,7 @@ static void linux_good(void **state)
 	assert_int_equal(get32(bp + 0x21c), strlen(rd_data));
 	assert_int_equal(rd, RAM_SIZE - 4096);
 	assert_memory_equal(ram + rd, rd_data, strlen(rd_data));
-	assert_int_equal(ram[bp + 0x1e8], 7);
+	assert_int_equal(ram[bp + 0x1e8], 8);
 	assert_int_equal(get64(bp + 0x2d0), 0);
 	assert_int_equal(get64(bp + 0x2d8), 0x9fc00);
 	assert_int_equal(get64(bp + 0x2d0 + 3 * 20), 0x100000);
@@ -315,7 +315,7 @@ static void check_multiboot(u64 entry, u64 rd)
 	assert_int_equal(get32(i + 8), 15 * 1024);
 	assert_string_equal((char *)ram + get32(i + 16), "vmlinuz console=ttyS0");
 	assert_string_equal((char *)ram + get32(i + 64), "Dalang");
-	assert_int_equal(get32(i + 44), 7 * 24);
+	assert_int_equal(get32(i + 44), 8 * 24);
 	assert_int_equal(get32(m), 20);
 	assert_int_equal(get64(m + 4), 0);
 	assert_int_equal(get64(m + 12), 0x9fc00);
@@ -425,7 +425,7 @@ static void pvh(void **state)
 		assert_int_equal(get32(i + 12), 1);
 		assert_string_equal((char *)ram + get64(i + 24), "console=ttyS0");
 		assert_int_equal(get64(i + 32), 0xe1230);
-		assert_int_equal(get32(i + 48), 7);
+		assert_int_equal(get32(i + 48), 8);
 		assert_int_equal(get64(get64(i + 40) + 8), 0x9fc00);
 		m = get64(i + 16);
 		assert_int_equal(get64(m), RAM_SIZE - 4096);
@@ -532,7 +532,7 @@ static void e820(void **state)
 	u64 ram_bytes = 0;
 
 	(void)state;
-	assert_int_equal(n, 8);
+	assert_int_equal(n, 9);
 	for (unsigned i = 0; i < n; i++) {
 		assert_true(!i || e[i].base >= e[i - 1].base + e[i - 1].size);
 		ram_bytes += e[i].type == E820_RAM ? e[i].size : 0;
@@ -540,7 +540,7 @@ static void e820(void **state)
 	assert_int_equal(ram_bytes, GIB(4) - (0x100000 - 0x9fc00));
 	assert_int_equal(e[n - 1].base, GIB(4));
 	assert_int_equal(e[n - 1].size, GIB(1));
-	assert_int_equal(guest_e820(MIB(16), e, LOAD_MAX_E820), 7);
+	assert_int_equal(guest_e820(MIB(16), e, LOAD_MAX_E820), 8);
 	assert_int_equal(guest_e820(GIB(4), e, 3), 3);
 }
 

@@ -145,6 +145,7 @@ static int start(void **state)
 {
 	(void)state;
 	xcr0_mask = 0xe7;
+	vm.cfg.vcpus = 1;
 	free(vm.cpuid);
 	return cpuid_build(&vm);
 }
@@ -214,6 +215,72 @@ static void test_cpuid(void **state)
 			assert_ptr_equal(row_of(b->leaf, b->reg, bit), b);
 		assert_true(!i || b->leaf >= b[-1].leaf);
 	}
+}
+
+static struct cpuid ask(u32 leaf, u32 sub)
+{
+	v.hv.gpr[REG_RAX] = leaf;
+	v.hv.gpr[REG_RCX] = sub;
+	exit_cpuid(&v, &e);
+	return (struct cpuid){(u32)v.hv.gpr[REG_RAX], (u32)v.hv.gpr[REG_RBX],
+			      (u32)v.hv.gpr[REG_RCX], (u32)v.hv.gpr[REG_RDX]};
+}
+
+/* The caches of a leaf: none shared but those of the third level, by all. */
+static void check_caches(u32 leaf, u32 sharing, u32 cores)
+{
+	for (u32 sub = 0; sub < 8; sub++) {
+		struct cpuid c = ask(leaf, sub), host = {0};
+
+		if (leaf <= cpuid(leaf & 0x80000000u, 0).eax)
+			host = cpuid(leaf, sub);
+		assert_int_equal(c.eax & 0x3fff, host.eax & 0x3fff);
+		assert_int_equal(c.ebx, host.ebx);
+		assert_int_equal(c.eax >> 14 & 0xfff, (c.eax >> 5 & 7) == 3 ? sharing - 1 : 0);
+		assert_int_equal(c.eax >> 26, c.eax & 31 ? cores - 1 : 0);
+	}
+}
+
+/* One package of n cores, one thread each, by every leaf that says so. */
+static void test_topology(void **state)
+{
+	static const struct {
+		u32 n, ids, bits;
+	} t[] = {{1, 1, 0}, {2, 2, 1}, {3, 4, 2}, {8, 8, 3}, {33, 64, 6}, {64, 64, 6}};
+
+	(void)state;
+	for (u32 i = 0; i < ARRAY_SIZE(t); i++) {
+		bool amd, extensions;
+
+		free(vm.cpuid);
+		vm.cfg.vcpus = t[i].n;
+		assert_int_equal(cpuid_build(&vm), 0);
+		amd = vm.cpuid->basic[0].ebx != CPUID_GENU;
+		extensions = amd && ask(0x80000001, 0).ecx & BIT(22);
+		for (v.lapic.id = 0; v.lapic.id < t[i].n; v.lapic.id++) {
+			struct cpuid c = ask(1, 0);
+
+			assert_int_equal(c.ebx >> 16, v.lapic.id << 8 | t[i].n);
+			assert_int_equal(c.edx >> 28 & 1, t[i].n > 1);
+			c = ask(0xb, 0);
+			assert_true(!c.eax && c.ebx == 1 && c.ecx == 0x100 && c.edx == v.lapic.id);
+			c = ask(0xb, 1);
+			assert_true(c.eax == t[i].bits && c.ebx == t[i].n && c.ecx == 0x201);
+			assert_int_equal(c.edx, v.lapic.id);
+			c = ask(0xb, 2);
+			assert_true(!c.eax && !c.ebx && c.ecx == 2 && c.edx == v.lapic.id);
+			check_caches(4, t[i].ids, t[i].ids);
+			assert_int_equal(ask(0x80000001, 0).ecx >> 1 & 1, amd && t[i].n > 1);
+			assert_int_equal(ask(0x80000008, 0).ecx, amd ? t[i].bits << 12 | (t[i].n - 1) : 0);
+			c = ask(0x8000001e, 0);
+			assert_true(c.eax == (extensions ? v.lapic.id : 0) && c.ebx == c.eax && !c.ecx && !c.edx);
+			if (extensions)
+				check_caches(0x8000001d, t[i].n, 1);
+			else
+				assert_false(ask(0x8000001d, 0).eax);
+		}
+	}
+	v.lapic.id = 0;
 }
 
 static void test_table(void **state)
@@ -448,6 +515,7 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(test_cpuid, start),
+		cmocka_unit_test_setup(test_topology, start),
 		cmocka_unit_test_setup(test_table, start),
 		cmocka_unit_test_setup(test_reserved_bits, start),
 		cmocka_unit_test_setup(test_spec, start),

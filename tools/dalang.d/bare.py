@@ -44,6 +44,7 @@ class Report:
         tsc = re.search(r"PROBE tsc=([0-9a-f]{16})", text)
         if not tsc or "PROBE end" not in text:
             raise Fail(TOOL, f"the kernel did not reach /init and its end; it last said: {text[-600:].strip()}")
+        self.text = text
         self.tsc = int(tsc.group(1), 16)
         self.version = re.search(r"PROBE (\S+ (?:i686|x86_64))", text).group(1)
         self.warnings = [(int(m.group(1)), m.group(2)) for m in RECORD.finditer(text)]

@@ -3,15 +3,10 @@
  * The guest's ACPI tables (ACPI 5.0, chapter 5), written into the ROM area where a guest that was
  * given no pointer finds the RSDP by itself (5.2.5.1). The board is vmm/platform_map.h.
  */
-#include "vmm/loader.h"
-#include "vmm/platform_map.h"
-#include "vmm/platform/dsdt_aml.h"
-#include "lib/errno.h"
 #include "lib/string.h"
-
-#define AREA_START 0xe0000u
-#define AREA_END   0x100000u
-#define MAX_VCPUS  255 /* xAPIC ids; 255 is broadcast */
+#include "vmm/platform/dsdt_aml.h"
+#include "vmm/platform/isa.h"
+#include "vmm/platform/tables.h"
 
 struct acpi_header {
 	char signature[4];
@@ -92,7 +87,7 @@ struct madt_tail {
 		u8 type, length, bus, source;
 		u32 gsi;
 		u16 flags;
-	} __packed override[2];
+	} __packed override[ARRAY_SIZE(isa_overrides)];
 	struct {
 		u8 type, length, processor;
 		u16 flags;
@@ -111,6 +106,16 @@ struct acpi_mcfg {
 } __packed;
 static_assert(sizeof(struct acpi_mcfg) == 60, "PCI Firmware 3.0, 4.1.2");
 
+struct acpi_hpet {
+	struct acpi_header h;
+	u32 id;
+	struct acpi_gas base;
+	u8 number;
+	u16 min_period; /* of a periodic timer, in ticks */
+	u8 attributes;
+} __packed;
+static_assert(sizeof(struct acpi_hpet) == 56, "IA-PC HPET 1.0a, 3.2.4");
+
 enum { GAS_IO = 1, GAS_BYTE = 1, GAS_WORD = 2, GAS_DWORD = 3 };
 enum { /* FADT flags, ACPI table 5-35 */
        FADT_WBINVD = 1 << 0,
@@ -122,44 +127,6 @@ enum { /* FADT flags, ACPI table 5-35 */
 enum { BOOT_LEGACY_DEVICES = 1 << 0, BOOT_NO_VGA = 1 << 2 }; /* 8042: bit 1, not set */
 enum { MADT_LAPIC, MADT_IOAPIC, MADT_OVERRIDE, MADT_NMI = 4 };
 enum { MADT_PCAT_COMPAT = 1, LAPIC_ENABLED = 1 };
-#define MPS_HIGH_LEVEL 0x000d /* ACPI table 5-50: polarity 1, trigger 3 */
-
-/* Tables are laid down one after another; each is streamed, and its checksum set at its end. */
-struct writer {
-	struct load_target *t;
-	gpa_t table, at;
-	u8 sum;
-	int err;
-};
-
-static void put(struct writer *w, const void *data, size_t n)
-{
-	const u8 *p = data;
-
-	if (!w->err && n > AREA_END - w->at)
-		w->err = -ENOSPC;
-	if (!w->err)
-		w->err = w->t->write(w->t, w->at, data, n);
-	if (w->err)
-		return;
-	for (size_t i = 0; i < n; i++)
-		w->sum += p[i];
-	w->at += n;
-}
-
-static void begin(struct writer *w, u32 align)
-{
-	w->at = w->table = ALIGN_UP(w->at, (gpa_t)align);
-	w->sum = 0;
-}
-
-static void end(struct writer *w, size_t checksum_at)
-{
-	u8 sum = (u8)-w->sum;
-
-	if (!w->err)
-		w->err = w->t->write(w->t, w->table + checksum_at, &sum, 1);
-}
 
 static struct acpi_header header(const char *signature, u8 revision, size_t length)
 {
@@ -177,24 +144,24 @@ static struct acpi_header header(const char *signature, u8 revision, size_t leng
 	return h;
 }
 
-static u32 put_facs(struct writer *w)
+static u32 put_facs(struct table_writer *w)
 {
 	const struct acpi_facs f = {
 		.signature = {'F', 'A', 'C', 'S'}, .length = sizeof(f), .version = 2};
 
-	begin(w, 64);
-	put(w, &f, sizeof(f));
+	table_begin(w, 64);
+	table_put(w, &f, sizeof(f));
 	return (u32)w->table;
 }
 
-static u32 put_dsdt(struct writer *w)
+static u32 put_dsdt(struct table_writer *w)
 {
 	const struct acpi_header h = header("DSDT", 2, sizeof(h) + sizeof(dsdt_aml));
 
-	begin(w, 16);
-	put(w, &h, sizeof(h));
-	put(w, dsdt_aml, sizeof(dsdt_aml));
-	end(w, offsetof(struct acpi_header, checksum));
+	table_begin(w, 16);
+	table_put(w, &h, sizeof(h));
+	table_put(w, dsdt_aml, sizeof(dsdt_aml));
+	table_end(w, offsetof(struct acpi_header, checksum));
 	return (u32)w->table;
 }
 
@@ -204,7 +171,7 @@ static struct acpi_gas port(u32 address, u32 bytes, u8 access)
 }
 
 /* SMI_CMD is 0: there is no legacy mode to leave, ACPI mode is on from reset (5.2.9). */
-static u32 put_fadt(struct writer *w, u32 facs, u32 dsdt)
+static u32 put_fadt(struct table_writer *w, u32 facs, u32 dsdt)
 {
 	const struct acpi_fadt f = {
 		.h = header("FACP", 5, sizeof(f)),
@@ -233,13 +200,13 @@ static u32 put_fadt(struct writer *w, u32 facs, u32 dsdt)
 		.x_gpe0 = port(PLAT_GPE0, PLAT_GPE0_LEN, GAS_BYTE),
 	};
 
-	begin(w, 16);
-	put(w, &f, sizeof(f));
-	end(w, offsetof(struct acpi_header, checksum));
+	table_begin(w, 16);
+	table_put(w, &f, sizeof(f));
+	table_end(w, offsetof(struct acpi_header, checksum));
 	return (u32)w->table;
 }
 
-static u32 put_madt(struct writer *w, u32 vcpus)
+static u32 put_madt(struct table_writer *w, u32 vcpus)
 {
 	const struct acpi_madt m = {
 		.h = header("APIC", 3,
@@ -248,32 +215,34 @@ static u32 put_madt(struct writer *w, u32 vcpus)
 		.lapic_address = PLAT_LAPIC_BASE,
 		.flags = MADT_PCAT_COMPAT,
 	};
-	const struct madt_tail tail = {
+	struct madt_tail tail = {
 		.ioapic = {MADT_IOAPIC, sizeof(tail.ioapic), PLAT_IOAPIC_ID, 0, PLAT_IOAPIC_BASE,
 			   0},
-		.override =
-			{
-				{MADT_OVERRIDE, sizeof(tail.override[0]), 0, 0, PLAT_IOAPIC_PIN_PIT,
-				 0},
-				{MADT_OVERRIDE, sizeof(tail.override[0]), 0, PLAT_GSI_SCI,
-				 PLAT_GSI_SCI, MPS_HIGH_LEVEL},
-			},
-		.nmi = {MADT_NMI, sizeof(tail.nmi), 0xff /* all */, 0, 1},
+		.nmi = {MADT_NMI, sizeof(tail.nmi), LAPIC_ALL, 0, LINT_NMI},
 	};
 
-	begin(w, 16);
-	put(w, &m, sizeof(m));
+	for (u32 i = 0; i < ARRAY_SIZE(isa_overrides); i++) {
+		const struct isa_override *o = &isa_overrides[i];
+
+		tail.override[i].type = MADT_OVERRIDE;
+		tail.override[i].length = sizeof(tail.override[i]);
+		tail.override[i].source = o->irq;
+		tail.override[i].gsi = o->pin;
+		tail.override[i].flags = o->flags;
+	}
+	table_begin(w, 16);
+	table_put(w, &m, sizeof(m));
 	for (u32 i = 0; i < vcpus; i++) {
 		struct madt_lapic l = {MADT_LAPIC, sizeof(l), (u8)i, (u8)i, LAPIC_ENABLED};
 
-		put(w, &l, sizeof(l));
+		table_put(w, &l, sizeof(l));
 	}
-	put(w, &tail, sizeof(tail));
-	end(w, offsetof(struct acpi_header, checksum));
+	table_put(w, &tail, sizeof(tail));
+	table_end(w, offsetof(struct acpi_header, checksum));
 	return (u32)w->table;
 }
 
-static u32 put_mcfg(struct writer *w)
+static u32 put_mcfg(struct table_writer *w)
 {
 	const struct acpi_mcfg m = {
 		.h = header("MCFG", 1, sizeof(m)),
@@ -281,29 +250,44 @@ static u32 put_mcfg(struct writer *w)
 		.last_bus = (PLAT_ECAM_SIZE >> 20) - 1,
 	};
 
-	begin(w, 16);
-	put(w, &m, sizeof(m));
-	end(w, offsetof(struct acpi_header, checksum));
+	table_begin(w, 16);
+	table_put(w, &m, sizeof(m));
+	table_end(w, offsetof(struct acpi_header, checksum));
 	return (u32)w->table;
 }
 
-static u32 put_sdt(struct writer *w, const char *signature, size_t width, const u32 *table, u32 n)
+static u32 put_hpet(struct table_writer *w)
+{
+	const struct acpi_hpet t = {
+		.h = header("HPET", 1, sizeof(t)),
+		.id = PLAT_HPET_ID,
+		.base = {.bit_width = 64, .address = PLAT_HPET_BASE},
+		.min_period = MIN_PERIOD_NS / PLAT_HPET_TICK_NS,
+	};
+
+	table_begin(w, 16);
+	table_put(w, &t, sizeof(t));
+	table_end(w, offsetof(struct acpi_header, checksum));
+	return (u32)w->table;
+}
+
+static u32 put_sdt(struct table_writer *w, const char *signature, size_t width, const u32 *table, u32 n)
 {
 	const struct acpi_header h = header(signature, 1, sizeof(h) + n * width);
 
-	begin(w, 16);
-	put(w, &h, sizeof(h));
+	table_begin(w, 16);
+	table_put(w, &h, sizeof(h));
 	for (u32 i = 0; i < n; i++) {
 		u64 address = table[i];
 
-		put(w, &address, width);
+		table_put(w, &address, width);
 	}
-	end(w, offsetof(struct acpi_header, checksum));
+	table_end(w, offsetof(struct acpi_header, checksum));
 	return (u32)w->table;
 }
 
 /* Two checksums: of the first 20 bytes (ACPI 1.0's structure) and of all. */
-static void put_rsdp(struct writer *w, u32 rsdt, u32 xsdt)
+static void put_rsdp(struct table_writer *w, u32 rsdt, u32 xsdt)
 {
 	const struct acpi_rsdp r = {
 		.signature = {'R', 'S', 'D', ' ', 'P', 'T', 'R', ' '},
@@ -314,28 +298,30 @@ static void put_rsdp(struct writer *w, u32 rsdt, u32 xsdt)
 		.xsdt = xsdt,
 	};
 
-	begin(w, 16);
-	put(w, &r, 20);
-	end(w, offsetof(struct acpi_rsdp, checksum));
+	table_begin(w, 16);
+	table_put(w, &r, 20);
+	table_end(w, offsetof(struct acpi_rsdp, checksum));
 	w->sum = 0; /* what the first 20 bytes now add up to */
-	put(w, (const u8 *)&r + 20, sizeof(r) - 20);
-	end(w, offsetof(struct acpi_rsdp, extended_checksum));
+	table_put(w, (const u8 *)&r + 20, sizeof(r) - 20);
+	table_end(w, offsetof(struct acpi_rsdp, extended_checksum));
 }
 
 int guest_acpi_tables(struct load_target *t, gpa_t *rsdp)
 {
-	struct writer w = {.t = t, .at = AREA_START};
-	u32 tables[3], facs, dsdt, rsdt, xsdt;
+	struct table_writer w = {.t = t, .at = TABLES_ACPI, .end = TABLES_MP};
+	u32 tables[4], n = 0, facs, dsdt, rsdt, xsdt;
 
-	if (t->vcpus > MAX_VCPUS)
+	if (t->vcpus > TABLES_VCPUS)
 		return -ENOSPC;
 	facs = put_facs(&w);
 	dsdt = put_dsdt(&w);
-	tables[0] = put_fadt(&w, facs, dsdt);
-	tables[1] = put_madt(&w, t->vcpus);
-	tables[2] = put_mcfg(&w);
-	rsdt = put_sdt(&w, "RSDT", 4, tables, ARRAY_SIZE(tables));
-	xsdt = put_sdt(&w, "XSDT", 8, tables, ARRAY_SIZE(tables));
+	tables[n++] = put_fadt(&w, facs, dsdt);
+	tables[n++] = put_madt(&w, t->vcpus);
+	tables[n++] = put_mcfg(&w);
+	if (t->hpet)
+		tables[n++] = put_hpet(&w);
+	rsdt = put_sdt(&w, "RSDT", 4, tables, n);
+	xsdt = put_sdt(&w, "XSDT", 8, tables, n);
 	put_rsdp(&w, rsdt, xsdt);
 	*rsdp = w.table;
 	return w.err;

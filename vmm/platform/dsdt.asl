@@ -141,6 +141,22 @@ DefinitionBlock ("", "DSDT", 2, "DALANG", "DALANGVM", 1)
 					})
 				}
 
+				/* Where there is none (hpet = 0) nobody answers. */
+				Device (HPET)
+				{
+					Name (_HID, EisaId ("PNP0103"))
+					OperationRegion (REGS, SystemMemory, 0xfed00000, 4)
+					Field (REGS, DWordAcc, NoLock, Preserve) { CAPS, 32 }
+					Method (_STA, 0, NotSerialized)
+					{
+						If (CAPS == 0xffffffff) { Return (0) }
+						Return (0x0f)
+					}
+					Name (_CRS, ResourceTemplate () {
+						Memory32Fixed (ReadOnly, 0xfed00000, 0x400)
+					})
+				}
+
 				/* What no other device may be put over. */
 				Device (MBRD)
 				{

@@ -5,7 +5,6 @@
  * out on access. Only channel 0 has a timer, and only in modes that will give another edge.
  */
 #include "vmm/platform/isa.h"
-#include "vmm/irq.h"
 #include "vmm/platform_map.h"
 
 #define PIT_HZ	       1193182u
@@ -162,8 +161,8 @@ static void pit_timer(struct vdev *d, unsigned idx)
 
 	(void)idx;
 	sync_channel(&((struct pit *)d->state)->ch[0], now);
-	vm_irq_set(d->vm, PLAT_GSI_PIT, false);
-	vm_irq_set(d->vm, PLAT_GSI_PIT, true);
+	isa_clock_irq(d->vm, PLAT_GSI_PIT, false);
+	isa_clock_irq(d->vm, PLAT_GSI_PIT, true);
 	arm(d, now);
 }
 
@@ -272,7 +271,7 @@ static void set_mode(struct vdev *d, unsigned n, u8 val, u64 now)
 		c->count = 10000;
 	if (n == 0) {
 		vdev_timer_stop(d, 0);
-		vm_irq_set(d->vm, PLAT_GSI_PIT, false);
+		isa_clock_irq(d->vm, PLAT_GSI_PIT, false);
 	}
 }
 
@@ -399,7 +398,7 @@ static void pit_reset(struct vdev *d)
 		s->ch[n].count = 65536;
 		s->ch[n].gate = n < 2; /* gates 0 and 1 are tied high */
 	}
-	vm_irq_set(d->vm, PLAT_GSI_PIT, false);
+	isa_clock_irq(d->vm, PLAT_GSI_PIT, false);
 }
 
 /* Ticks that nanoseconds of 64 bits can name (36 years): a deadline beyond would wrap into the past,

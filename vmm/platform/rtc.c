@@ -7,7 +7,6 @@
  */
 #include "vmm/platform/isa.h"
 #include "vmm/platform/civil_time.h"
-#include "vmm/irq.h"
 #include "vmm/platform_map.h"
 #include "lib/string.h"
 
@@ -241,7 +240,7 @@ static void update(struct vdev *d)
 		s->cmos[R_C] &= ~C_IRQF;
 	if (line != s->line) {
 		s->line = line;
-		vm_irq_set(d->vm, PLAT_GSI_RTC, line);
+		isa_clock_irq(d->vm, PLAT_GSI_RTC, line);
 	}
 	arm_periodic(d);
 	arm_second(d);
@@ -415,7 +414,7 @@ static void rtc_reset(struct vdev *d)
 	s->cmos[R_C] = 0;
 	s->seen_second = clock_ns(d) / NS_PER_SEC;
 	s->seen_period = period_shift(s) ? periods(d) : 0;
-	vm_irq_set(d->vm, PLAT_GSI_RTC, false);
+	isa_clock_irq(d->vm, PLAT_GSI_RTC, false);
 }
 
 static const struct vdev_pio rtc_pio[] = {
