@@ -58,6 +58,7 @@ int lapic_pending(const struct lapic *l);
 int lapic_highest_irr(const struct lapic *l);
 /* The CPU takes vector: IRR -> ISR. */
 void lapic_ack(struct lapic *l, u8 vector);
+void lapic_eoi(struct vcpu *v); /* as a write to the EOI register */
 /* Does LINT0 let the PIC's INTR through (ExtINT unmasked, or APIC globally disabled)? */
 bool lapic_accepts_extint(const struct lapic *l);
 /* Does msg address this APIC (flat, cluster, physical, x2APIC, broadcast)? */

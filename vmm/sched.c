@@ -67,6 +67,7 @@ static void unload(struct vcpu *v)
 {
 	if (this_cpu()->loaded != &v->hv)
 		return;
+	pv_put(v);
 	guest_code_forget(v);
 	hv->put(&v->hv);
 	this_cpu()->loaded = NULL;
@@ -136,6 +137,11 @@ static void drain_inbox(struct sched_cpu *sc)
 	spin_unlock(&sc->lock);
 }
 
+u64 vcpu_waited_ticks(const struct vcpu *v)
+{
+	return v->waited;
+}
+
 /* The first that wants to run goes to the tail: round robin. *more: is there another? */
 static struct vcpu *pick(struct sched_cpu *sc, bool *more)
 {
@@ -147,13 +153,18 @@ static struct vcpu *pick(struct sched_cpu *sc, bool *more)
 
 		if (!vcpu_runnable(v))
 			continue;
-		if (chosen) {
-			*more = true;
-			break;
+		if (!chosen) {
+			chosen = v;
+			continue;
 		}
-		chosen = v;
+		*more = true;
+		if (!v->waited_since)
+			v->waited_since = rdtsc();
 	}
 	if (chosen) {
+		if (chosen->waited_since)
+			chosen->waited += rdtsc() - chosen->waited_since;
+		chosen->waited_since = 0;
 		list_del(&chosen->sched_node);
 		list_insert(&sc->vcpus, &chosen->sched_node);
 	}
@@ -172,12 +183,11 @@ static void switch_to(struct vcpu *v)
 
 	if (cpu->loaded == &v->hv)
 		return;
-	if (cpu->loaded) {
-		guest_code_forget(container_of(cpu->loaded, struct vcpu, hv));
-		hv->put(cpu->loaded);
-	}
+	if (cpu->loaded)
+		unload(container_of(cpu->loaded, struct vcpu, hv));
 	hv->load(&v->hv);
 	cpu->loaded = &v->hv;
+	pv_load(v);
 }
 
 void sched_loop(void)

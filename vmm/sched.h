@@ -29,6 +29,8 @@ void sched_init_cpu(void);
 void sched_add(struct vcpu *v);
 /* Take v out for good; on its own pCPU, not while it is in the guest. */
 void sched_remove(struct vcpu *v);
+/* How long v has been kept waiting in all, though it could have run: TSC ticks. On its own pCPU. */
+u64 vcpu_waited_ticks(const struct vcpu *v);
 /*
  * Let v live on pCPU `target`, soon: its own pCPU hands it over, with the timers that live there (the
  * devices' go with vCPU 0). Nothing happens if target runs no vCPUs. Any pCPU.

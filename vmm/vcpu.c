@@ -93,6 +93,7 @@ void vcpu_reset(struct vcpu *v)
 	fpu_load(&v->hv);
 	hv->request_windows(&v->hv, v->windows = 0);
 	msrs_reset(v);
+	pv_reset(v);
 	lapic_reset(&v->lapic, v->id, v->id == 0);
 	v->tsc_offset = -v->vm->t0_tsc;
 	hv->set_tsc_offset(&v->hv, v->tsc_offset);
@@ -193,6 +194,8 @@ static void vcpu_serve_requests(struct vcpu *v)
 		console_feed(v->vm);
 	if ((req & REQ_UNPARK) && v->state == VCPU_PARKED)
 		v->state = VCPU_RUNNING;
+	if (req & REQ_UNHALT)
+		v->pv.unhalted = 1;
 	/* REQ_EVENT asked for no more than that we look again. */
 }
 
@@ -209,6 +212,7 @@ static bool vcpu_ready(struct vcpu *v)
 	if (v->state != VCPU_HALTED || !vcpu_has_event(v))
 		return false;
 	v->state = VCPU_RUNNING;
+	v->pv.unhalted = 0;
 	return true;
 }
 

@@ -250,8 +250,11 @@ u64 vm_mmio_read(struct vcpu *v, gpa_t gpa, unsigned size)
 {
 	const struct region_mmio *r;
 
-	if (is_lapic(v, gpa))
+	if (is_lapic(v, gpa)) {
+		if (v->pv.eoi_lent)
+			pv_eoi_take_back(v);
 		return lapic_mmio_read(v, gpa & 0xfff, size);
+	}
 	r = find_mmio(v->vm, gpa, size);
 	return r && r->r->read ? r->r->read(r->d, gpa - r->first, size) : ~0ull;
 }
@@ -261,6 +264,8 @@ void vm_mmio_write(struct vcpu *v, gpa_t gpa, unsigned size, u64 val)
 	const struct region_mmio *r;
 
 	if (is_lapic(v, gpa)) {
+		if (v->pv.eoi_lent)
+			pv_eoi_take_back(v);
 		lapic_mmio_write(v, gpa & 0xfff, size, val);
 		return;
 	}

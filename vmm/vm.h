@@ -11,6 +11,7 @@
 #include "vmm/irq.h"
 #include "vmm/lapic.h"
 #include "vmm/loader.h"
+#include "vmm/pv.h"
 #include "vmm/timer.h"
 #include "vmm/vdev.h"
 
@@ -44,6 +45,7 @@ struct slot {
 #define REQ_UNPARK  BIT(4) /* what a parked vCPU waited for may be there */
 #define REQ_REFILL  BIT(5) /* the exit path is out of frames: take more */
 #define REQ_MOVE    BIT(6) /* go to pCPU move_to: served by the scheduler, outside the run loop */
+#define REQ_UNHALT  BIT(7) /* another vCPU says KICK_CPU (pv.c) */
 
 enum vcpu_state { VCPU_OFF, VCPU_RUNNING, VCPU_HALTED, VCPU_PARKED, VCPU_DEAD };
 
@@ -72,6 +74,9 @@ struct vcpu {
 	u32 windows; /* what request_windows() was last asked for */
 	u64 tsc_offset;
 	struct vcpu_msrs msrs;
+	struct vcpu_pv pv;
+	u64 waited_since, waited; /* sched.c: TSC while it is kept waiting (else 0), and ticks of that */
+	u64 waited_seen;	  /* of them the guest was told (pv.c) */
 	struct code_cache code;
 	u32 torture_in; /* torture.c: exits until the next step; 0: never */
 	u32 same_faults; /* fault.c: nested faults in a row with nothing to mend */

@@ -94,6 +94,7 @@ static void defaults(void **state)
 	assert_int_equal(vm.on_reboot, ACTION_RESTART);
 	assert_int_equal(vm.on_crash, ACTION_DESTROY);
 	assert_false(vm.debug_exit);
+	assert_true(vm.paravirt);
 	assert_int_equal(vm.torture, 0);
 }
 
@@ -102,7 +103,7 @@ static void all_keys(void **state)
 	(void)state;
 	accepted("maxmem=64;vcpus=1;type='pvh';ramdisk='r';cmdline=\"a b\"\n"
 		 "on_poweroff='restart'\non_reboot='rename-restart'\non_crash='preserve'\n"
-		 "debug_exit=1\ntorture=9\ndisk=['a.img,raw,xvda,ro', 'b.img,,hdb']");
+		 "debug_exit=1\ntorture=9\nparavirt=0\ndisk=['a.img,raw,xvda,ro', 'b.img,,hdb']");
 	assert_int_equal(vm.type, VM_TYPE_PVH);
 	assert_string_equal(vm.ramdisk, "r");
 	assert_string_equal(vm.cmdline, "a b");
@@ -110,6 +111,7 @@ static void all_keys(void **state)
 	assert_int_equal(vm.on_reboot, ACTION_RENAME_RESTART);
 	assert_int_equal(vm.on_crash, ACTION_PRESERVE);
 	assert_true(vm.debug_exit);
+	assert_false(vm.paravirt);
 	assert_int_equal(vm.torture, 9);
 	assert_int_equal(vm.nr_disks, 2);
 	assert_true(vm.disks[0].readonly);

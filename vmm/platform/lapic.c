@@ -150,6 +150,11 @@ static void eoi(struct vcpu *v, struct lapic *l)
 		ioapic_eoi(vcpu_vm(v), vector);
 }
 
+void lapic_eoi(struct vcpu *v)
+{
+	eoi(v, vcpu_lapic(v));
+}
+
 /* 11.5.3: errors gather until the ESR is written; only the first of them interrupts. */
 static void apic_error(struct vcpu *v, struct lapic *l, u32 bit)
 {
