@@ -30,6 +30,7 @@ void vm_boot_restart(struct vm *vm, u64 delay_ns)
 
 		timers_drop(&each->moving);
 		each->posted_any = 0;
+		pv_reset(each); /* its memory is its next life's */
 		each->state = i ? VCPU_WAIT_SIPI : VCPU_OFF;
 		/* Somebody may type at any time. */
 		__atomic_store_n(&each->requests, i ? 0 : REQ_CONSOLE, __ATOMIC_SEQ_CST);

@@ -321,6 +321,7 @@ static const struct config_key vm_keys[] = {
 	{"on_crash", set_action, VMS(on_crash), 0, 0, NULL},
 	{"debug_exit", set_bool, VMS(debug_exit), BOOLEAN},
 	{"hpet", set_bool, VMS(hpet), BOOLEAN},
+	{"paravirt", set_bool, VMS(paravirt), BOOLEAN},
 	{"torture", set_u64, VMS(torture), 0, INT64_MAX, ""},
 };
 
@@ -504,6 +505,7 @@ int config_parse_vm(const char *file, const char *text, size_t n, struct vm_conf
 	out->hpet = true;
 	out->on_poweroff = out->on_crash = ACTION_DESTROY;
 	out->on_reboot = ACTION_RESTART;
+	out->paravirt = true;
 	ok = parse(&c, text, n);
 	if (!seen(&c, "name")->line && !c.syntax_errors)
 		ok = fail(&c, 1, 1, "no name; add a line name = \"NAME\"");

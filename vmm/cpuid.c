@@ -6,6 +6,7 @@
 #include "vmm/cpuid.h"
 #include "arch/x86_64/fpu.h"
 #include "arch/x86_64/frame.h"
+#include "arch/x86_64/machine.h"
 #include "arch/x86_64/x86.h"
 #include "lib/errno.h"
 #include "lib/string.h"
@@ -25,10 +26,15 @@
 
 static struct cpuid *slot_of(struct cpuid_table *t, u32 leaf)
 {
+	static const u32 hv_leaves[CPUID_HV] = {0x40000000, 0x40000001, 0x40000010, 0x40000100, CPUID_PV_FEATURES};
+
 	if (leaf < CPUID_BASIC)
 		return &t->basic[leaf];
 	if (leaf - 0x80000000u < CPUID_EXT)
 		return &t->ext[leaf - 0x80000000u];
+	for (u32 i = 0; i < CPUID_HV; i++)
+		if (leaf == hv_leaves[i])
+			return &t->hv[i];
 	return NULL;
 }
 
@@ -102,6 +108,22 @@ static void topology(struct cpuid_table *t, u32 cores)
 		t->ext[1].ecx |= cpuid(0x80000001u, 0).ecx & BIT(22);
 }
 
+/* Ours, and KVM's where Linux, FreeBSD and others look for it: they try every 100h. */
+static void hypervisor_leaves(const struct vm *vm, struct cpuid_table *t)
+{
+	t->hv[0] = (struct cpuid){0x40000010, 0, 0, 0};
+	memcpy(&t->hv[0].ebx, "DalangDalang", 12);
+	t->hv[2] = (struct cpuid){tsc_khz, LAPIC_TIMER_HZ / 1000, 0, 0};
+	if (!vm->cfg.paravirt) {
+		t->hv[4].eax = 0;
+		return;
+	}
+	t->hv[3] = (struct cpuid){CPUID_PV_FEATURES, 0, 0, 0};
+	memcpy(&t->hv[3].ebx, "KVMKVMKVM\0\0", 12);
+	if (tsc_in_step)
+		t->hv[4].eax |= BIT(CPUID_PV_STABLE);
+}
+
 int cpuid_build(struct vm *vm)
 {
 	struct cpuid_table *t = kzalloc(sizeof(*t), FRAME_VM, vm->id);
@@ -115,8 +137,7 @@ int cpuid_build(struct vm *vm)
 	t->ext[0].eax = t->max_ext;
 	t->ext[8].eax = address_bits(t);
 	topology(t, vm->cfg.vcpus);
-	t->hv[0] = (struct cpuid){0x40000001, 0, 0, 0};
-	memcpy(&t->hv[0].ebx, "DalangDalang", 12);
+	hypervisor_leaves(vm, t);
 	vm->cpuid = t;
 	vm->insn_flags = t->basic[0].ebx == CPUID_GENU ? 0 : INSN_AMD_BRANCHES;
 	return 0;
@@ -247,10 +268,10 @@ static inline void cpuid_read(struct vcpu *v, u32 leaf, u32 sub, struct cpuid *o
 			out->edx &= ~BIT(9);
 		else if (leaf >= 0x8000001du && t->ext[1].ecx & BIT(22))
 			topology_extension(v, leaf, sub, out);
-	} else if (leaf - 0x40000000u < CPUID_HV) {
-		*out = t->hv[leaf - 0x40000000u];
 	} else {
-		*out = (struct cpuid){0};
+		const struct cpuid *c = slot_of((struct cpuid_table *)t, leaf);
+
+		*out = c ? *c : (struct cpuid){0};
 	}
 }
 

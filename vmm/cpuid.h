@@ -7,13 +7,13 @@
 
 #define CPUID_BASIC 0x20
 #define CPUID_EXT   0x22
-#define CPUID_HV    2
+#define CPUID_HV    5
 
 struct cpuid_table {
 	u32 max_basic, max_ext;
 	struct cpuid basic[CPUID_BASIC]; /* 0.. */
 	struct cpuid ext[CPUID_EXT];     /* 0x80000000.. */
-	struct cpuid hv[CPUID_HV];       /* 0x40000000.. */
+	struct cpuid hv[CPUID_HV];       /* 0x40000000, ..01, ..10, 0x40000100, ..01 */
 };
 
 struct vm;

@@ -3,7 +3,6 @@
 #include "arch/x86_64/asm.h"
 #include "arch/x86_64/fpu.h"
 #include "arch/x86_64/x86.h"
-#include "lib/errno.h"
 #include "vmm/fetch.h"
 #include "vmm/sched.h"
 #include "vmm/vm.h"
@@ -72,18 +71,6 @@ static void exit_wbinvd(struct vcpu *v, const struct vm_exit *e)
 	i = guest_decode(v, NULL, 0);
 	if (i)
 		advance_over(v, e, i->opcode == 0x08 ? &invd : &wbinvd);
-}
-
-/* No hypercall is defined yet. */
-static void exit_hypercall(struct vcpu *v, const struct vm_exit *e)
-{
-	static const struct insn_id vmmcall = {3, {0x0f, 0x01, 0xd9}};
-	unsigned len = guest_insn_len(v, e, &vmmcall);
-
-	if (!len)
-		return;
-	v->hv.gpr[REG_RAX] = -ENOSYS;
-	hv->advance(&v->hv, len);
 }
 
 static void exit_ud(struct vcpu *v, const struct vm_exit *e)

@@ -17,8 +17,10 @@ static bool extint_waits(struct vcpu *v)
 bool vcpu_has_event(struct vcpu *v)
 {
 	if ((v->nmi_pending && v->nmi_wakes) || v->exception.valid || v->reinject.valid ||
-	    v->hv.pending_db)
+	    v->hv.pending_db || v->pv.unhalted)
 		return true;
+	if (v->pv.eoi_lent)
+		pv_eoi_take_back(v);
 	if (!(v->hv.rflags & RFLAGS_IF))
 		return false;
 	return (v->lapic.irr_any && lapic_pending(&v->lapic) >= 0) || extint_waits(v);
@@ -131,6 +133,8 @@ static void inject_irq(struct vcpu *v, bool taken, u32 *want)
 		vec = vm_pic_ack(v->vm);
 	} else {
 		lapic_ack(&v->lapic, vec);
+		if (v->pv.eoi & PV_ENABLED)
+			pv_eoi_lend(v);
 	}
 	ev.vector = vec;
 	hv->inject(&v->hv, &ev);
@@ -156,6 +160,8 @@ void vcpu_inject_slow(struct vcpu *v)
 	if (unlikely(v->reinject.valid | v->exception.valid | v->nmi_pending | v->hv.pending_db))
 		taken = inject_special(v, &want);
 	if (v->lapic.irr_any | v->vm->pic_intr | v->lapic.extint) {
+		if (v->pv.eoi_lent)
+			pv_eoi_take_back(v);
 		inject_irq(v, taken, &want);
 		v->hv.tpr_threshold = tpr_threshold(&v->lapic);
 	} else {

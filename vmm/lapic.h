@@ -45,7 +45,7 @@ void lapic_mmio_write(struct vcpu *v, u64 off, unsigned size, u64 val);
 /* MSRs 0x1b, 0x800..0x83f, 0x6e0. false: #GP. */
 bool lapic_msr_read(struct vcpu *v, u32 msr, u64 *val);
 bool lapic_msr_write(struct vcpu *v, u32 msr, u64 val);
-/* What a write of 0 to MSR_X2APIC_EOI does in x2APIC mode. */
+/* A write to the EOI register; in x2APIC mode 0 to MSR_X2APIC_EOI. */
 #define MSR_X2APIC_EOI 0x80bu
 void lapic_eoi(struct vcpu *v, struct lapic *l);
 

@@ -43,11 +43,14 @@ static bool write_tsc(struct vcpu *v, u32 msr, u64 val)
 	v->tsc_offset = val - rdtsc();
 	hv->set_tsc_offset(&v->hv, v->tsc_offset);
 	lapic_timer_rearm(v); /* a TSC deadline lies elsewhere in time now */
+	pv_tsc_changed(v);
 	return true;
 }
 
 static bool read_lapic(struct vcpu *v, u32 msr, u64 *val)
 {
+	if (v->pv.eoi_lent)
+		pv_eoi_take_back(v);
 	return lapic_msr_read(v, msr, val);
 }
 
@@ -60,6 +63,8 @@ static bool read_apic_base(struct vcpu *v, u32 msr, u64 *val)
 
 static bool write_lapic(struct vcpu *v, u32 msr, u64 val)
 {
+	if (v->pv.eoi_lent)
+		pv_eoi_take_back(v);
 	return lapic_msr_write(v, msr, val);
 }
 
@@ -340,6 +345,7 @@ static bool read_arch_caps(struct vcpu *v, u32 msr, u64 *val)
 /* clang-format off: columns */
 const struct msr_desc msr_table[] = {
 	{MSR_TSC, MSR_TSC, read_tsc, write_tsc, "TIME_STAMP_COUNTER: 0 at the guest's first instruction"},
+	{MSR_KVM_WALL_CLOCK, MSR_KVM_SYSTEM_TIME, pv_msr_read, pv_msr_write, "as 4b564d00 and 4b564d01"},
 	{MSR_PLATFORM_ID, MSR_PLATFORM_ID, read_intel_zero, NULL, "PLATFORM_ID: 0"},
 	{MSR_APIC_BASE, MSR_APIC_BASE, read_apic_base, write_lapic, "APIC_BASE: enable, x2APIC mode, address"},
 	{MSR_FEATURE_CONTROL, MSR_FEATURE_CONTROL, read_feature_control, NULL, "FEATURE_CONTROL: locked, VMX off"},
@@ -370,6 +376,8 @@ const struct msr_desc msr_table[] = {
 	{MSR_MTRR_DEF_TYPE, MSR_MTRR_DEF_TYPE, read_mtrr_def, write_mtrr_def, "MTRR_DEF_TYPE: type, FE, E; reads back"},
 	{MSR_TSC_DEADLINE, MSR_TSC_DEADLINE, read_lapic, write_lapic, "TSC_DEADLINE"},
 	{MSR_X2APIC_BASE, MSR_X2APIC_BASE + 0xff, read_lapic, write_lapic, "x2APIC registers, in x2APIC mode"},
+	{MSR_KVM_WALL_CLOCK_NEW, MSR_KVM_SYSTEM_TIME_NEW, pv_msr_read, pv_msr_write, "KVM: WALL_CLOCK_NEW, SYSTEM_TIME_NEW"},
+	{MSR_KVM_STEAL_TIME, MSR_KVM_POLL_CONTROL, pv_msr_read, pv_msr_write, "KVM: STEAL_TIME, PV_EOI_EN, POLL_CONTROL"},
 	{MSR_EFER, MSR_EFER, read_efer, write_efer, "EFER: SCE, LME, LMA, NXE, FFXSR if CPUID has it"},
 	PASSED(MSR_STAR, "STAR"),
 	PASSED(MSR_LSTAR, "LSTAR"),
@@ -473,7 +481,7 @@ void exit_wrmsr(struct vcpu *v, const struct vm_exit *e)
 	if (!len)
 		return;
 	/* By far the most frequent one goes without the table. */
-	if (msr == MSR_X2APIC_EOI && !val && v->lapic.base_msr & APIC_BASE_X2APIC) {
+	if (msr == MSR_X2APIC_EOI && !val && v->lapic.base_msr & APIC_BASE_X2APIC && !v->pv.eoi_lent) {
 		lapic_eoi(v, &v->lapic);
 		hv->advance(&v->hv, len);
 		return;

@@ -79,11 +79,14 @@ void sched_add(struct vcpu *v)
 void sched_unload(void)
 {
 	struct pcpu *cpu = this_cpu();
+	struct vcpu *v;
 
 	if (!cpu->loaded)
 		return;
-	guest_code_forget(container_of(cpu->loaded, struct vcpu, hv));
-	hv->put(cpu->loaded);
+	v = container_of(cpu->loaded, struct vcpu, hv);
+	pv_put(v);
+	guest_code_forget(v);
+	hv->put(&v->hv);
 	cpu->loaded = NULL;
 }
 
@@ -166,6 +169,11 @@ static void drain_inbox(struct sched_cpu *sc)
 	spin_unlock(&sc->lock);
 }
 
+u64 vcpu_waited_ticks(const struct vcpu *v)
+{
+	return v->waited;
+}
+
 /* The first that wants to run goes to the tail: round robin. *more: is there another? */
 static struct vcpu *pick(struct sched_cpu *sc, bool *more)
 {
@@ -177,13 +185,18 @@ static struct vcpu *pick(struct sched_cpu *sc, bool *more)
 
 		if (!vcpu_runnable(v))
 			continue;
-		if (chosen) {
-			*more = true;
-			break;
+		if (!chosen) {
+			chosen = v;
+			continue;
 		}
-		chosen = v;
+		*more = true;
+		if (!v->waited_since)
+			v->waited_since = rdtsc();
 	}
 	if (chosen) {
+		if (chosen->waited_since)
+			chosen->waited += rdtsc() - chosen->waited_since;
+		chosen->waited_since = 0;
 		list_del(&chosen->sched_node);
 		list_insert(&sc->vcpus, &chosen->sched_node);
 	}
@@ -203,6 +216,7 @@ static void switch_to(struct vcpu *v)
 	sched_unload();
 	hv->load(&v->hv);
 	this_cpu()->loaded = &v->hv;
+	pv_load(v);
 }
 
 void sched_loop(void)

@@ -47,6 +47,8 @@ void sched_remove(struct vcpu *v);
 void sched_do(struct sched_work *w);
 /* Take off whatever vCPU's state is in this pCPU: a work wants to load others. */
 void sched_unload(void);
+/* How long v has been kept waiting in all, though it could have run: TSC ticks. On its own pCPU. */
+u64 vcpu_waited_ticks(const struct vcpu *v);
 /*
  * Let v live on pCPU `target`, soon: its own pCPU hands it over, with its timers. Nothing happens if
  * target runs no vCPUs. Any pCPU.

@@ -9,12 +9,13 @@
 /* Versions of the payloads; devices have their own. */
 static const u16 versions[STATE_END + 1] = {
 	[STATE_VM] = 1,	  [STATE_VCPU] = 2, [STATE_XSAVE] = 1,
-	[STATE_LAPIC] = 1, [STATE_MSRS] = 1, [STATE_END] = 1,
+	[STATE_LAPIC] = 1, [STATE_MSRS] = 1, [STATE_PV] = 1,
+	[STATE_END] = 1,
 };
 static const char *const names[STATE_END + 1] = {
 	[STATE_VM] = "VM",	 [STATE_VCPU] = "vCPU",	 [STATE_XSAVE] = "FPU state",
-	[STATE_LAPIC] = "APIC", [STATE_MSRS] = "MSRs",	 [STATE_DEVICE] = "device",
-	[STATE_END] = "end",
+	[STATE_LAPIC] = "APIC", [STATE_MSRS] = "MSRs",	 [STATE_PV] = "paravirtual MSRs",
+	[STATE_DEVICE] = "device", [STATE_END] = "end",
 };
 
 u16 state_version(enum state_tag tag)
@@ -211,6 +212,8 @@ static const void **place(const struct reader *rd, const struct state_record *r)
 		return (const void **)&c->lapic;
 	case STATE_MSRS:
 		return (const void **)&c->msrs;
+	case STATE_PV:
+		return (const void **)&c->pv;
 	default:
 		return NULL;
 	}
@@ -227,6 +230,8 @@ static u32 size_of(const struct reader *rd, enum state_tag tag)
 		return rd->shape->xsave_size;
 	case STATE_LAPIC:
 		return sizeof(struct lapic);
+	case STATE_PV:
+		return sizeof(struct vcpu_pv);
 	default:
 		return sizeof(struct vcpu_msrs);
 	}
@@ -245,6 +250,8 @@ static int check_payload(const struct reader *rd, const struct state_record *r, 
 						       r->index);
 	case STATE_LAPIC:
 		return lapic_valid(p) ? 0 : BAD(rd, "saved state: APIC %u contradicts itself", r->index);
+	case STATE_PV:
+		return pv_valid(p) ? 0 : BAD(rd, "saved state: paravirtual MSRs %u: reserved bits", r->index);
 	case STATE_DEVICE:
 		return check_device(rd, r->index, p, r->version, r->size);
 	default:
@@ -303,7 +310,7 @@ static int check_complete(const struct reader *rd)
 
 	for (u32 i = 0; i < rd->shape->nr_vcpus; i++)
 		ok = ok && v->vcpus[i].regs && v->vcpus[i].xsave && v->vcpus[i].lapic &&
-		     v->vcpus[i].msrs;
+		     v->vcpus[i].msrs && v->vcpus[i].pv;
 	for (u32 i = 0; i < rd->shape->nr_devs; i++)
 		ok = ok && v->devs[i];
 	return ok ? 0 : BAD(rd, "saved state: records are missing");

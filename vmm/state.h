@@ -15,7 +15,7 @@
 #include "vmm/vm.h"
 
 #define STATE_MAGIC   0x0045544154534c44ull /* "DLSTATE" */
-#define STATE_VERSION 1
+#define STATE_VERSION 2
 
 struct state_header {
 	u64 magic;
@@ -23,7 +23,7 @@ struct state_header {
 	u32 size; /* of everything, this included */
 };
 
-enum state_tag { STATE_VM = 1, STATE_VCPU, STATE_XSAVE, STATE_LAPIC, STATE_MSRS, STATE_DEVICE, STATE_END };
+enum state_tag { STATE_VM = 1, STATE_VCPU, STATE_XSAVE, STATE_LAPIC, STATE_MSRS, STATE_PV, STATE_DEVICE, STATE_END };
 
 struct state_record {
 	u16 tag, version;
@@ -68,6 +68,7 @@ static_assert(sizeof(struct state_vm) == 32 && sizeof(struct state_record) == 16
 static_assert(HV_NR_REGS == 37 && sizeof(struct state_vcpu) == 816, "layout of STATE_VCPU");
 static_assert(sizeof(struct lapic) == 216, "layout of STATE_LAPIC");
 static_assert(sizeof(struct vcpu_msrs) == 272, "layout of STATE_MSRS");
+static_assert(sizeof(struct vcpu_pv) == 48, "layout of STATE_PV");
 
 /* --- writing --- */
 
@@ -102,6 +103,7 @@ struct state_view {
 		const void *xsave;
 		const struct lapic *lapic;
 		const struct vcpu_msrs *msrs;
+		const struct vcpu_pv *pv;
 	} vcpus[VM_MAX_VCPUS];
 	const struct state_device *devs[VM_MAX_DEVS];
 };

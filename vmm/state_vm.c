@@ -14,8 +14,8 @@ size_t vm_state_size(const struct vm *vm)
 	const size_t record = sizeof(struct state_record) + 7;
 	size_t n = sizeof(struct state_header) + sizeof(struct state_vm) + 8 + 2 * record;
 
-	n += vm->nr_vcpus * (4 * record + sizeof(struct state_vcpu) + fpu_area_size() +
-			     sizeof(struct lapic) + sizeof(struct vcpu_msrs));
+	n += vm->nr_vcpus * (5 * record + sizeof(struct state_vcpu) + fpu_area_size() +
+			     sizeof(struct lapic) + sizeof(struct vcpu_msrs) + sizeof(struct vcpu_pv));
 	for (u32 i = 0; i < vm->nr_devs; i++)
 		n += record + sizeof(struct state_device) + vm->devs[i].type->state_size;
 	return ALIGN_UP(n, 8);
@@ -102,6 +102,7 @@ size_t vm_state_save(struct vm *vm, void *buf, size_t size)
 		save_part(&w, STATE_XSAVE, i, v->hv.xsave, fpu_area_size());
 		save_part(&w, STATE_LAPIC, i, &v->lapic, sizeof(v->lapic));
 		save_part(&w, STATE_MSRS, i, &v->msrs, sizeof(v->msrs));
+		save_part(&w, STATE_PV, i, &v->pv, sizeof(v->pv));
 	}
 	for (u32 i = 0; i < vm->nr_devs; i++)
 		save_device(&w, vm, i);
@@ -143,6 +144,7 @@ static void restore_vcpu(struct vcpu *v, const struct state_vcpu_view *view)
 	restore_regs(h, s);
 	v->lapic = *view->lapic;
 	v->msrs = *view->msrs;
+	v->pv = *view->pv;
 	v->reinject = s->reinject;
 	v->exception = s->exception;
 	v->exception_payload = s->exception_payload;

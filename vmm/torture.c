@@ -161,6 +161,7 @@ static void poison_vcpu(struct vcpu *v)
 {
 	memset(&v->lapic, POISON, sizeof(v->lapic));
 	memset(&v->msrs, POISON, sizeof(v->msrs));
+	memset(&v->pv, POISON, sizeof(v->pv));
 	memset(&v->reinject, POISON, sizeof(v->reinject));
 	memset(&v->exception, POISON, sizeof(v->exception));
 	memset(&v->exception_payload, POISON, sizeof(v->exception_payload));

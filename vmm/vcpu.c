@@ -95,6 +95,7 @@ void vcpu_reset(struct vcpu *v)
 	fpu_load(&v->hv);
 	hv->request_windows(&v->hv, v->windows = 0);
 	msrs_reset(v);
+	pv_reset(v);
 	lapic_reset(&v->lapic, v->id, v->id == 0);
 	v->tsc_offset = -v->vm->t0_tsc;
 	hv->set_tsc_offset(&v->hv, v->tsc_offset);
@@ -122,6 +123,7 @@ static void vcpu_init(struct vcpu *v)
 		hv->set_reg(&v->hv, REG_STAR + i, keep[i]);
 	hv->set_tsc_offset(&v->hv, v->tsc_offset);
 	lapic_init_signal(&v->lapic);
+	pv_reset(v);
 	v->state = VCPU_WAIT_SIPI;
 }
 
@@ -267,6 +269,8 @@ static void serve_signals(struct vcpu *v, u32 req)
 		v->nmi_pending = true;
 	if (req & REQ_EXTINT)
 		lapic_set_extint(&v->lapic);
+	if (req & REQ_UNHALT)
+		v->pv.unhalted = 1;
 }
 
 /* The one place where requests are drained, but for REQ_OUTSIDE. */
@@ -308,6 +312,7 @@ static bool vcpu_ready(struct vcpu *v)
 	if (v->state != VCPU_HALTED || !vcpu_has_event(v))
 		return false;
 	v->state = VCPU_RUNNING;
+	v->pv.unhalted = 0;
 	return true;
 }
 

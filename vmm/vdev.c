@@ -264,8 +264,11 @@ u64 vm_mmio_read(struct vcpu *v, gpa_t gpa, unsigned size)
 	const struct region_mmio *r;
 	u64 val;
 
-	if (is_lapic(v, gpa))
+	if (is_lapic(v, gpa)) {
+		if (v->pv.eoi_lent)
+			pv_eoi_take_back(v);
 		return lapic_mmio_read(v, gpa & 0xfff, size);
+	}
 	r = find_mmio(v->vm, gpa, size);
 	if (!r || !r->r->read)
 		return ~0ull;
@@ -280,6 +283,8 @@ void vm_mmio_write(struct vcpu *v, gpa_t gpa, unsigned size, u64 val)
 	const struct region_mmio *r;
 
 	if (is_lapic(v, gpa)) {
+		if (v->pv.eoi_lent)
+			pv_eoi_take_back(v);
 		lapic_mmio_write(v, gpa & 0xfff, size, val);
 		return;
 	}

@@ -139,6 +139,7 @@ void vm_unpause(struct vm *vm)
 	bool work;
 
 	spin_lock(&vm->run.lock);
+	vm->run.paused |= vm->run.why & STOP_PAUSE;
 	vm->run.why &= ~STOP_PAUSE;
 	work = queue_work(&vm->run);
 	spin_unlock(&vm->run.lock);
@@ -329,7 +330,7 @@ static bool vm_stopped(struct sched_work *w)
 {
 	struct vm *vm = container_of(w, struct vm, run.work);
 	struct vm_run *run = &vm->run;
-	bool start = false, more;
+	bool start = false, stood_still, more;
 	u32 why;
 
 	spin_lock(&run->lock);
@@ -348,7 +349,11 @@ static bool vm_stopped(struct sched_work *w)
 	}
 	if (start)
 		run->state = VM_RUNS;
+	stood_still = start && run->paused;
+	run->paused &= !start;
 	spin_unlock(&run->lock);
+	if (stood_still)
+		pv_guest_stopped(vm);
 	/* The last one that we add may end the VM. */
 	for (u32 i = 0, n = start ? vm->nr_vcpus : 0; i < n; i++)
 		sched_add(vm->vcpus[i]);

@@ -11,6 +11,7 @@
 #include "vmm/irq.h"
 #include "vmm/lapic.h"
 #include "vmm/loader.h"
+#include "vmm/pv.h"
 #include "vmm/sched.h"
 #include "vmm/timer.h"
 #include "vmm/vdev.h"
@@ -49,7 +50,8 @@ struct slot {
 #define REQ_SIPI    BIT(10) /* at vcpu.sipi_vector */
 #define REQ_NMI	    BIT(11)
 #define REQ_EXTINT  BIT(12)
-#define REQ_SIGNALS (REQ_RESET | REQ_INIT | REQ_SIPI | REQ_NMI | REQ_EXTINT)
+#define REQ_UNHALT  BIT(14) /* another vCPU says KICK_CPU (pv.c) */
+#define REQ_SIGNALS (REQ_RESET | REQ_INIT | REQ_SIPI | REQ_NMI | REQ_EXTINT | REQ_UNHALT)
 /* Served by the scheduler, outside the run loop. */
 #define REQ_MOVE    BIT(6)  /* go to pCPU move_to */
 #define REQ_STOP    BIT(13) /* leave the run queue: the VM stops */
@@ -87,6 +89,9 @@ struct vcpu {
 	u32 windows; /* what request_windows() was last asked for */
 	u64 tsc_offset;
 	struct vcpu_msrs msrs;
+	struct vcpu_pv pv;
+	u64 waited_since, waited; /* sched.c: TSC while it is kept waiting (else 0), and ticks of that */
+	u64 waited_seen;	  /* of them the guest was told (pv.c) */
 	struct code_cache code;
 	u32 torture_in; /* torture.c: exits until the next step; 0: never */
 	u32 same_faults; /* fault.c: nested faults in a row with nothing to mend */
@@ -144,6 +149,7 @@ struct vm_run {
 	u32 why;     /* STOP_* not done yet; STOP_PAUSE as long as it lasts */
 	u32 to_stop; /* VM_STOPPING: vCPUs still in a run queue */
 	bool queued; /* VM_STOPPED: `work` is on its way */
+	bool paused; /* it has been since it last ran */
 	struct sched_work work;
 };
 

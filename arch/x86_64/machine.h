@@ -20,6 +20,7 @@ void smp_start(void (*entry)(void)); /* every CPU of the MADT; entry() runs on e
 
 /* --- time: host TSC ticks; all pCPUs are assumed in step once smp_start() has checked them --- */
 extern u64 tsc_khz;
+extern bool tsc_in_step; /* smp_start() saw no difference between any two pCPUs' */
 extern bool tsc_deadline_ok; /* APIC timer has TSC-deadline mode */
 u64 tsc_to_ns(u64 ticks);
 u64 ns_to_tsc(u64 ns);

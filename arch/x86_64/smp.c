@@ -23,6 +23,7 @@ struct __packed fields {
 	u32 gdt_base;
 };
 
+bool tsc_in_step = true;
 static void (*ap_main)(void);
 /* The handshake by which the TSCs are compared: the number of the step, and the AP's reading. */
 static volatile u32 sync_step;
@@ -91,9 +92,11 @@ static void check_tsc(const struct pcpu *p)
 		worst = MAX(worst, off);
 	}
 	sync_step = 0;
-	if (worst)
-		log_warn("CPU %u: its TSC is %lu ns or more apart from the boot CPU's; guests' clocks may jump",
-			 p->index, tsc_to_ns(worst));
+	if (!worst)
+		return;
+	tsc_in_step = false;
+	log_warn("CPU %u: its TSC is %lu ns or more apart from the boot CPU's; guests' clocks may jump",
+		 p->index, tsc_to_ns(worst));
 }
 
 static void set_fields(char *page, hpa_t low, hpa_t cr3, struct pcpu *p)

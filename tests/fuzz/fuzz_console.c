@@ -11,6 +11,7 @@
 #include "arch/x86_64/machine.h"
 #include "lib/string.h"
 #include "vmm/console.h"
+#include "vmm/monitor.h"
 #include "vmm/vm.h"
 
 #define LIMIT 65536
@@ -64,6 +65,10 @@ void vcpu_request(struct vcpu *v, u32 req)
 {
 	(void)req;
 	console_feed(&vms[v - vcpus]);
+}
+void monitor_input(u8 byte)
+{
+	(void)byte;
 }
 struct vcpu *vcpu_current(void)
 {

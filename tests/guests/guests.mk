@@ -5,7 +5,7 @@ TG_CC ?= gcc
 TG_CFLAGS := -std=gnu17 -O2 -m64 -ffreestanding -fno-pic -fno-pie -mcmodel=small -mno-red-zone \
 	-mgeneral-regs-only -fno-stack-protector -fcf-protection=none -fno-asynchronous-unwind-tables \
 	-fno-tree-loop-distribute-patterns -Wall -Wextra -Werror
-all: $(TG)/tiny.elf $(TG)/cputest.elf $(TG)/cputest32.elf $(TG)/kvmprobe.bin $(TG)/probe
+all: $(TG)/tiny.elf $(TG)/cputest.elf $(TG)/cputest32.elf $(TG)/pvtest.elf $(TG)/kvmprobe.bin $(TG)/probe
 
 $(TG)/kvmprobe.bin: tests/guests/kvmprobe.asm
 	@mkdir -p $(@D)
@@ -35,6 +35,12 @@ $(TG)/cputest.o: tests/guests/cputest.c tests/guests/cputest.h tests/guests/pc.h
 	@mkdir -p $(@D)
 	$(TG_CC) $(TG_CFLAGS) -c $< -o $@
 $(TG)/cputest.elf: $(TG)/start.o $(TG)/cputest64.o $(TG)/cputest.o tests/guests/guest.ld
+	ld -n -nostdlib -z noexecstack --no-warn-rwx-segments -T tests/guests/guest.ld $(filter %.o,$^) -o $@.64
+	objcopy -O elf32-i386 $@.64 $@
+$(TG)/pvtest.o: tests/guests/pvtest.c tests/guests/cputest.h tests/guests/pc.h tests/guests/guests.mk
+	@mkdir -p $(@D)
+	$(TG_CC) $(TG_CFLAGS) -c $< -o $@
+$(TG)/pvtest.elf: $(TG)/start.o $(TG)/cputest64.o $(TG)/pvtest.o tests/guests/guest.ld
 	ld -n -nostdlib -z noexecstack --no-warn-rwx-segments -T tests/guests/guest.ld $(filter %.o,$^) -o $@.64
 	objcopy -O elf32-i386 $@.64 $@
 $(TG)/cputest32a.o: tests/guests/cputest32.asm

@@ -8,9 +8,10 @@ import firmware
 import kernels
 import lifecycle
 import onhost
+import pv
 import torture
 
 
 def all_cases():
     return (onhost.CASES + boots.CASES + cpu.CASES + ends.CASES + kernels.CASES + lifecycle.CASES + bad_input.CASES +
-            firmware.CASES + torture.CASES)
+            firmware.CASES + torture.CASES + pv.CASES)

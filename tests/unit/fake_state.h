@@ -89,6 +89,7 @@ static inline size_t fake_stream(void *buf, size_t size)
 	if (l)
 		l->highest_isr = -1;
 	state_put(&w, STATE_MSRS, 1, 0, sizeof(struct vcpu_msrs));
+	state_put(&w, STATE_PV, 1, 0, sizeof(struct vcpu_pv));
 	for (u32 i = 0; i < FAKE_DEVS; i++) {
 		const struct vdev_type *t = &fake_types[i];
 		struct state_device *d = state_put(&w, STATE_DEVICE, t->version, i,
@@ -111,6 +112,7 @@ static inline u64 fake_read_all(const struct state_view *v)
 		{v->vcpus[0].xsave, FAKE_XSAVE},
 		{v->vcpus[0].lapic, sizeof(struct lapic)},
 		{v->vcpus[0].msrs, sizeof(struct vcpu_msrs)},
+		{v->vcpus[0].pv, sizeof(struct vcpu_pv)},
 		{v->devs[0], sizeof(struct state_device) + 13},
 		{v->devs[1], sizeof(struct state_device)},
 		{v->devs[2], sizeof(struct state_device) + 64},

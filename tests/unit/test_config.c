@@ -95,6 +95,7 @@ static void defaults(void **state)
 	assert_int_equal(vm.on_crash, ACTION_DESTROY);
 	assert_false(vm.debug_exit);
 	assert_true(vm.hpet);
+	assert_true(vm.paravirt);
 	assert_int_equal(vm.torture, 0);
 }
 
@@ -103,7 +104,7 @@ static void all_keys(void **state)
 	(void)state;
 	accepted("maxmem=64;vcpus=1;type='pvh';ramdisk='r';cmdline=\"a b\"\n"
 		 "on_poweroff='restart'\non_reboot='rename-restart'\non_crash='preserve'\n"
-		 "debug_exit=1\nhpet=0\ntorture=9\ndisk=['a.img,raw,xvda,ro', 'b.img,,hdb']");
+		 "debug_exit=1\nhpet=0\ntorture=9\nparavirt=0\ndisk=['a.img,raw,xvda,ro', 'b.img,,hdb']");
 	assert_int_equal(vm.type, VM_TYPE_PVH);
 	assert_string_equal(vm.ramdisk, "r");
 	assert_string_equal(vm.cmdline, "a b");
@@ -112,6 +113,7 @@ static void all_keys(void **state)
 	assert_int_equal(vm.on_crash, ACTION_PRESERVE);
 	assert_true(vm.debug_exit);
 	assert_false(vm.hpet);
+	assert_false(vm.paravirt);
 	assert_int_equal(vm.torture, 9);
 	assert_int_equal(vm.nr_disks, 2);
 	assert_true(vm.disks[0].readonly);

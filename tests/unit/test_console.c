@@ -9,6 +9,7 @@
 #include "arch/x86_64/machine.h"
 #include "lib/string.h"
 #include "vmm/console.h"
+#include "vmm/monitor.h"
 #include "vmm/vm.h"
 
 static char out[4096];
@@ -51,6 +52,12 @@ struct vm *vm_by_channel(u32 channel)
 void vcpu_request(struct vcpu *v, u32 req)
 {
 	requested[v - vcpus] |= req;
+}
+static u8 monitored[8];
+static u32 nr_monitored;
+void monitor_input(u8 byte)
+{
+	monitored[nr_monitored++ % sizeof(monitored)] = byte;
 }
 static struct vcpu *current;
 struct vcpu *vcpu_current(void)
@@ -157,11 +164,13 @@ static void test_input(void **state)
 	type("a\x1d\x1d"
 	     "b\x1d"
 	     "3;c\x1d"
+	     "1;m\n\x1d"
 	     "2;d\x1d"
 	     "99;zz\x1d"
 	     "2;e");
 	assert_true(requested[0] & REQ_CONSOLE);
 	assert_true(requested[1] & REQ_CONSOLE);
+	assert_memory_equal(monitored, "m\n", 3);
 	console_feed(&vms[0]);
 	assert_int_equal(typed_len, 3);
 	fifo_room = 10;

@@ -21,7 +21,7 @@
 #define DOC  "docs/cpuid-msr.md"
 #define MARK "<!-- From here on printed by build/unit/policy --write -->\n"
 
-static struct vm vm;
+static struct vm vm = {.cfg = {.paravirt = true}};
 static struct vcpu v = {.vm = &vm};
 static u64 regs[HV_NR_REGS], xcr0_mask, passed[8];
 static unsigned nr_gp;
@@ -80,6 +80,11 @@ bool lapic_msr_read(struct vcpu *c, u32 msr, u64 *val)
 	*val = 0;
 	return true;
 }
+void lapic_eoi(struct vcpu *c, struct lapic *l)
+{
+	(void)c;
+	l->highest_isr = -1;
+}
 bool lapic_msr_write(struct vcpu *c, u32 msr, u64 val)
 {
 	(void)c;
@@ -88,6 +93,30 @@ bool lapic_msr_write(struct vcpu *c, u32 msr, u64 val)
 	return true;
 }
 void lapic_timer_rearm(struct vcpu *c)
+{
+	(void)c;
+}
+u64 tsc_khz = 2000000;
+bool tsc_in_step;
+/* As pv.c: the MSRs are there if the VM file does not say no. */
+bool pv_msr_read(struct vcpu *c, u32 msr, u64 *val)
+{
+	(void)msr;
+	*val = 0;
+	return c->vm->cfg.paravirt;
+}
+bool pv_msr_write(struct vcpu *c, u32 msr, u64 val)
+{
+	(void)msr;
+	(void)val;
+	return c->vm->cfg.paravirt;
+}
+void pv_eoi_take_back(struct vcpu *c)
+{
+	(void)c;
+	fail();
+}
+void pv_tsc_changed(struct vcpu *c)
 {
 	(void)c;
 }
@@ -206,6 +235,7 @@ static void test_cpuid(void **state)
 			check_leaf(0x80000000u + l, &vm.cpuid->ext[l]);
 	}
 	assert_true((vm.cpuid->ext[8].eax & 0xff) <= 48 && vm.cpuid->ext[8].eax >> 8 == 48);
+	check_leaf(CPUID_PV_FEATURES, &vm.cpuid->hv[4]);
 	assert_memory_equal(&vm.cpuid->hv[0].ebx, "DalangDalang", 12);
 	/* No bit twice, and a leaf's rows together. */
 	for (u32 i = 0; i < cpuid_policy_size; i++) {
@@ -281,6 +311,25 @@ static void test_topology(void **state)
 		}
 	}
 	v.lapic.id = 0;
+}
+
+/* Of KVM's interface all or nothing; the stable clock only on a machine whose TSCs are in step. */
+static void test_paravirt(void **state)
+{
+	const u32 always = 0x3aeb, stable = BIT(CPUID_PV_STABLE);
+
+	(void)state;
+	for (unsigned i = 0; i < 4; i++) {
+		free(vm.cpuid);
+		tsc_in_step = i & 1;
+		vm.cfg.paravirt = i & 2;
+		assert_int_equal(cpuid_build(&vm), 0);
+		assert_int_equal(vm.cpuid->hv[0].eax, 0x40000010);
+		assert_int_equal(vm.cpuid->hv[2].eax, tsc_khz);
+		assert_int_equal(vm.cpuid->hv[3].eax, i & 2 ? CPUID_PV_FEATURES : 0);
+		assert_memory_equal(&vm.cpuid->hv[3].ebx, i & 2 ? "KVMKVMKVM\0\0" : "\0\0\0\0\0\0\0\0\0\0\0", 12);
+		assert_int_equal(vm.cpuid->hv[4].eax, i == 3 ? always | stable : i == 2 ? always : 0);
+	}
 }
 
 static void test_table(void **state)
@@ -516,6 +565,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(test_cpuid, start),
 		cmocka_unit_test_setup(test_topology, start),
+		cmocka_unit_test_setup(test_paravirt, start),
 		cmocka_unit_test_setup(test_table, start),
 		cmocka_unit_test_setup(test_reserved_bits, start),
 		cmocka_unit_test_setup(test_spec, start),

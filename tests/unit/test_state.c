@@ -147,6 +147,9 @@ static void machine_fill(struct machine *m)
 	v->hv.tpr = (u8)(rand() & 15);
 	noise(m->xsave, 512);
 	noise(&v->msrs, sizeof(v->msrs));
+	v->pv = (struct vcpu_pv){.wall_clock = (u64)rand() << 2, .system_time = (u64)rand() << 2 | 1,
+				 .steal_time = (u64)rand() << 6, .eoi = (u64)rand() << 2 | 1,
+				 .poll_control = rand() & 1, .unhalted = rand() & 1, .eoi_lent = rand() & 1};
 	v->lapic = (struct lapic){.base_msr = 0xfee00900, .tpr = v->hv.tpr << 4, .tmict = 7,
 				  .timer_deadline_ns = 1 + (u64)rand(), .highest_isr = 0x41,
 				  .isr[2] = 2, .isr_any = 4, .irr[3] = 8, .irr_any = 8};
@@ -179,6 +182,7 @@ static void same(const struct machine *a, const struct machine *b)
 	assert_memory_equal(a->state, b->state, sizeof(a->state));
 	assert_memory_equal(&a->v.lapic, &b->v.lapic, sizeof(a->v.lapic));
 	assert_memory_equal(&a->v.msrs, &b->v.msrs, sizeof(a->v.msrs));
+	assert_memory_equal(&a->v.pv, &b->v.pv, sizeof(a->v.pv));
 	assert_memory_equal(&a->v.reinject, &b->v.reinject, sizeof(a->v.reinject));
 	assert_memory_equal(&a->v.exception, &b->v.exception, sizeof(a->v.exception));
 	assert_int_equal(a->v.exception_payload, b->v.exception_payload);
@@ -307,9 +311,10 @@ static struct state_record *record(enum state_tag tag, u32 index)
 		fresh_stream(NULL);                      \
 		struct state_vcpu *c = (void *)(record(STATE_VCPU, 0) + 1); \
 		struct lapic *l = (void *)(record(STATE_LAPIC, 0) + 1);     \
+		struct vcpu_pv *p = (void *)(record(STATE_PV, 0) + 1);      \
 		struct state_device *d = (void *)(record(STATE_DEVICE, 0) + 1); \
 		struct state_vm *vm = (void *)(record(STATE_VM, 0) + 1);    \
-		(void)c, (void)l, (void)d, (void)vm;     \
+		(void)c, (void)l, (void)p, (void)d, (void)vm; \
 		change;                                  \
 		fake_seal((u8 *)stream, stream_n);       \
 		assert_int_equal(parse(stream_n), -EINVAL); \
@@ -365,6 +370,13 @@ static void lies(void **arg)
 	REFUSED(l->tpr = 256);
 	REFUSED(l->timer_deadline_ns = 1); /* a period of 0: the host would divide by it */
 	REFUSED(l->tsc_deadline = 1);
+	REFUSED(p->wall_clock = 1);
+	REFUSED(p->system_time = 2);
+	REFUSED(p->steal_time = 0x1021);
+	REFUSED(p->eoi = 3);
+	REFUSED(p->poll_control = 2);
+	REFUSED(p->unhalted = 2);
+	REFUSED(p->eoi_lent = 1); /* of a word that there is not */
 	REFUSED(d->name[0]++);
 	REFUSED(d->state[0] = 16);
 	REFUSED(d->timers[2].armed = 1);
