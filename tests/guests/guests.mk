@@ -13,7 +13,7 @@ $(TG)/kvmprobe.bin: tests/guests/kvmprobe.asm
 $(TG)/start.o: tests/guests/start.asm
 	@mkdir -p $(@D)
 	nasm -f elf64 -w+error -w-reloc-rel-dword $< -o $@
-$(TG)/tiny.o: tests/guests/tiny.c tests/guests/pc.h tests/guests/guests.mk
+$(TG)/tiny.o: tests/guests/tiny.c tests/guests/acpi.h tests/guests/pc.h tests/guests/guests.mk
 	@mkdir -p $(@D)
 	$(TG_CC) $(TG_CFLAGS) -c $< -o $@
 # Linked as 64-bit code, wrapped as ELF32: multiboot1 knows no other.
