@@ -9,6 +9,7 @@
 #include "lib/log.h"
 #include "lib/string.h"
 #include "vmm/console.h"
+#include "vmm/gmem.h"
 #include "vmm/sched.h"
 #include "vmm/vm.h"
 
@@ -127,17 +128,36 @@ static void vcpu_init(struct vcpu *v)
 	v->state = VCPU_WAIT_SIPI;
 }
 
-/* Real mode at the page that the vector names (SDM vol. 3, 9.4.4.2). */
-static void vcpu_start_up(struct vcpu *v, u8 vector)
+/* In real mode, as vcpu_init() left it. */
+static void go_to(struct vcpu *v, u16 selector, u16 ip)
 {
 	struct hv_segment cs;
 
 	hv->get_seg(&v->hv, SEG_CS, &cs);
-	cs.selector = (u16)(vector << 8);
-	cs.base = (u64)vector << 12;
+	cs.selector = selector;
+	cs.base = (u64)selector << 4;
 	hv->set_seg(&v->hv, SEG_CS, &cs);
-	v->hv.rip = 0;
+	v->hv.rip = ip;
 	v->state = VCPU_RUNNING;
+}
+
+/*
+ * INIT sends the boot CPU to the reset vector, where a BIOS looks at the shutdown code: 05h and 0Ah mean
+ * that the guest wants to go on where the warm-reset vector at 40h:67h points (MultiProcessor Specification 1.4,
+ * B.4). There is no BIOS here, so this does it; any other code is a reboot.
+ */
+static void warm_reset(struct vcpu *v)
+{
+	u16 vector[2];
+	u8 code;
+
+	spin_lock(&v->vm->dev_lock);
+	code = rtc_shutdown_code(v->vm);
+	spin_unlock(&v->vm->dev_lock);
+	if ((code == 5 || code == 10) && !gmem_read(v->vm, 0x467, vector, sizeof(vector)))
+		go_to(v, vector[1], vector[0]);
+	else
+		vm_request_end(v->vm, VM_END_REBOOT, 0);
 }
 
 struct vcpu *vcpu_current(void)
@@ -200,13 +220,8 @@ void vcpu_nmi(struct vcpu *v)
 	vcpu_request(v, REQ_NMI);
 }
 
-/* INIT sends the boot CPU to the reset vector: with no firmware there, that is a reboot. */
 void vcpu_init_signal(struct vcpu *v)
 {
-	if (v->id == 0) {
-		vm_request_end(v->vm, VM_END_REBOOT, 0);
-		return;
-	}
 	__atomic_fetch_and(&v->requests, ~(u32)REQ_SIPI, __ATOMIC_SEQ_CST); /* it came before */
 	vcpu_request(v, REQ_INIT);
 }
@@ -260,11 +275,14 @@ static void serve_signals(struct vcpu *v, u32 req)
 		vcpu_reset(v);
 		v->state = VCPU_WAIT_SIPI;
 	}
-	if (req & REQ_INIT)
+	if (req & REQ_INIT) {
 		vcpu_init(v);
+		if (v->id == 0)
+			warm_reset(v);
+	}
 	/* Only a CPU that waits for it takes a SIPI (SDM vol. 3, 11.4.3). */
 	if (req & REQ_SIPI && v->state == VCPU_WAIT_SIPI)
-		vcpu_start_up(v, v->sipi_vector);
+		go_to(v, (u16)(v->sipi_vector << 8), 0); /* 9.4.4.2 */
 	if (req & REQ_NMI && v->state != VCPU_WAIT_SIPI)
 		v->nmi_pending = true;
 	if (req & REQ_EXTINT)

@@ -95,6 +95,8 @@ struct vdev *vm_vdev(struct vm *vm, const struct vdev_type *type);
 
 /* Console of the VM (COM1): bytes out; bytes in arrive through the uart's vm_console_input(). */
 void vm_console_write(struct vm *vm, const void *buf, size_t n);
+/* In rtc.c: CMOS byte 0Fh, which tells a BIOS after a reset of the CPU where to go on. */
+u8 rtc_shutdown_code(struct vm *vm);
 /* In uart.c: bytes typed; returns how many were taken (RX FIFO). Pull model: the core calls it again when vm_console_want_input() was called. */
 size_t uart_input(struct vm *vm, const u8 *buf, size_t n);
 void vm_console_want_input(struct vm *vm); /* uart.c calls it when its FIFO has room again */

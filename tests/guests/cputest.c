@@ -23,12 +23,6 @@ static const struct known known[] = {
 	{NULL, NULL, NULL},
 };
 
-struct gate {
-	u16 off0, sel;
-	u8 ist, type;
-	u16 off1;
-	u32 off2, zero;
-} __attribute__((packed));
 struct tss {
 	u32 zero;
 	u64 rsp[3], zero1, ist[7], zero2;

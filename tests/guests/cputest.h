@@ -93,30 +93,6 @@ static void check2(const char *name, bool ok, u64 a, u64 b)
 }
 #define check(name, ok) check2(name, ok, 0, 0)
 
-static void serial_init(void)
-{
-	outb(COM1 + 3, 0x83); /* 115200 8n1, FIFO */
-	outb(COM1, 1);
-	outb(COM1 + 1, 0);
-	outb(COM1 + 3, 3);
-	outb(COM1 + 2, 7);
-	outb(COM1 + 4, 3);
-}
-
-static void pic_init(void)
-{
-	outb(PIC1, 0x11); /* vectors 0x20 and 0x28, all masked */
-	outb(PIC1 + 1, 0x20);
-	outb(PIC1 + 1, 4);
-	outb(PIC1 + 1, 1);
-	outb(PIC2, 0x11);
-	outb(PIC2 + 1, 0x28);
-	outb(PIC2 + 1, 2);
-	outb(PIC2 + 1, 1);
-	outb(PIC1 + 1, 0xff);
-	outb(PIC2 + 1, 0xff);
-}
-
 /* True if the word is on the command line; emulator= is noted. */
 static bool has_word(const char *cmdline, const char *word)
 {

@@ -5,7 +5,7 @@ TG_CC ?= gcc
 TG_CFLAGS := -std=gnu17 -O2 -m64 -ffreestanding -fno-pic -fno-pie -mcmodel=small -mno-red-zone \
 	-mgeneral-regs-only -fno-stack-protector -fcf-protection=none -fno-asynchronous-unwind-tables \
 	-fno-tree-loop-distribute-patterns -Wall -Wextra -Werror
-all: $(TG)/tiny.elf $(TG)/cputest.elf $(TG)/cputest32.elf $(TG)/pvtest.elf $(TG)/kvmprobe.bin $(TG)/probe
+all: $(TG)/tiny.elf $(TG)/cputest.elf $(TG)/cputest32.elf $(TG)/pvtest.elf $(TG)/smp.elf $(TG)/kvmprobe.bin $(TG)/probe
 
 $(TG)/kvmprobe.bin: tests/guests/kvmprobe.asm
 	@mkdir -p $(@D)
@@ -13,7 +13,7 @@ $(TG)/kvmprobe.bin: tests/guests/kvmprobe.asm
 $(TG)/start.o: tests/guests/start.asm
 	@mkdir -p $(@D)
 	nasm -f elf64 -w+error -w-reloc-rel-dword $< -o $@
-$(TG)/tiny.o: tests/guests/tiny.c tests/guests/pc.h tests/guests/guests.mk
+$(TG)/tiny.o: tests/guests/tiny.c tests/guests/acpi.h tests/guests/pc.h tests/guests/guests.mk
 	@mkdir -p $(@D)
 	$(TG_CC) $(TG_CFLAGS) -c $< -o $@
 # Linked as 64-bit code, wrapped as ELF32: multiboot1 knows no other.
@@ -51,3 +51,14 @@ $(TG)/cputest32.o: tests/guests/cputest32.c tests/guests/cputest.h tests/guests/
 	$(TG_CC) $(filter-out -m64 -mcmodel=small -mno-red-zone,$(TG_CFLAGS)) -m32 -c $< -o $@
 $(TG)/cputest32.elf: $(TG)/cputest32a.o $(TG)/cputest32.o tests/guests/guest32.ld
 	ld -m elf_i386 -n -nostdlib -z noexecstack --no-warn-rwx-segments -T tests/guests/guest32.ld $(filter %.o,$^) -o $@
+
+SMP_O := $(patsubst tests/guests/%.c,$(TG)/%.o,$(sort $(wildcard tests/guests/smp*.c)))
+$(SMP_O): $(TG)/%.o: tests/guests/%.c tests/guests/smp.h tests/guests/acpi.h tests/guests/pc.h tests/guests/guests.mk
+	@mkdir -p $(@D)
+	$(TG_CC) $(TG_CFLAGS) -c $< -o $@
+$(TG)/smp64.o: tests/guests/smp.asm
+	@mkdir -p $(@D)
+	nasm -f elf64 -w+error -w-reloc-rel-dword -w-reloc-abs-dword $< -o $@
+$(TG)/smp.elf: $(TG)/start.o $(TG)/smp64.o $(SMP_O) tests/guests/guest.ld
+	ld -n -nostdlib -z noexecstack --no-warn-rwx-segments -T tests/guests/guest.ld $(filter %.o,$^) -o $@.64
+	objcopy -O elf32-i386 $@.64 $@

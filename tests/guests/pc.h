@@ -68,6 +68,40 @@ static inline void sti_hlt_cli(void)
 #define PIT_MODE 0x43
 #define DEBUG_EXIT 0xf4
 
+static inline void serial_init(void)
+{
+	outb(COM1 + 3, 0x83); /* 115200 8n1, FIFO */
+	outb(COM1, 1);
+	outb(COM1 + 1, 0);
+	outb(COM1 + 3, 3);
+	outb(COM1 + 2, 7);
+	outb(COM1 + 4, 3);
+}
+
+static inline void pic_init(void)
+{
+	outb(PIC1, 0x11); /* vectors 0x20 and 0x28, all masked */
+	outb(PIC1 + 1, 0x20);
+	outb(PIC1 + 1, 4);
+	outb(PIC1 + 1, 1);
+	outb(PIC2, 0x11);
+	outb(PIC2 + 1, 0x28);
+	outb(PIC2 + 1, 2);
+	outb(PIC2 + 1, 1);
+	outb(PIC1 + 1, 0xff);
+	outb(PIC2 + 1, 0xff);
+}
+
+static inline void triple_fault(void)
+{
+	struct {
+		u16 limit;
+		size_t base;
+	} __attribute__((packed)) none = {0, 0};
+
+	__asm__ volatile("lidt %0; int3" ::"m"(none));
+}
+
 /* Text on COM1. */
 static inline void put(char c)
 {
@@ -85,6 +119,18 @@ static inline void puts_(const char *s)
 	}
 }
 
+static inline void putd(u64 v)
+{
+	char buf[20];
+	int n = 0;
+
+	do {
+		buf[n++] = (char)('0' + v % 10);
+	} while (v /= 10);
+	while (n)
+		put(buf[--n]);
+}
+
 static inline void putx(u64 v)
 {
 	int shift = 60;
@@ -99,6 +145,16 @@ static inline void putx(u64 v)
 struct frame {
 	u64 r11, r10, r9, r8, rdi, rsi, rdx, rcx, rax, vector, error, rip, cs, rflags, rsp, ss;
 };
+
+#ifdef __x86_64__
+struct gate {
+	u16 off0, sel;
+	u8 ist, type;
+	u16 off1;
+	u32 off2, zero;
+} __attribute__((packed));
+_Static_assert(sizeof(struct gate) == 16, "SDM vol. 3, figure 6-8");
+#endif
 
 /* multiboot1, 3.3 */
 #define MB1_MAGIC 0x2badb002u

@@ -90,7 +90,7 @@ global isr_table
 	align 16
 isr_table:
 %assign v 0
-%rep 64
+%rep 256
 	STUB v
 %assign v v + 1
 %endrep
@@ -124,6 +124,7 @@ to_interrupt:
 	iretq
 
 section .data
+global gdtr
 	align 8
 gdt:	dq 0
 	dq 0x00af9b000000ffff		; 64-bit code

@@ -11,15 +11,7 @@
  *   memtest    RAM at every edge of the map        msrs      MSRs refuse bad bits; caches, CR0.CD
  *   ticks=N    N timer interrupts: is none lost?
  */
-#include "pc.h"
-
-struct gate {
-	u16 off0, sel;
-	u8 ist, type;
-	u16 off1;
-	u32 off2, zero;
-} __attribute__((packed));
-_Static_assert(sizeof(struct gate) == 16, "SDM vol. 3, figure 6-8");
+#include "acpi.h"
 
 extern char isr_table[];
 static struct gate idt[64] __attribute__((aligned(16)));
@@ -43,17 +35,6 @@ int memcmp(const void *a, const void *b, size_t n)
 	return 0;
 }
 
-static void putd(u64 v)
-{
-	char buf[20];
-	int n = 0;
-
-	do {
-		buf[n++] = (char)('0' + v % 10);
-	} while (v /= 10);
-	while (n)
-		put(buf[--n]);
-}
 static void report(const char *what, bool ok)
 {
 	puts_("TINY: ");
@@ -121,22 +102,9 @@ static void set_up(void)
 		};
 	}
 	__asm__ volatile("lidt %0" ::"m"(idtr));
-	outb(COM1 + 3, 0x83); /* 115200 8n1, FIFO */
-	outb(COM1, 1);
-	outb(COM1 + 1, 0);
-	outb(COM1 + 3, 3);
-	outb(COM1 + 2, 7);
-	outb(COM1 + 4, 3);
-	outb(PIC1, 0x11); /* vectors 0x20 and 0x28, only IRQ 0 open */
-	outb(PIC1 + 1, VEC_PIT);
-	outb(PIC1 + 1, 4);
-	outb(PIC1 + 1, 1);
-	outb(PIC2, 0x11);
-	outb(PIC2 + 1, 0x28);
-	outb(PIC2 + 1, 2);
-	outb(PIC2 + 1, 1);
-	outb(PIC1 + 1, 0xfe);
-	outb(PIC2 + 1, 0xff);
+	serial_init();
+	pic_init();
+	outb(PIC1 + 1, 0xfe); /* only IRQ 0 open */
 }
 
 static void say_cpu(void)
@@ -419,70 +387,6 @@ static void check_caches(void)
 	report("caches", with_cd == (cr0 | 1ull << 30) && word == 0x1234);
 }
 
-/* ACPI 6.4, 5.2.5: the RSDP is on a 16-byte boundary in 0xe0000..0xfffff. */
-static const char *find_rsdp(void)
-{
-	for (u64 a = 0xe0000; a < 0x100000; a += 16)
-		if (!memcmp((const void *)a, "RSD PTR ", 8))
-			return (const char *)a;
-	return NULL;
-}
-static u32 get32(const char *p)
-{
-	u32 v;
-	__builtin_memcpy(&v, p, 4);
-	return v;
-}
-static const char *find_table(const char *sig)
-{
-	const char *rsdp = find_rsdp(), *rsdt;
-
-	if (!rsdp)
-		return NULL;
-	rsdt = (const char *)(u64)get32(rsdp + 16);
-	for (u32 i = 36; i + 4 <= get32(rsdt + 4); i += 4) {
-		const char *t = (const char *)(u64)get32(rsdt + i);
-
-		if (!memcmp(t, sig, 4))
-			return t;
-	}
-	return NULL;
-}
-/* \_S5_ is Package { SLP_TYPa, SLP_TYPb, ... }: NameOp, name, PackageOp, length, count, numbers. */
-static void power_off(void)
-{
-	const char *fadt = find_table("FACP"), *dsdt;
-
-	if (!fadt) {
-		report("fadt", false);
-		return;
-	}
-	dsdt = (const char *)(u64)get32(fadt + 40);
-	for (u32 i = 36; i + 12 < get32(dsdt + 4); i++) {
-		const char *p = dsdt + i;
-		u8 type;
-
-		if (memcmp(p, "_S5_\x12", 5))
-			continue;
-		p += 7; /* behind the one-byte package length and the count */
-		type = *p == 0x0a ? (u8)p[1] : (u8)*p; /* BytePrefix, ZeroOp, OneOp */
-		outw((u16)get32(fadt + 64), (u16)(1 << 13 | type << 10));
-		for (volatile int wait = 0; wait < 100000000; wait++)
-			;
-	}
-	report("poweroff", false);
-}
-
-static void triple_fault(void)
-{
-	struct {
-		u16 limit;
-		u64 base;
-	} __attribute__((packed)) none = {0, 0};
-
-	__asm__ volatile("lidt %0; int3" ::"m"(none));
-}
-
 /* A packed-decimal load from a device register: legal, and nothing that a hypervisor emulates. */
 static void load_decimal(void)
 {
@@ -545,7 +449,8 @@ static void do_word(const char *w, unsigned n, u32 magic, u64 info)
 	} else if (n > 6 && !memcmp(w, "ticks=", 6)) {
 		check_ticks(number(w + 6, n - 6));
 	} else if (IS("poweroff")) {
-		power_off();
+		acpi_power_off();
+		report("poweroff", false);
 	} else if (IS("reboot")) {
 		outb(0xcf9, 6);
 	} else if (IS("triple")) {

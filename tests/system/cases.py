@@ -9,9 +9,10 @@ import kernels
 import lifecycle
 import onhost
 import pv
+import smp
 import torture
 
 
 def all_cases():
     return (onhost.CASES + boots.CASES + cpu.CASES + ends.CASES + kernels.CASES + lifecycle.CASES + bad_input.CASES +
-            firmware.CASES + torture.CASES + pv.CASES)
+            firmware.CASES + smp.CASES + torture.CASES + pv.CASES)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The HPET (IA-PC HPET specification 1.0a): a 64-bit counter of 10 ns and three comparators, each
+ * The HPET (IA-PC HPET specification 1.0a): a 64-bit counter of 70 ns and three comparators, each
  * one-shot or periodic, 32 or 64 bits wide, level or edge, by a pin of the I/O APIC, as a message,
  * or (the first two) in place of the PIT and the RTC. Nothing counts: the counter is the VM's
  * clock, and a comparator has a timer only while its match would interrupt.

@@ -392,6 +392,13 @@ static void store_memory_sizes(struct rtc *s, u64 memory)
 	s->cmos[0x2f] = (u8)sum;
 }
 
+u8 rtc_shutdown_code(struct vm *vm)
+{
+	const struct vdev *d = vm_vdev(vm, &rtc_vdev);
+
+	return d ? ((const struct rtc *)d->state)->cmos[0x0f] : 0;
+}
+
 static int rtc_init(struct vdev *d)
 {
 	struct rtc *s = d->state;
