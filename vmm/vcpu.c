@@ -82,18 +82,23 @@ void vcpu_destroy(struct vcpu *v)
 	kfree(v);
 }
 
-void vcpu_reset(struct vcpu *v)
+/* What a reset of either kind drops. */
+static void drop_events(struct vcpu *v)
 {
 	vcpu_timer_stop(v);
 	v->reinject.valid = v->exception.valid = 0;
 	v->hv.pending_db = 0;
 	v->nmi_pending = v->nmi_wakes = false;
-	fpu_area_init(v->hv.xsave);
-	v->hv.xcr0 = XCR0_X87;
 	memset(v->hv.dr, 0, sizeof(v->hv.dr));
 	v->hv.dr6 = DR6_FIXED;
+}
+
+void vcpu_reset(struct vcpu *v)
+{
+	drop_events(v);
+	fpu_area_init(v->hv.xsave);
+	v->hv.xcr0 = XCR0_X87;
 	hv->reset(&v->hv);
-	fpu_load(&v->hv);
 	hv->request_windows(&v->hv, v->windows = 0);
 	msrs_reset(v);
 	pv_reset(v);
@@ -102,24 +107,18 @@ void vcpu_reset(struct vcpu *v)
 	hv->set_tsc_offset(&v->hv, v->tsc_offset);
 }
 
-/* INIT (SDM vol. 3, table 10-1): as vcpu_reset(), but the FPU, XCR0, the TSC and most MSRs stay. */
+/* INIT (SDM vol. 3, table 10-1): as vcpu_reset(), but the FPU, XCR0, the TSC, most MSRs and CR0.CD and NW stay. */
 static void vcpu_init(struct vcpu *v)
 {
-	u64 keep[REG_TSC_AUX - REG_STAR + 1], xcr0;
+	u64 keep[REG_TSC_AUX - REG_STAR + 1], cr0 = hv->get_reg(&v->hv, REG_CR0);
 
-	vcpu_timer_stop(v);
 	for (unsigned i = 0; i < ARRAY_SIZE(keep); i++)
 		keep[i] = hv->get_reg(&v->hv, REG_STAR + i);
 	fpu_save(&v->hv);
-	xcr0 = v->hv.xcr0;
-	v->reinject.valid = v->exception.valid = 0;
-	v->hv.pending_db = 0;
-	v->nmi_pending = v->nmi_wakes = false;
-	memset(v->hv.dr, 0, sizeof(v->hv.dr));
-	v->hv.dr6 = DR6_FIXED;
-	v->hv.xcr0 = xcr0;
+	drop_events(v);
 	hv->reset(&v->hv);
 	hv->request_windows(&v->hv, v->windows = 0);
+	hv->set_reg(&v->hv, REG_CR0, CR0_ET | (cr0 & (CR0_CD | CR0_NW)));
 	for (unsigned i = 0; i < ARRAY_SIZE(keep); i++)
 		hv->set_reg(&v->hv, REG_STAR + i, keep[i]);
 	hv->set_tsc_offset(&v->hv, v->tsc_offset);

@@ -21,13 +21,6 @@ static const struct known known[] = {{NULL, NULL, NULL}};
 #define EOI_EN	   0x4b564d04
 #define POLL	   0x4b564d05
 
-struct gate {
-	u16 off0, sel;
-	u8 ist, type;
-	u16 off1;
-	u32 off2, zero;
-} __attribute__((packed));
-
 extern char isr_table[], leave_user[], user_vmcall[], user_vmcall_end[];
 extern u64 kernel_rsp;
 void enter_user(u64 rip, u64 rsp, u64 rflags);

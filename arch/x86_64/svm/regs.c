@@ -264,9 +264,6 @@ void svm_reset_regs(struct hv_vcpu *v)
 	v->cr2 = 0;
 	v->dr6 = DR6_FIXED;
 	v->tpr = 0;
-	v->xcr0 = XCR0_X87;
-	if (v->xsave)
-		fpu_area_init(v->xsave);
 	reset_segments(v);
 	set_cr0(s, CR0_CD | CR0_NW | CR0_ET);
 	set_cr4(s, 0);
