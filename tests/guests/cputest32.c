@@ -5,7 +5,7 @@
  */
 #include "cputest.h"
 
-static const struct known known[] = {
+const struct known known[] = {
 	{"tcg", "real-gp", "TCG: no segment limits"},
 	{"tcg", "v86-gp-to-monitor", "TCG: no segment limits"},
 	{"tcg", "task-flat-t-bit", "TCG: the TSS's T bit does nothing"},
@@ -35,14 +35,10 @@ struct tss32 {
 #define SEL_NP_TSS	0x50
 #define SEL_SHORT_TSS	0x58
 #define SEL_NP_DATA	0x60
-#define VEC_IPI		0x31
 #define VEC_RM		0x50
 #define VEC_TASK	0x30
 #define LOW		0x8000u
-#define LAPIC		0xfee00000u
-#define TF		0x100u
 #define NT		0x4000u
-#define RF		0x10000u
 #define VM		0x20000u
 #define WINDOW		0xc00000u  /* the address that the two tasks' tables map apart: */
 #define OTHER		0x1000000u /* in the second task to here */
@@ -71,18 +67,6 @@ static volatile u32 resume;
 static volatile u32 n_db, db_eip[20], db_dr6;
 static volatile u32 v86_gp, v86_seen;
 
-static u32 read_cr(int n)
-{
-	u32 v;
-
-	if (n == 0)
-		__asm__ volatile("mov %%cr0, %0" : "=r"(v));
-	else if (n == 3)
-		__asm__ volatile("mov %%cr3, %0" : "=r"(v));
-	else
-		__asm__ volatile("mov %%cr4, %0" : "=r"(v));
-	return v;
-}
 static u32 get_tr(void)
 {
 	u32 v = 0;
@@ -90,11 +74,6 @@ static u32 get_tr(void)
 	__asm__ volatile("str %w0" : "+r"(v));
 	return v;
 }
-static void lapic_write(u32 reg, u32 v)
-{
-	__asm__ volatile("movl %0, (%1)" ::"r"(v), "r"(LAPIC + reg) : "memory");
-}
-
 /* The V86 program's faults, one after the other: skip what the monitor would emulate. */
 static bool v86_fault(struct frame32 *f)
 {
@@ -157,19 +136,8 @@ void interrupt(struct frame32 *f)
 	}
 	if (f->vector == 3 || f->vector == 4)
 		return;
-	if (!resume) {
-		say("CPUTEST: unexpected exception ");
-		say_hex(f->vector);
-		say(" error ");
-		say_hex(f->error);
-		say(" at ");
-		say_hex(f->eip);
-		say("\n");
-		failures++;
-		finish("broken");
-		for (;;)
-			__asm__ volatile("cli; hlt");
-	}
+	if (!resume)
+		broken(f->vector, f->error, f->eip);
 	f->eip = resume;
 }
 
@@ -552,10 +520,7 @@ void main(u32 magic, u32 info)
 {
 	const struct mb1_info *mb = (const struct mb1_info *)info;
 
-	serial_init();
-	pic_init();
-	if (magic == MB1_MAGIC && mb->flags & 4)
-		note_emulator((const char *)mb->cmdline);
+	begin(magic == MB1_MAGIC && mb->flags & 4 ? (const char *)mb->cmdline : "");
 	set_up();
 	say("CPUTEST: 32-bit\n");
 	exceptions();
