@@ -41,5 +41,5 @@ $(TG)/cputest32a.o: tests/guests/cputest32.asm
 $(TG)/32/%.o: tests/guests/%.c $(wildcard tests/guests/*.h) tests/guests/guests.mk
 	@mkdir -p $(@D)
 	$(TG_CC) $(filter-out -m64 -mcmodel=small -mno-red-zone,$(TG_CFLAGS)) -m32 -c $< -o $@
-$(TG)/cputest32.elf: $(TG)/cputest32a.o $(TG)/32/cputest32.o $(TG)/32/cputest_lib.o tests/guests/guest32.ld
+$(TG)/cputest32.elf: $(TG)/cputest32a.o $(patsubst %,$(TG)/32/%.o,cputest32 cputest32_task cputest_lib) tests/guests/guest32.ld
 	ld -m elf_i386 -n -nostdlib -z noexecstack --no-warn-rwx-segments -T tests/guests/guest32.ld $(filter %.o,$^) -o $@
