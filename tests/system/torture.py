@@ -73,7 +73,8 @@ def tortured(case):
     return Case("torture-" + case.name, test, case.seconds, case.memory, case.timeout, torture=1)
 
 
-ALSO = ("cputest-amd", "cputest-intel", "timer-interrupts", "end-poweroff", "end-triple-fault-destroy", "console-echo", "several-vms-4-cpus")
+ALSO = ("cputest-amd", "cputest-intel", "timer-interrupts",
+        "end-poweroff", "end-triple-fault-destroy", "console-echo", "several-vms-4-cpus")
 
 CASES = [
     Case("torture-tiny-amd", tiny("amd", "direct", 2, 7), seconds=5),
