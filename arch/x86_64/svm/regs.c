@@ -225,7 +225,7 @@ void svm_set_seg(struct hv_vcpu *v, enum hv_seg seg, const struct hv_segment *in
 	svm_dirty(s, CLEAN_SEG | CLEAN_DT);
 	if (seg >= SEG_GDTR)
 		return;
-	/* TCG 7.2 keeps TR without its busy bit, and aborts when CPL 3 is left by a 32-bit TSS that has it. */
+	/* TCG 7.2 keeps TR without its busy bit; leaving CPL 3 by a busy 32-bit TSS aborts it. */
 	if (seg == SEG_TR)
 		attr &= ~2u;
 	/* An SVM segment is unusable when it is not present. */
