@@ -162,9 +162,10 @@ bench: all
 # make image: build/dalang.img for a USB stick, without VMs; `tools/dalang image` puts them in.
 image: all
 	tools/dalang image $(B)/dalang.img
-# make soak: the tests that are too long for every change as well; hours.
+# make soak: the tests that are too long for every change as well, and all in torture mode; hours.
 soak: all
 	tools/dalang test --soak
+	tools/dalang test --torture 1
 
 # make check-layers: who includes whom, proved; the check proves first that it can fail.
 check-layers:

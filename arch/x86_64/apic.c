@@ -177,9 +177,10 @@ void ipi_send(u32 pcpu_index, u8 vector)
 }
 
 /*
- * QEMU 7.2's TCG: VMRUN with V_IRQ set changes the CPU's word of requests by a read and a write, under no lock. An
- * interrupt that another thread requests in between is lost: its bit stays in the IRR, and nothing looks
- * there, be the CPU halted, until the APIC has cause to. A write to TPR is one; hardware does not mind.
+ * QEMU 7.2's TCG: VMRUN with V_IRQ set changes the CPU's word of requests by a read and a write,
+ * under no lock. An interrupt that another thread requests in between is lost: its bit stays in the
+ * IRR, and nothing looks there, be the CPU halted, until the APIC has cause to. A write to TPR is
+ * one; hardware does not mind.
  */
 void irq_recheck(void)
 {

@@ -51,7 +51,8 @@ static bool leave_starting(struct pcpu *p, u32 state)
 {
 	u32 old = PCPU_STARTING;
 
-	return __atomic_compare_exchange_n(&p->state, &old, state, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+	return __atomic_compare_exchange_n(&p->state, &old, state, false, __ATOMIC_SEQ_CST,
+					   __ATOMIC_SEQ_CST);
 }
 
 static void ap_start(struct pcpu *p) __noreturn;
@@ -122,8 +123,9 @@ static bool wait_online(struct pcpu *p, u64 us)
 }
 
 /*
- * 10 ms after INIT, which the manuals ask for, and 200 us between the two SIPIs. It has 2 s to come, for an
- * emulator on a busy machine; one that is given up gets INIT, lest it wakes in the next one's trampoline.
+ * 10 ms after INIT, which the manuals ask for, and 200 us between the two SIPIs. It has 2 s to
+ * come, for an emulator on a busy machine; one that is given up gets INIT, lest it wakes in the
+ * next one's trampoline.
  */
 static void start(struct pcpu *p, hpa_t low, hpa_t cr3)
 {

@@ -242,6 +242,43 @@ v86_stack_code equ $ - rm_start
 	int 0x61
 low_hlt:
 	hlt
+
+; --- tasks at LOW: one of a 16-bit TSS, in 16-bit protected mode, and one in V86 mode --------------
+; CS 0x18 and data 0x20 have base 0. Notes what it finds, puts something else into BX, and goes back.
+global task16_entry, task16_entry_error, task16_again, task16_seen
+task16_entry equ low(task16)
+task16_entry_error equ low(task16_error)
+task16_again equ low(task16_end)
+task16_seen equ low(task16_tr)
+task16_error:				; a word of error code is on the stack
+	pop word [low(task16_code)]
+	mov ax, 0x10			; the first task is to go on elsewhere: its TSS is beyond 64 KiB
+	mov fs, ax
+	mov edi, [low(task16_from)]
+	mov eax, [fs:edi]
+	mov edi, [low(task16_to)]
+	mov [fs:edi], eax
+task16:	str [low(task16_tr)]
+	pushf
+	pop word [low(task16_flags)]
+	mov [low(task16_regs)], bx
+	mov [low(task16_regs) + 2], sp
+	mov bx, 0x4444
+	iret
+task16_end:
+	jmp task16
+task16_tr: dw 0
+task16_flags: dw 0
+task16_regs: dw 0, 0
+task16_code: dw 0, 0
+task16_from: dd 0
+task16_to: dd 0
+
+global task_v86_entry
+task_v86_entry equ $ - rm_start		; CS 0x800
+	mov bx, ss
+	mov [0], bx
+	hlt				; #GP: the handler switches back
 rm_end:
 
 bits 32

@@ -3,9 +3,9 @@
  * cputest.c's sister: exceptions in 32-bit mode, real mode with 64 KiB and with 4 GiB segments, V86
  * mode under a monitor, paging with 4-byte entries and PAE, hardware task switches in each of them.
  */
-#include "cputest.h"
+#include "cputest32.h"
 
-static const struct known known[] = {
+const struct known known[] = {
 	{"tcg", "real-gp", "TCG: no segment limits"},
 	{"tcg", "v86-gp-to-monitor", "TCG: no segment limits"},
 	{"tcg", "task-flat-t-bit", "TCG: the TSS's T bit does nothing"},
@@ -14,85 +14,39 @@ static const struct known known[] = {
 	{NULL, NULL, NULL},
 };
 
-struct frame32 {
-	u32 edi, esi, ebp, esp0, ebx, edx, ecx, eax, vector, error, eip, cs, eflags;
-	u32 esp, ss, es, ds, fs, gs; /* V86; of ring 3 the first two */
-};
 struct gate {
 	u16 off0, sel;
 	u8 zero, type;
 	u16 off1;
 };
-struct tss32 {
-	u32 link, esp0, ss0, stacks[4], cr3, eip, eflags, gpr[8], seg[6], ldt; /* ES CS SS DS FS GS */
-	u16 trap, iomap;
-	u8 redirect[32], bitmap[33];
-} __attribute__((packed));
 
-#define SEL_TASK1	0x38
-#define SEL_TASK2	0x40
-#define SEL_LDT		0x48
-#define SEL_NP_TSS	0x50
-#define SEL_SHORT_TSS	0x58
-#define SEL_NP_DATA	0x60
-#define VEC_IPI		0x31
-#define VEC_RM		0x50
-#define VEC_TASK	0x30
-#define LOW		0x8000u
-#define LAPIC		0xfee00000u
-#define TF		0x100u
-#define NT		0x4000u
-#define RF		0x10000u
-#define VM		0x20000u
-#define WINDOW		0xc00000u  /* the address that the two tasks' tables map apart: */
-#define OTHER		0x1000000u /* in the second task to here */
-
-extern char isr_table[], rm_start[], rm_end[], v86_code[], v86_stack_code[],
-	leave_v86[], task_entry[], task_entry_error[];
+extern char isr_table[], rm_start[], rm_end[], v86_code[], v86_stack_code[];
 extern u16 rm_vectors[][2];
-extern u32 kernel_esp, jump_back;
 u32 real_mode(void);
 void enter_v86(u32 eip, u32 esp, u32 eflags);
 
+u64 gdt[15] __attribute__((aligned(16)));
+struct tss32 tss1 __attribute__((aligned(256)));
+u8 stacks[4][4096] __attribute__((aligned(16)));
 static struct gate idt[64] __attribute__((aligned(16)));
-static u64 gdt[14] __attribute__((aligned(16)));
 static u64 ldt[2] __attribute__((aligned(16)));
-static struct tss32 tss1 __attribute__((aligned(256))), tss2 __attribute__((aligned(256)));
-static u8 stacks[4][4096] __attribute__((aligned(16)));
 static u32 pse[2][1024] __attribute__((aligned(4096)));
 static u32 pt[1024] __attribute__((aligned(4096)));
 static u64 pae_pd[5][512] __attribute__((aligned(4096)));
 static u64 pdpt[2][4] __attribute__((aligned(32)));
 
-static volatile struct {
-	u32 n, vector, error, eip, eflags, cr2, tr;
-} got;
-static volatile u32 resume;
-static volatile u32 n_db, db_eip[20], db_dr6;
-static volatile u32 v86_gp, v86_seen;
+volatile struct got got;
+volatile u32 resume;
+volatile u32 n_db, db_eip[20], db_dr6;
+volatile u32 v86_seen;
+static volatile u32 v86_gp;
 
-static u32 read_cr(int n)
-{
-	u32 v;
-
-	if (n == 0)
-		__asm__ volatile("mov %%cr0, %0" : "=r"(v));
-	else if (n == 3)
-		__asm__ volatile("mov %%cr3, %0" : "=r"(v));
-	else
-		__asm__ volatile("mov %%cr4, %0" : "=r"(v));
-	return v;
-}
-static u32 get_tr(void)
+u32 get_tr(void)
 {
 	u32 v = 0;
 
 	__asm__ volatile("str %w0" : "+r"(v));
 	return v;
-}
-static void lapic_write(u32 reg, u32 v)
-{
-	__asm__ volatile("movl %0, (%1)" ::"r"(v), "r"(LAPIC + reg) : "memory");
 }
 
 /* The V86 program's faults, one after the other: skip what the monitor would emulate. */
@@ -151,58 +105,38 @@ void interrupt(struct frame32 *f)
 	got.eip = f->eip;
 	got.eflags = f->eflags;
 	got.tr = get_tr();
+	if (f->eflags & VM && got.tr != SEL_TASK1) { /* a task of its own, which nobody wants again */
+		__asm__ volatile("ljmp %0, $0" ::"i"(SEL_TASK1) : "memory");
+		__builtin_unreachable();
+	}
 	if (f->eflags & VM) {
 		__asm__ volatile("mov %0, %%esp; jmp leave_v86" ::"r"(kernel_esp));
 		__builtin_unreachable();
 	}
 	if (f->vector == 3 || f->vector == 4)
 		return;
-	if (!resume) {
-		say("CPUTEST: unexpected exception ");
-		say_hex(f->vector);
-		say(" error ");
-		say_hex(f->error);
-		say(" at ");
-		say_hex(f->eip);
-		say("\n");
-		failures++;
-		finish("broken");
-		for (;;)
-			__asm__ volatile("cli; hlt");
-	}
+	if (!resume)
+		broken(f->vector, f->error, f->eip);
 	f->eip = resume;
 }
 
-#define TRY(insn, ...)                                                             \
-	do {                                                                           \
-		got.n = 0;                                                                 \
-		got.vector = got.error = ~0u;                                              \
-		__asm__ volatile("movl $9f, %0; " insn "; 9: nop" : "=m"(resume) : __VA_ARGS__ \
-				 : "eax", "ecx", "edx", "memory", "cc");                           \
-		resume = 0;                                                                \
-	} while (0)
-static void fault(const char *name, u32 vector, u32 error)
+void fault(const char *name, u32 vector, u32 error)
 {
 	check2(name, got.n == 1 && got.vector == vector && got.error == error, got.vector, got.error);
 }
 
-static void set_gate(unsigned n, u8 type, u16 sel)
+void set_gate(unsigned n, u8 type, u16 sel)
 {
 	u32 a = (u32)isr_table + 16 * n;
 
 	idt[n] = (struct gate){.off0 = (u16)a, .sel = sel, .type = type, .off1 = (u16)(a >> 16)};
 }
-static u64 system(const void *base, u32 limit, u8 type)
+u64 system(const void *base, u32 limit, u8 type)
 {
 	u32 b = (u32)base;
 
 	return (limit & 0xffff) | (u64)(b & 0xffffff) << 16 | (u64)type << 40 | (u64)(b >> 24) << 56;
 }
-static u8 desc_type(u16 sel)
-{
-	return (u8)(((volatile u64 *)gdt)[sel >> 3] >> 40);
-}
-
 static void set_up(void)
 {
 	struct {
@@ -219,10 +153,7 @@ static void set_up(void)
 	gdt[5] = 0x00cff3000000ffff;
 	gdt[6] = 0x00cffb000000ffff;
 	gdt[SEL_TASK1 >> 3] = system(&tss1, sizeof(tss1) - 1, 0x89);
-	gdt[SEL_TASK2 >> 3] = system(&tss2, sizeof(tss2) - 1, 0x89);
 	gdt[SEL_LDT >> 3] = system(ldt, sizeof(ldt) - 1, 0x82);
-	gdt[SEL_NP_TSS >> 3] = system(&tss2, sizeof(tss2) - 1, 0x09);
-	gdt[SEL_SHORT_TSS >> 3] = system(&tss2, 0x66, 0x89);
 	gdt[SEL_NP_DATA >> 3] = 0x00cf13000000ffff;
 	ldt[1] = 0x00cf93000000ffff;
 	__asm__ volatile("lgdt %0; lidt %1; ljmp $8, $1f; 1: mov %2, %%ds; mov %2, %%es; mov %2, %%ss;"
@@ -241,6 +172,9 @@ static void set_up(void)
 	pse[1][WINDOW >> 22] = OTHER | 0x83;
 	for (u32 i = 0; i < 2048; i++)
 		pae_pd[i / 512][i % 512] = (u64)i << 21 | 0x83;
+	pse[0][0] |= 4; /* V86 mode is CPL 3 */
+	pse[1][0] |= 4;
+	pae_pd[0][0] |= 4;
 	memcpy(pae_pd[4], pae_pd[0], 4096);
 	pae_pd[4][WINDOW >> 21] = OTHER | 0x83;
 	for (u32 i = 0; i < 4; i++)
@@ -283,7 +217,7 @@ static void exceptions(void)
 	check2("32-step-cpuid", n_db == 5 && db_eip[0] == behind, n_db, db_eip[0] - behind);
 }
 
-static void low_copy(void)
+void low_copy(void)
 {
 	memcpy((void *)LOW, rm_start, (size_t)(rm_end - rm_start));
 }
@@ -334,10 +268,7 @@ static void v86(void)
 
 /* ---- paging ---- */
 
-enum { NONE, PSE, PAE };
-static const char *const mode_names[] = {"flat", "pse", "pae"};
-
-static void paging_on(int mode)
+void paging_on(int mode)
 {
 	u32 cr4 = read_cr(4) & ~0x30u;
 
@@ -346,11 +277,11 @@ static void paging_on(int mode)
 	__asm__ volatile("mov %0, %%cr4; mov %1, %%cr3; mov %2, %%cr0" ::"r"(cr4 | (mode == PSE ? 0x10 : 0x20)),
 			 "r"(mode == PSE ? (u32)pse[0] : (u32)pdpt[0]), "r"(read_cr(0) | 1u << 31) : "memory");
 }
-static void paging_off(void)
+void paging_off(void)
 {
 	__asm__ volatile("mov %0, %%cr0" ::"r"(read_cr(0) & ~(1u << 31)) : "memory");
 }
-static u32 cr3_of(int mode, int task)
+u32 cr3_of(int mode, int task)
 {
 	return mode == NONE ? 0 : mode == PSE ? (u32)pse[task] : (u32)pdpt[task];
 }
@@ -392,170 +323,12 @@ static void paging(void)
 	paging_off();
 }
 
-/* ---- task switches ---- */
-
-static volatile struct {
-	u32 n, tr, link, nt, ts, word, type1, type2, error, dr7, ds;
-} seen;
-static int mode_now;
-
-/* In the second task. */
-void task_hook(u32 error);
-void task_hook(u32 error)
-{
-	u32 flags, dr7, ds = 0;
-
-	__asm__ volatile("pushfl; popl %0; mov %%dr7, %1; mov %%fs, %w2" : "=r"(flags), "=r"(dr7), "+r"(ds));
-	seen.n++;
-	seen.tr = get_tr();
-	seen.link = tss2.link & 0xffff;
-	seen.nt = !!(flags & NT);
-	seen.ts = !!(read_cr(0) & 8);
-	seen.word = *(volatile u32 *)WINDOW;
-	seen.type1 = desc_type(SEL_TASK1);
-	seen.type2 = desc_type(SEL_TASK2);
-	seen.error = error;
-	seen.dr7 = dr7;
-	seen.ds = ds;
-	if (error && resume)
-		((volatile struct tss32 *)&tss1)->eip = resume;
-	__asm__ volatile("clts");
-}
-
-static void task2(const void *entry)
-{
-	memset(&tss2, 0, sizeof(tss2));
-	tss2.cr3 = cr3_of(mode_now, 1);
-	tss2.eip = (u32)entry;
-	tss2.eflags = 2;
-	tss2.gpr[4] = (u32)stacks[2] + 4096;
-	for (unsigned i = 0; i < 6; i++)
-		tss2.seg[i] = i == 1 ? 8 : 0x10;
-	tss2.ldt = SEL_LDT;
-	tss2.seg[4] = 0xc; /* FS from the LDT */
-	tss2.iomap = 0x68;
-	gdt[SEL_TASK2 >> 3] = system(&tss2, sizeof(tss2) - 1, 0x89);
-	tss1.cr3 = cr3_of(mode_now, 0);
-	seen.n = 0;
-	jump_back = 0;
-}
-
-static const char *name_of(const char *what)
-{
-	static char buf[64];
-	const char *parts[] = {"task-", mode_names[mode_now], "-", what};
-	unsigned n = 0;
-
-	for (unsigned i = 0; i < 4; i++)
-		for (const char *p = parts[i]; *p; p++)
-			buf[n++] = *p;
-	buf[n] = 0;
-	return buf;
-}
-
-/* Back in the first task, as it was? */
-static bool back(bool nt_free)
-{
-	u32 flags;
-
-	__asm__ volatile("pushfl; popl %0" : "=r"(flags));
-	return get_tr() == SEL_TASK1 && desc_type(SEL_TASK1) == 0x8b && desc_type(SEL_TASK2) == 0x89 &&
-	       !(nt_free && flags & NT) && *(volatile u32 *)WINDOW == 0xaaaa;
-}
-static bool in_task2(bool linked)
-{
-	return seen.tr == SEL_TASK2 && seen.ts && seen.ds == 0xc &&
-	       seen.word == (mode_now == NONE ? 0xaaaau : 0xbbbbu) && seen.type2 == 0x8b &&
-	       (linked ? seen.link == SEL_TASK1 && seen.nt && seen.type1 == 0x8b
-		       : !seen.nt && seen.type1 == 0x89);
-}
-
-static void task_faults(void)
-{
-	u32 nt;
-
-	task2(task_entry);
-	gdt[SEL_NP_TSS >> 3] &= ~(2ull << 40);
-	TRY("lcall %[s], $0", [s] "i"(SEL_NP_TSS));
-	fault(name_of("np"), 11, SEL_NP_TSS);
-	TRY("lcall %[s], $0", [s] "i"(SEL_SHORT_TSS));
-	fault(name_of("short-ts"), 10, SEL_SHORT_TSS);
-	TRY("ljmp %[s], $0", [s] "i"(SEL_TASK1));
-	fault(name_of("busy-gp"), 13, SEL_TASK1);
-	tss1.link = SEL_TASK2; /* not busy */
-	TRY("pushfl; orl $0x4000, (%%esp); popfl; iretl", "i"(0));
-	nt = got.eflags & NT;
-	__asm__ volatile("pushfl; andl $~0x4000, (%esp); popfl");
-	check2(name_of("iret-ts"), got.n == 1 && got.vector == 10 && got.error == SEL_TASK2 && nt, got.vector, got.error);
-	/* A bad segment: the fault is the new task's. Its handler goes on in task_entry. */
-	tss2.seg[3] = 0x1230;
-	got.n = 0;
-	resume = (u32)task_entry;
-	__asm__ volatile("lcall %0, $0" ::"i"(SEL_TASK2) : "memory");
-	resume = 0;
-	check2(name_of("ds-ts"), got.n == 1 && got.vector == 10 && got.error == 0x1230 && got.tr == SEL_TASK2 &&
-				  back(true), got.vector, got.error);
-}
-
-static void tasks(int mode)
-{
-	u32 regs[3];
-
-	mode_now = mode;
-	paging_on(mode);
-	task2(task_entry);
-	__asm__ volatile("mov %0, %%dr7" ::"r"(0x401)); /* L0: off after a switch; DR0 is nowhere */
-	__asm__ volatile("mov $0x1111, %%ebx; mov $0x2222, %%esi; mov $0x3333, %%edi; lcall %3, $0"
-			 : "=&b"(regs[0]), "=&S"(regs[1]), "=&D"(regs[2]) : "i"(SEL_TASK2) : "memory", "eax", "ecx", "edx");
-	check2(name_of("call-iret"), seen.n == 1 && in_task2(true) && back(true), seen.tr, seen.type1 << 8 | seen.type2);
-	check2(name_of("registers"), regs[0] == 0x1111 && regs[1] == 0x2222 && regs[2] == 0x3333, regs[0], regs[1]);
-	check2(name_of("dr7-local"), !(seen.dr7 & 0x3ff), seen.dr7, 0);
-	__asm__ volatile("lcall %0, $0" ::"i"(SEL_TASK2) : "memory");
-	check2(name_of("call-again"), seen.n == 2 && in_task2(true) && back(true), seen.n, seen.tr);
-
-	task2(task_entry);
-	jump_back = 1;
-	__asm__ volatile("ljmp %0, $0" ::"i"(SEL_TASK2) : "memory");
-	check2(name_of("jmp"), seen.n == 1 && in_task2(false) && back(true), seen.type1, seen.nt);
-
-	task2(task_entry);
-	set_gate(VEC_TASK, 0x85, SEL_TASK2);
-	__asm__ volatile("int %0" ::"i"(VEC_TASK) : "memory");
-	check2(name_of("int-gate"), seen.n == 1 && in_task2(true) && back(true), seen.n, seen.tr);
-
-	task2(task_entry);
-	set_gate(VEC_IPI, 0x85, SEL_TASK2);
-	lapic_write(0x300, 0x44000 | VEC_IPI);
-	__asm__ volatile("sti; nop; nop; cli" ::: "memory");
-	lapic_write(0xb0, 0);
-	set_gate(VEC_IPI, 0x8e, 8);
-	check2(name_of("irq-gate"), seen.n == 1 && in_task2(true) && back(true), seen.n, seen.tr);
-
-	task2(task_entry_error);
-	set_gate(13, 0x85, SEL_TASK2);
-	TRY("mov %[s], %%ds", [s] "r"(0x1230));
-	set_gate(13, 0x8e, 8);
-	check2(name_of("error-gate"), seen.n == 1 && in_task2(true) && seen.error == 0x1230 && back(true), seen.n, seen.error);
-
-	task2(task_entry);
-	tss2.trap = 1;
-	n_db = 0;
-	__asm__ volatile("lcall %0, $0" ::"i"(SEL_TASK2) : "memory");
-	check2(name_of("t-bit"), n_db == 1 && db_eip[0] == (u32)task_entry && db_dr6 & 0x8000 && seen.n == 1, n_db, db_dr6);
-	task_faults();
-	if (mode != NONE)
-		paging_off();
-}
-
 void main(u32 magic, u32 info);
 void main(u32 magic, u32 info)
 {
 	const struct mb1_info *mb = (const struct mb1_info *)info;
 
-	serial_init();
-	pic_init();
-	if (magic == MB1_MAGIC && mb->flags & 4)
-		note_emulator((const char *)mb->cmdline);
+	begin(magic == MB1_MAGIC && mb->flags & 4 ? (const char *)mb->cmdline : "");
 	set_up();
 	say("CPUTEST: 32-bit\n");
 	exceptions();

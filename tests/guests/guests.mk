@@ -13,7 +13,7 @@ $(TG)/kvmprobe.bin: tests/guests/kvmprobe.asm
 $(TG)/start.o: tests/guests/start.asm
 	@mkdir -p $(@D)
 	nasm -f elf64 -w+error -w-reloc-rel-dword $< -o $@
-$(TG)/tiny.o: tests/guests/tiny.c tests/guests/acpi.h tests/guests/pc.h tests/guests/guests.mk
+$(TG)/%.o: tests/guests/%.c $(wildcard tests/guests/*.h) tests/guests/guests.mk
 	@mkdir -p $(@D)
 	$(TG_CC) $(TG_CFLAGS) -c $< -o $@
 # Linked as 64-bit code, wrapped as ELF32: multiboot1 knows no other.
@@ -31,31 +31,23 @@ $(TG)/probe: tests/guests/probe.c tests/guests/guests.mk
 $(TG)/cputest64.o: tests/guests/cputest64.asm
 	@mkdir -p $(@D)
 	nasm -f elf64 -w+error -w-reloc-rel-dword $< -o $@
-$(TG)/cputest.o: tests/guests/cputest.c tests/guests/cputest.h tests/guests/pc.h tests/guests/guests.mk
-	@mkdir -p $(@D)
-	$(TG_CC) $(TG_CFLAGS) -c $< -o $@
-$(TG)/cputest.elf: $(TG)/start.o $(TG)/cputest64.o $(TG)/cputest.o tests/guests/guest.ld
+$(TG)/cputest.elf: $(patsubst %,$(TG)/%.o,start cputest64 cputest cputest_lib cputest_debug cputest_irq cputest_regs) \
+		tests/guests/guest.ld
 	ld -n -nostdlib -z noexecstack --no-warn-rwx-segments -T tests/guests/guest.ld $(filter %.o,$^) -o $@.64
 	objcopy -O elf32-i386 $@.64 $@
-$(TG)/pvtest.o: tests/guests/pvtest.c tests/guests/cputest.h tests/guests/pc.h tests/guests/guests.mk
-	@mkdir -p $(@D)
-	$(TG_CC) $(TG_CFLAGS) -c $< -o $@
-$(TG)/pvtest.elf: $(TG)/start.o $(TG)/cputest64.o $(TG)/pvtest.o tests/guests/guest.ld
+$(TG)/pvtest.elf: $(patsubst %,$(TG)/%.o,start cputest64 pvtest cputest_lib) tests/guests/guest.ld
 	ld -n -nostdlib -z noexecstack --no-warn-rwx-segments -T tests/guests/guest.ld $(filter %.o,$^) -o $@.64
 	objcopy -O elf32-i386 $@.64 $@
 $(TG)/cputest32a.o: tests/guests/cputest32.asm
 	@mkdir -p $(@D)
 	nasm -f elf32 -w+error -w-reloc-rel-dword $< -o $@
-$(TG)/cputest32.o: tests/guests/cputest32.c tests/guests/cputest.h tests/guests/pc.h tests/guests/guests.mk
+$(TG)/32/%.o: tests/guests/%.c $(wildcard tests/guests/*.h) tests/guests/guests.mk
 	@mkdir -p $(@D)
 	$(TG_CC) $(filter-out -m64 -mcmodel=small -mno-red-zone,$(TG_CFLAGS)) -m32 -c $< -o $@
-$(TG)/cputest32.elf: $(TG)/cputest32a.o $(TG)/cputest32.o tests/guests/guest32.ld
+$(TG)/cputest32.elf: $(TG)/cputest32a.o $(patsubst %,$(TG)/32/%.o,cputest32 cputest32_task cputest_lib) tests/guests/guest32.ld
 	ld -m elf_i386 -n -nostdlib -z noexecstack --no-warn-rwx-segments -T tests/guests/guest32.ld $(filter %.o,$^) -o $@
 
 SMP_O := $(patsubst tests/guests/%.c,$(TG)/%.o,$(sort $(wildcard tests/guests/smp*.c)))
-$(SMP_O): $(TG)/%.o: tests/guests/%.c tests/guests/smp.h tests/guests/acpi.h tests/guests/pc.h tests/guests/guests.mk
-	@mkdir -p $(@D)
-	$(TG_CC) $(TG_CFLAGS) -c $< -o $@
 $(TG)/smp64.o: tests/guests/smp.asm
 	@mkdir -p $(@D)
 	nasm -f elf64 -w+error -w-reloc-rel-dword -w-reloc-abs-dword $< -o $@

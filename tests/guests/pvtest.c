@@ -7,9 +7,8 @@
  */
 #include "cputest.h"
 
-static const struct known known[] = {{NULL, NULL, NULL}};
+const struct known known[] = {{NULL, NULL, NULL}};
 
-#define LAPIC	  0xfee00000ull
 #define USER_PAGE 0x800000ull /* a 2 MiB page that CPL 3 may use */
 #define VEC_LOW	  0x31
 #define VEC_HIGH  0x39 /* goes first, though of one class with VEC_LOW */
@@ -49,18 +48,6 @@ static struct {
 static struct {
 	u32 version, sec, nsec;
 } wall __attribute__((aligned(4)));
-
-static u32 lapic_read(u32 reg)
-{
-	u32 v;
-
-	__asm__ volatile("movl (%1), %0" : "=r"(v) : "r"(LAPIC + reg) : "memory");
-	return v;
-}
-static void lapic_write(u32 reg, u32 v)
-{
-	__asm__ volatile("movl %0, (%1)" ::"r"(v), "r"(LAPIC + reg) : "memory");
-}
 
 /* As Linux: by the word if it holds the bit, else by the register. */
 static void eoi(void)
@@ -422,12 +409,10 @@ void main(u32 magic, u64 info)
 	const char *words = magic == MB1_MAGIC && mb->flags & 4 ? (const char *)(u64)mb->cmdline : "";
 	u32 r[4];
 
-	serial_init();
-	pic_init();
+	begin(words);
 	set_up();
 	cpuid(0, r);
 	intel = r[1] == 0x756e6547;
-	note_emulator(words);
 	if (has_word(words, "absent")) {
 		absent();
 	} else {

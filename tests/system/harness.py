@@ -27,10 +27,10 @@ class Failed(Exception):
 
 class Case:
     """One test. seconds: about how long, for the order; memory: MiB, for what runs beside it;
-    soak: too long for every change, run by `make soak` or by name."""
+    soak: too long for every change, run by `make soak` or by name. torture: a seed; every VM is in torture mode."""
 
-    def __init__(self, name, function, seconds=20, memory=1500, timeout=300, soak=False):
-        self.name, self.function, self.soak = name, function, soak
+    def __init__(self, name, function, seconds=20, memory=1500, timeout=300, soak=False, torture=None):
+        self.name, self.function, self.soak, self.torture = name, function, soak, torture
         self.seconds, self.memory, self.timeout = seconds, memory, timeout
 
 
@@ -127,18 +127,18 @@ class Context:
     def __init__(self, case, log):
         self.case, self.log = case, log
         self._end = time.monotonic() + case.timeout
-        self._programs = []
+        self.programs = []
         self._tmp = tempfile.TemporaryDirectory(prefix="dalang-test-")
         self.dir = self._tmp.name
 
     def close(self):
-        for p in self._programs:
+        for p in self.programs:
             p.stop()
         self._tmp.cleanup()
 
     def program(self, argv, env=None, cwd=None):
         p = Program(argv, self.log, self._end, env, cwd)
-        self._programs.append(p)
+        self.programs.append(p)
         return p
 
     def command(self, *argv):
@@ -151,6 +151,8 @@ class Context:
     def run(self, *options, env=None, timeout=None):
         """tools/dalang run, always with a timeout of its own inside the test's."""
         t = timeout or self.case.timeout - 15
+        if self.case.torture is not None:
+            env = {**(env or {}), "DALANG_TEST_TORTURE": str(self.case.torture)}
         return self.program([os.path.join(ROOT, "tools", "dalang"), "run", "--timeout", str(t), *options],
                             env=env, cwd=self.dir)
 
@@ -163,6 +165,8 @@ class Context:
     def vm_file(self, name, cmdline="", kernel=TINY, **more):
         keys = {"name": f'"{name}"', "kernel": f'"{kernel}"', "memory": 64, "debug_exit": 1,
                 "cmdline": f'"{cmdline}"', **more}
+        if self.case.torture is not None:
+            keys.setdefault("torture", self.case.torture)
         lines = [f"{k} = {v}" for k, v in keys.items()]
         return self.file(name + ".cfg", "\n".join(lines) + "\n")
 

@@ -94,6 +94,7 @@ def main(argv):
     p.add_argument("--only", metavar="PATTERN", action="append", default=[],
                    help="tests whose name matches (shell pattern, or a part of the name)")
     p.add_argument("--soak", action="store_true", help="the long ones too")
+    p.add_argument("--torture", metavar="SEED", type=int, help="every VM in torture mode")
     opts = p.parse_args(argv)
     # A long one runs on a change only if it is asked for by its whole name.
     todo = [c for c in cases.all_cases()
@@ -101,6 +102,9 @@ def main(argv):
             (not opts.only or any(o in c.name or fnmatch.fnmatch(c.name, o) for o in opts.only))]
     if not todo:
         raise Fail(USAGE, f"no test is called {opts.only}; --list shows them")
+    for c in todo:
+        if c.torture is None:
+            c.torture = opts.torture
     if opts.list:
         print("\n".join(c.name for c in todo))
         return 0

@@ -2,6 +2,8 @@
 """Torture mode: the guest is rebuilt from bytes, its memory write-protected, its vCPU moved, and notices nothing."""
 import re
 
+import cpu as cpu_tests
+import ends
 import guests
 from boots import BACKEND, CHECKS
 from harness import Case, check, check_backend, check_status
@@ -63,6 +65,17 @@ def same_twice(ctx):
     check(outs[0] and outs[0] == outs[1], "the host's log, with its times, differs between two runs")
 
 
+def tortured(case):
+    """Another test with its VMs in torture mode; `tools/dalang test --torture SEED` does so with all."""
+    def test(ctx):
+        case.function(ctx)
+        check(any(REPORT.search(p.err) for p in ctx.programs), "no VM was in torture mode")
+    return Case("torture-" + case.name, test, case.seconds, case.memory, case.timeout, torture=1)
+
+
+ALSO = ("cputest-amd", "cputest-intel", "timer-interrupts",
+        "end-poweroff", "end-triple-fault-destroy", "console-echo", "several-vms-4-cpus")
+
 CASES = [
     Case("torture-tiny-amd", tiny("amd", "direct", 2, 7), seconds=5),
     Case("torture-tiny-intel", tiny("intel", "grub", 2, 7), seconds=45, timeout=400),
@@ -70,3 +83,4 @@ CASES = [
     Case("torture-intel", cloud("intel", "grub", 1, 42), seconds=300, timeout=1000),
     Case("torture-repeats", same_twice, seconds=10),
 ]
+CASES += [tortured(c) for c in cpu_tests.CASES + ends.CASES if c.name in ALSO]

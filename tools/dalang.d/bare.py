@@ -58,6 +58,10 @@ class Gdb:
 
     def ask(self, packet, timeout=60.0):
         self._sock.sendall(b"$%s#%02x" % (packet, sum(packet) & 0xff))
+        return self.answer(timeout, packet)
+
+    def answer(self, timeout=60.0, packet=b"at all"):
+        """The next packet, be it to a question or because the machine stopped."""
         end = time.monotonic() + timeout
         while True:
             m = re.search(rb"\$([^#]*)#..", self._buf, re.S)
@@ -66,7 +70,7 @@ class Gdb:
                 self._sock.sendall(b"+")
                 return m.group(1)
             if not select.select([self._sock], [], [], max(0.0, end - time.monotonic()))[0]:
-                raise Fail(TOOL, f"QEMU's gdb stub does not answer {packet!r}")
+                raise Fail(TOOL, f"QEMU's gdb stub does not answer {packet.decode()}")
             data = self._sock.recv(65536)
             if not data:
                 raise Fail(TOOL, "QEMU ended under its gdb stub")

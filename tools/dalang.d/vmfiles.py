@@ -73,6 +73,8 @@ def write_vm_file(opts):
         lines.append("disk = [ " + ", ".join(specs) + " ]")
     if opts.debug_exit:
         lines.append("debug_exit = 1")
+    if "DALANG_TEST_TORTURE" in os.environ:  # the tests' torture mode, for the VMs that have no file
+        lines.append("torture = " + os.environ["DALANG_TEST_TORTURE"])
     return "\n".join(lines) + "\n"
 
 

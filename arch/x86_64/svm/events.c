@@ -21,7 +21,7 @@ static void set_vintr(struct svm_vcpu *s, bool on)
 	svm_dirty(s, CLEAN_TPR);
 	svm_intercept(s, VMEXIT_VINTR, on);
 	if (!on)
-		irq_recheck(); /* a guest that neither halts nor exits would not see its timer again */
+		irq_recheck(); /* else a guest that spins would not see its timer again */
 }
 
 void svm_events_reset(struct svm_vcpu *s)

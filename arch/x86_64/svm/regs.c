@@ -225,6 +225,9 @@ void svm_set_seg(struct hv_vcpu *v, enum hv_seg seg, const struct hv_segment *in
 	svm_dirty(s, CLEAN_SEG | CLEAN_DT);
 	if (seg >= SEG_GDTR)
 		return;
+	/* TCG 7.2 keeps TR without its busy bit; leaving CPL 3 by a busy 32-bit TSS aborts it. */
+	if (seg == SEG_TR)
+		attr &= ~2u;
 	/* An SVM segment is unusable when it is not present. */
 	if (attr & SEG_ATTR_UNUSABLE)
 		attr &= ~SEG_ATTR_P;
