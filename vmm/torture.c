@@ -117,6 +117,7 @@ static bool parts_make(struct vm *vm, struct parts *p)
 		return false;
 	}
 	p->hv.id = vm->id;
+	p->hv.own_cpu = vm->cfg.dedicated;
 	p->hv.nested_root = p->nested.root;
 	if (vcpu_hv_create(&p->hv)) {
 		p->hv.priv = NULL;

@@ -54,11 +54,12 @@ int vcpu_create(struct vm *vm, u32 id)
 	v->id = id;
 	v->state = VCPU_OFF;
 	v->hv.id = vm->id;
+	v->hv.own_cpu = vm->cfg.dedicated;
 	v->hv.nested_root = vm->nested.root;
 	guest_code_init(v);
 	timer_init(&v->lapic_timer, lapic_timer_due);
 	timer_init(&v->park_timer, park_timer_due);
-	list_init(&v->sched_node);
+	list_init(&v->sched.node);
 	list_init(&v->moving);
 	r = vcpu_hv_create(&v->hv);
 	if (r) {
@@ -101,11 +102,8 @@ void vcpu_reset(struct vcpu *v)
 void vcpu_request(struct vcpu *v, u32 req)
 {
 	__atomic_fetch_or(&v->requests, req, __ATOMIC_SEQ_CST);
-	/* Only after the bit is there: sched.c says why a move cannot lose it. */
-	if (READ_ONCE(v->pcpu) != this_cpu()->index)
-		ipi_send(READ_ONCE(v->pcpu), VEC_KICK);
-	else
-		sched_wake(); /* whoever runs here has no slice to end if he was alone when he began */
+	/* Only after the bit is there: sched.c says why neither sleep nor a move can lose it. */
+	sched_wake(v);
 }
 
 void vcpu_kick(struct vcpu *v)

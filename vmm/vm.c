@@ -30,6 +30,7 @@ struct vm *vm_by_channel(u32 channel)
 
 static void vm_free(struct vm *vm)
 {
+	sched_vm_destroy(vm);
 	torture_destroy(vm);
 	vm_devices_destroy(vm);
 	for (u32 i = 0; i < vm->nr_vcpus; i++)
@@ -55,12 +56,18 @@ int vm_create(const struct vm_config *cfg, u32 channel, struct vm **out, char *w
 	vm->cfg = *cfg;
 	str_copy(vm->name, cfg->name, sizeof(vm->name));
 	vm->t0_tsc = rdtsc();
+	r = sched_vm_create(vm, why, n);
+	if (r) {
+		kfree(vm);
+		return r;
+	}
 	r = cpuid_build(vm);
 	if (r)
 		snprintf(why, n, "%s: no memory of our own is left for its CPUID", vm->name);
 	else
 		r = vm_memory_create(vm, why, n);
 	if (r) {
+		sched_vm_destroy(vm);
 		kfree(vm->cpuid);
 		kfree(vm);
 		return r;
@@ -179,6 +186,7 @@ static void rename_restart(struct vm *vm)
 	spin_lock(&vm_list_lock);
 	vm->console.channel = 0;
 	spin_unlock(&vm_list_lock);
+	sched_vm_destroy(vm); /* its successor may need what it has */
 	if (vm_create(cfg, channel, &successor, why, sizeof(why)))
 		host_refuse(why);
 	else
