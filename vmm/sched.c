@@ -295,6 +295,7 @@ static void settle(struct vcpu *v)
  */
 static void move(struct vcpu *v, u32 target)
 {
+	v->sched.moves++;
 	take_out(v);
 	timer_detach(&v->lapic_timer, &v->moving);
 	timer_detach(&v->park_timer, &v->moving);
@@ -370,6 +371,8 @@ void sched_remove(struct vcpu *v)
 		while (v->sched.ent.state == SCHED_ASLEEP)
 			take_woken(sc);
 	take_out(v);
+	log_debug("%s: vCPU %u leaves CPU %u: %lu us run, %lu waited, %u moves", v->vm->name, v->id, v->pcpu,
+		  tsc_to_ns(v->sched.ent.ran) / 1000, tsc_to_ns(v->sched.ent.waited) / 1000, v->sched.moves);
 }
 
 /* This pCPU is dedicated now. */
@@ -394,7 +397,12 @@ static void evict(struct sched_cpu *sc)
 static bool spread(struct sched_cpu *sc)
 {
 	bool any = false;
+	u64 idle = 0;
 
+	for (u32 w = 0; w * 64 < nr_pcpus; w++)
+		idle |= READ_ONCE(idle_cpus[w]);
+	if (likely(!idle))
+		return false;
 	for (struct list *n = sc->rq.ready.next, *next; n != &sc->rq.ready; n = next) {
 		struct vcpu *v = vcpu_of(list_entry(n, struct sched_ent, node));
 		u32 target = take_idle(v);

@@ -23,6 +23,7 @@ struct vcpu_sched {
 	 * or it is on that list, it stays where it is. */
 	u32 asleep;
 	struct vcpu *next_woken;
+	u32 moves; /* for the log */
 };
 
 /* Of a VM. */

@@ -7,9 +7,10 @@ import ends
 import firmware
 import kernels
 import onhost
+import scheduler
 import torture
 
 
 def all_cases():
     return (onhost.CASES + boots.CASES + cpu.CASES + ends.CASES + kernels.CASES + bad_input.CASES +
-            firmware.CASES + torture.CASES)
+            firmware.CASES + torture.CASES + scheduler.CASES)
