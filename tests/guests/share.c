@@ -4,6 +4,7 @@
  * and a nanosecond (--icount --boot direct), and for that its milliseconds are meant. It does what the words of its command line say:
  *   spin=MS  spin until MS ms after its start, and say which part of the time from 500 ms on to 500 ms
  *            before the end it ran, in millionths; how often it did not, and for how long
+ *   pause=MS the same, by PAUSE after PAUSE
  *   wait=N   halt until a timer comes, N times, 2 to 12 ms from now; say how late it ran then
  *   hang     halt for good, with nothing that would wake it
  * and leaves by the debug exit port.
@@ -93,11 +94,12 @@ static void sort(u64 *v, unsigned n)
 			}
 }
 
-static void spin(u64 end)
+static void spin(u64 end, bool pause)
 {
 	u64 from = 500 * MS, to = end - 500 * MS, last = rdtsc(), now, own = 0, begun = 0, quick = ~0ull;
 	unsigned n = 0;
 
+	__asm__ volatile("sti"); /* nothing comes; but Bochs 2.7 lets no host interrupt in that finds IF clear at entry */
 	while ((now = rdtsc()) < from) {
 		for (int i = 0; i < 63; i++)
 			last = rdtsc();
@@ -113,10 +115,13 @@ static void spin(u64 end)
 		else if (n < MAX)
 			samples[n++] = now - last;
 		last = now;
+		for (int i = 0; pause && i < 20; i++)
+			__asm__ volatile("pause");
 	}
 	own = own * 1000000 / (now - begun);
 	while (rdtsc() < end)
 		;
+	__asm__ volatile("cli");
 	sort(samples, n);
 	say("SHARE: ran ", own);
 	say(" gaps ", n);
@@ -169,7 +174,9 @@ void main(u32 magic, u64 info)
 		if (w[-1] != ' ')
 			continue;
 		if (*w == 's')
-			spin(number(w + 5) * MS);
+			spin(number(w + 5) * MS, false);
+		else if (*w == 'p')
+			spin(number(w + 6) * MS, true);
 		else if (*w == 'w')
 			wait((unsigned)number(w + 5));
 		else if (*w == 'h')

@@ -94,8 +94,8 @@ def pinned(ctx):
     check(b"refused: no: of the CPUs 0 to 1 none is both in its cpus" in p.err, "CPUs that are not there were taken")
     check([(r[n][0], r[n][2]) for n in "abc"] == [(1, 0), (1, 0), (0, 0)], f"{r}")
     check(r["c"][1] > 0.99, f"{r}")
-    near(r["a"][1], 0.5, 0.1, "a's part")
-    near(r["b"][1], 0.5, 0.1, "b's part")
+    near(r["a"][1], 0.5, 0.2, "a's part")  # the last of the two ends alone
+    near(r["b"][1], 0.5, 0.2, "b's part")
 
 
 def dedicated(ctx):
@@ -108,8 +108,8 @@ def dedicated(ctx):
           "a dedicated CPU was shared")
     check([r[n][0] for n in "abd"] == [0, 0, 1], f"{r}")
     check(r["d"][1] > 0.99, f"{r}")
-    near(r["a"][1], 0.5, 0.1, "a's part")
-    near(r["b"][1], 0.5, 0.1, "b's part")
+    near(r["a"][1], 0.5, 0.2, "a's part")  # the last of the two ends alone
+    near(r["b"][1], 0.5, 0.2, "b's part")
 
 
 def three_on_two(ctx):
@@ -125,6 +125,16 @@ def takes_work(ctx):
     _, r = on_two(ctx, [vm(ctx, "w", "spin=1200", cpus='"0"'), vm(ctx, "x", "spin=1200", cpus='"0"'),
                         vm(ctx, "y", "spin=9000", cpus='"1"', cpu_weight=2560), vm(ctx, "z", "spin=9000")])
     check(r["z"][0] == 0 and r["z"][1] > 0.7 and r["z"][2] <= 3, f"{r}")
+
+
+def pause_loop(ctx):
+    """Two that spin by PAUSE on a CPU that tells such loops: they let each other go first, far more often than slices
+    end."""
+    files = [vm(ctx, n, "pause=1500") for n in "ab"]
+    p = ctx.run("--cpu", "intel", "--boot", "grub", "--host-cpus", "1", *[x for f in files for x in ("--vm", f)])
+    check_status(p, 1)
+    r = rows(p)
+    check(len(r) == 2 and min(x["gaps"] for x in r.values()) > 2000, f"{r}")
 
 
 def nothing_polls(ctx):
@@ -149,5 +159,6 @@ def nothing_polls(ctx):
 CASES = [Case("sched-weights", weights, 12), Case("sched-cap", cap, 20), Case("sched-alone", alone, 15),
          Case("sched-pinned", pinned, 15), Case("sched-dedicated", dedicated, 15),
          Case("sched-three-on-two", three_on_two, 20), Case("sched-takes-work", takes_work, 20),
-         Case("sched-nothing-polls", nothing_polls, 10)]
+         Case("sched-nothing-polls", nothing_polls, 10),
+         Case("sched-pause-loop", pause_loop, 60, timeout=400)]
 CASES += [Case(f"sched-spinners-{n}", spinners(n), 20) for n in (1, 2, 8, 32)]
