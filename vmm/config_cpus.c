@@ -62,13 +62,15 @@ bool config_cpus(struct config_ctx *c, const struct cfg_item *it, u64 *mask)
 		if (!why && *s && *s != ',')
 			why = "numbers, ranges and \"all\" are separated by commas";
 		if (why)
-			return fail(c, it->line, it->col, "cpus \"%.40s\": %s; write \"2-3\" or \"0-7,^5\", say",
-				    it->str, why);
+			return fail(c, it->line, it->col,
+				    "cpus \"%.40s\": %s; write \"2-3\" or \"0-7,^5\", say", it->str,
+				    why);
 		if (!*s)
 			break;
 	}
 	for (u32 i = 0; i < VM_CPUS_MAX / 64; i++)
 		any |= mask[i];
-	return any || fail(c, it->line, it->col, "cpus \"%.40s\" leaves no CPU; write \"2-3\" or \"0-7,^5\", say",
-			   it->str);
+	return any ||
+	       fail(c, it->line, it->col,
+		    "cpus \"%.40s\" leaves no CPU; write \"2-3\" or \"0-7,^5\", say", it->str);
 }

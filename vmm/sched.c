@@ -12,10 +12,10 @@
 #define SLICE_NS      5000000ull /* felt only when two vCPUs want the same pCPU */
 #define CAP_PERIOD_NS 10000000ull
 #define BALANCE_NS    100000000ull
-#define ASK_NS	      1000000ull /* between two questions: what waits there may be pinned */
-#define NOWHERE	      (~0u)
+#define ASK_NS        1000000ull /* between two questions: what waits there may be pinned */
+#define NOWHERE       (~0u)
 
-/* Of all pCPUs, a bit each: sleeps and would take work; has vCPUs that wait; is dedicated to none. */
+/* Of all pCPUs, a bit each: sleeps and would take work; has vCPUs that wait; is in the pool. */
 static u64 idle_cpus[VM_CPUS_MAX / 64], crowded_cpus[VM_CPUS_MAX / 64], pool_cpus[VM_CPUS_MAX / 64];
 
 static struct list places = {&places, &places}; /* every VM's vm_sched */
@@ -103,7 +103,8 @@ static u32 best_for(const struct vcpu *v)
 	u32 best = NOWHERE;
 
 	for (u32 i = 0; i < nr_pcpus; i++)
-		if (may_run(v, i) && (best == NOWHERE || sched_of(i)->nr_vcpus < sched_of(best)->nr_vcpus))
+		if (may_run(v, i) &&
+		    (best == NOWHERE || sched_of(i)->nr_vcpus < sched_of(best)->nr_vcpus))
 			best = i;
 	return best;
 }
@@ -128,7 +129,8 @@ static u32 take_idle(const struct vcpu *v)
 static bool pool_suffices(const struct vm_sched *also)
 {
 	for (struct list *n = places.next;; n = n->next) {
-		const struct vm_sched *s = n == &places ? also : list_entry(n, struct vm_sched, node);
+		const struct vm_sched *s =
+			n == &places ? also : list_entry(n, struct vm_sched, node);
 		bool ok = !s || container_of(s, struct vm, sched)->cfg.dedicated;
 
 		for (u32 i = 0; !ok && i < nr_pcpus; i++)
@@ -188,11 +190,17 @@ int sched_vm_create(struct vm *vm, char *why, size_t n)
 		give_back(vm);
 	spin_unlock(&places_lock);
 	if (!ok && cfg->dedicated)
-		snprintf(why, n, "%s: dedicated = 1 with %u vCPUs, but only %u of the CPUs 0 to %u can be spared; "
-				 "write dedicated = 0, or fewer vCPUs", vm->name, cfg->vcpus, got, nr_pcpus - 1);
+		snprintf(
+			why, n,
+			"%s: dedicated = 1 with %u vCPUs, but only %u of the CPUs 0 to %u can be spared; "
+			"write dedicated = 0, or fewer vCPUs",
+			vm->name, cfg->vcpus, got, nr_pcpus - 1);
 	else if (!ok)
-		snprintf(why, n, "%s: of the CPUs 0 to %u none is both in its cpus and not dedicated to another VM; "
-				 "mend cpus, or take a dedicated = 1 away", vm->name, nr_pcpus - 1);
+		snprintf(
+			why, n,
+			"%s: of the CPUs 0 to %u none is both in its cpus and not dedicated to another VM; "
+			"mend cpus, or take a dedicated = 1 away",
+			vm->name, nr_pcpus - 1);
 	for (u32 i = 0; ok && cfg->dedicated && i < nr_pcpus; i++) {
 		if (!is_set(vm->sched.cpus, i))
 			continue;
@@ -265,7 +273,8 @@ void sched_wake(struct vcpu *v)
 {
 	u32 pcpu = READ_ONCE(v->pcpu);
 
-	if (READ_ONCE(v->sched.asleep) && __atomic_exchange_n(&v->sched.asleep, 0, __ATOMIC_SEQ_CST)) {
+	if (READ_ONCE(v->sched.asleep) &&
+	    __atomic_exchange_n(&v->sched.asleep, 0, __ATOMIC_SEQ_CST)) {
 		struct sched_cpu *sc = sched_of(pcpu = READ_ONCE(v->pcpu));
 
 		v->sched.next_woken = READ_ONCE(sc->woken);
@@ -278,8 +287,8 @@ void sched_wake(struct vcpu *v)
 	}
 }
 
-/* v is asleep in the run queue. Who sets a request sets it first and looks at asleep then, we the other
- * way round: one of us sees the other. */
+/* v is asleep in the run queue. Who sets a request sets it first and looks at asleep then, we the
+ * other way round: one of us sees the other. */
 static void settle(struct vcpu *v)
 {
 	__atomic_exchange_n(&v->sched.asleep, 1, __ATOMIC_SEQ_CST);
@@ -288,10 +297,10 @@ static void settle(struct vcpu *v)
 }
 
 /*
- * Somebody who meanwhile sets a request sets the bit first and reads v->pcpu then (vcpu_request(), a
- * locked instruction between the two). If the target, in settle(), does not see the bit, then the reader
- * comes after our store to v->pcpu, which comes before the inbox's lock: it kicks the target, or finds
- * v asleep there. So no request is slept over.
+ * Somebody who meanwhile sets a request sets the bit first and reads v->pcpu then (vcpu_request(),
+ * a locked instruction between the two). If the target, in settle(), does not see the bit, then the
+ * reader comes after our store to v->pcpu, which comes before the inbox's lock: it kicks the
+ * target, or finds v asleep there. So no request is slept over.
  */
 static void move(struct vcpu *v, u32 target)
 {
@@ -367,12 +376,14 @@ void sched_remove(struct vcpu *v)
 
 	ASSERT(v->pcpu == this_cpu()->index);
 	/* Another pCPU may be about to put it on our list. */
-	if (v->sched.ent.state == SCHED_ASLEEP && !__atomic_exchange_n(&v->sched.asleep, 0, __ATOMIC_SEQ_CST))
+	if (v->sched.ent.state == SCHED_ASLEEP &&
+	    !__atomic_exchange_n(&v->sched.asleep, 0, __ATOMIC_SEQ_CST))
 		while (v->sched.ent.state == SCHED_ASLEEP)
 			take_woken(sc);
 	take_out(v);
-	log_debug("%s: vCPU %u leaves CPU %u: %lu us run, %lu waited, %u moves", v->vm->name, v->id, v->pcpu,
-		  tsc_to_ns(v->sched.ent.ran) / 1000, tsc_to_ns(v->sched.ent.waited) / 1000, v->sched.moves);
+	log_debug("%s: vCPU %u leaves CPU %u: %lu us run, %lu waited, %u moves", v->vm->name, v->id,
+		  v->pcpu, tsc_to_ns(v->sched.ent.ran) / 1000,
+		  tsc_to_ns(v->sched.ent.waited) / 1000, v->sched.moves);
 }
 
 /* This pCPU is dedicated now. */

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Which vCPU runs where. Each pCPU has a run queue (sched_core.h says who runs next) that nobody else
- * touches. What others want of a pCPU they leave at its door, and kick it: a vCPU in its inbox, or a
- * sleeper of its own on its list of the woken. Work goes to idle pCPUs by itself: whoever has more than
- * it runs hands over, at once when one is idle, ten times a second when one is merely less busy.
+ * Which vCPU runs where. Each pCPU has a run queue (sched_core.h says who runs next) that nobody
+ * else touches. What others want of a pCPU they leave at its door, and kick it: a vCPU in its
+ * inbox, or a sleeper of its own on its list of the woken. Work goes to idle pCPUs by itself:
+ * whoever has more than it runs hands over, at once when one is idle, ten times a second when one
+ * is merely less busy.
  */
 #pragma once
 #include "lib/list.h"
@@ -19,8 +20,8 @@ struct vm;
 struct vcpu_sched {
 	struct sched_ent ent;
 	struct list node; /* in its pCPU's vcpus or inbox */
-	/* Whoever sets asleep from 1 to 0 puts it on its pCPU's list of the woken; as long as it is 1
-	 * or it is on that list, it stays where it is. */
+	/* Whoever sets asleep from 1 to 0 puts it on its pCPU's list of the woken; as long as it is
+	 * 1 or it is on that list, it stays where it is. */
 	u32 asleep;
 	struct vcpu *next_woken;
 	u32 moves; /* for the log */
@@ -29,7 +30,7 @@ struct vcpu_sched {
 /* Of a VM. */
 struct vm_sched {
 	struct sched_group group;
-	struct list node;	    /* of all VMs that hold a place */
+	struct list node;           /* of all VMs that hold a place */
 	u64 cpus[VM_CPUS_MAX / 64]; /* where it may run; with dedicated = 1, what it was given */
 };
 
@@ -39,10 +40,10 @@ struct sched_cpu {
 	struct list timers; /* timer.c */
 	struct timer slice;
 	bool slice_over;
-	bool crowded;	/* some wait here, as the others were told */
-	bool evict;	/* some may no longer be here */
+	bool crowded;   /* some wait here, as the others were told */
+	bool evict;     /* some may no longer be here */
 	u64 balance_at; /* while some wait */
-	u64 ask_at;	/* when it is idle */
+	u64 ask_at;     /* when it is idle */
 	u32 nr_vcpus;
 	struct spinlock lock; /* guards inbox */
 	struct list inbox;    /* vCPUs that come to live here, put there by any pCPU */
@@ -56,13 +57,15 @@ void sched_init_cpu(void);
 /* A VM's weight, cap and places. 0, or -ENOSPC: no CPU is left for it, `why` says what to do. */
 int sched_vm_create(struct vm *vm, char *why, size_t n);
 void sched_vm_destroy(struct vm *vm); /* may be called twice */
-/* Give v to the pCPU that has fewest of those where it may be; it starts when that pCPU sees it. Any pCPU. */
+/* Give v to the pCPU that has fewest of those where it may be; it starts when that pCPU sees it.
+ * Any pCPU. */
 void sched_add(struct vcpu *v);
 /* Take v out for good; on its own pCPU, not while it is in the guest. */
 void sched_remove(struct vcpu *v);
 /*
- * Let v live on pCPU `target`, soon: its own pCPU hands it over, with the timers that live there (the
- * devices' go with vCPU 0). Nothing happens if target runs no vCPUs or v may not be there. Any pCPU.
+ * Let v live on pCPU `target`, soon: its own pCPU hands it over, with the timers that live there
+ * (the devices' go with vCPU 0). Nothing happens if target runs no vCPUs or v may not be there. Any
+ * pCPU.
  */
 void sched_move(struct vcpu *v, u32 target);
 bool sched_can_run(u32 pcpu); /* does this pCPU run vCPUs */

@@ -4,7 +4,7 @@
 #define VTIME_SHIFT 16
 /* Virtual times are compared as differences; over spans like these they stay far from wrapping. */
 #define CHARGE_MAX  (1ull << 46) /* 6 h at 3 GHz: who runs as long, was alone */
-#define STALE	    (1ull << 40) /* 6 min: who slept as long, owes nothing more */
+#define STALE       (1ull << 40) /* 6 min: who slept as long, owes nothing more */
 #define PERIODS_MAX 1000
 
 static u64 scaled(const struct sched_ent *e, u64 ticks)
@@ -176,8 +176,9 @@ void sched_ent_sleep(struct sched_rq *rq, struct sched_ent *e, u64 now)
 }
 
 /*
- * Where the others on the queue stand, by weight. What e is ahead or behind of that is what it owes or is
- * owed; against the queue's virtual time nobody ever seems owed anything who waits, for it waits, too.
+ * Where the others on the queue stand, by weight. What e is ahead or behind of that is what it owes
+ * or is owed; against the queue's virtual time nobody ever seems owed anything who waits, for it
+ * waits, too.
  */
 static u64 centre(const struct sched_rq *rq, const struct sched_ent *e)
 {
@@ -250,7 +251,8 @@ struct sched_ent *sched_pick(struct sched_rq *rq, u64 now, u64 *until)
 
 	charge(rq, now);
 	uncap(rq, now);
-	if (cur && (rq->preempt || rq->yield || now >= rq->slice_end || (cur->group->quota && cur->drawn <= 0))) {
+	if (cur && (rq->preempt || rq->yield || now >= rq->slice_end ||
+		    (cur->group->quota && cur->drawn <= 0))) {
 		give_back(cur);
 		rq->cur = NULL;
 		rq->load -= cur->group->weight;
@@ -270,8 +272,8 @@ struct sched_ent *sched_pick(struct sched_rq *rq, u64 now, u64 *until)
 	return rq->cur;
 }
 
-struct sched_ent *sched_surplus(struct sched_rq *rq, u64 gap, bool (*may)(struct sched_ent *e, void *arg),
-				void *arg)
+struct sched_ent *sched_surplus(struct sched_rq *rq, u64 gap,
+				bool (*may)(struct sched_ent *e, void *arg), void *arg)
 {
 	struct sched_ent *best = rq->cur;
 

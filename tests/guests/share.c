@@ -1,17 +1,16 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A guest that measures what the scheduler gives it. Best on a machine where one TSC tick is one instruction
- * and a nanosecond (--icount --boot direct), and for that its milliseconds are meant. It does what the words of its command line say:
- *   spin=MS  spin until MS ms after its start, and say which part of the time from 500 ms on to 500 ms
- *            before the end it ran, in millionths; how often it did not, and for how long
- *   pause=MS the same, by PAUSE after PAUSE
- *   wait=N   halt until a timer comes, N times, 2 to 12 ms from now; say how late it ran then
- *   hang     halt for good, with nothing that would wake it
- * and leaves by the debug exit port.
+ * A guest that measures what the scheduler gives it. Best on a machine where one TSC tick is one
+ * instruction and a nanosecond (--icount --boot direct), and for that its milliseconds are meant.
+ * It does what the words of its command line say: spin=MS  spin until MS ms after its start, and
+ * say which part of the time from 500 ms on to 500 ms before the end it ran, in millionths; how
+ * often it did not, and for how long pause=MS the same, by PAUSE after PAUSE wait=N   halt until a
+ * timer comes, N times, 2 to 12 ms from now; say how late it ran then hang     halt for good, with
+ * nothing that would wake it and leaves by the debug exit port.
  */
 #include "pc.h"
 
-#define MS 1000000ull
+#define MS  1000000ull
 #define VEC 0x30
 #define MAX 8192
 
@@ -72,7 +71,11 @@ static void set_up(void)
 		u64 a = (u64)isr_table + 16 * i;
 
 		idt[i] = (struct gate){
-			.off0 = (u16)a, .sel = 8, .type = 0x8e, .off1 = (u16)(a >> 16), .off2 = (u32)(a >> 32),
+			.off0 = (u16)a,
+			.sel = 8,
+			.type = 0x8e,
+			.off1 = (u16)(a >> 16),
+			.off2 = (u32)(a >> 32),
 		};
 	}
 	__asm__ volatile("lidt %0" ::"m"(idtr));
@@ -96,16 +99,19 @@ static void sort(u64 *v, unsigned n)
 
 static void spin(u64 end, bool pause)
 {
-	u64 from = 500 * MS, to = end - 500 * MS, last = rdtsc(), now, own = 0, begun = 0, quick = ~0ull;
+	u64 from = 500 * MS, to = end - 500 * MS, last = rdtsc(), now, own = 0, begun = 0,
+	    quick = ~0ull;
 	unsigned n = 0;
 
-	__asm__ volatile("sti"); /* nothing comes; but Bochs 2.7 lets no host interrupt in that finds IF clear at entry */
+	__asm__ volatile("sti"); /* nothing comes; but Bochs 2.7 lets no host interrupt in that
+				    finds IF clear at entry */
 	while ((now = rdtsc()) < from) {
 		for (int i = 0; i < 63; i++)
 			last = rdtsc();
 		quick = last - now < quick ? last - now : quick;
 	}
-	/* Somebody came between two readings that are further apart; without --icount they vary a lot. */
+	/* Somebody came between two readings that are further apart; without --icount they vary a
+	 * lot. */
 	quick = quick < 64 * 16 ? 150 : 200000;
 	last = rdtsc();
 	begun = now;

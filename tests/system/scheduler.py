@@ -71,7 +71,7 @@ def alone(ctx):
     for more in ({"dedicated": 1}, {}):
         p = start(ctx, EXACT, [vm(ctx, "a", "spin=3000", **more)])
         check_status(p, 1)
-        check(rows(p)[""] == {"ran": 1000000, "gaps": 0, "median": 0}, f"{rows(p)}")
+        check(rows(p)[""]["gaps"] == 0 and rows(p)[""]["ran"] > 999000, f"{rows(p)}")
 
 
 def on_two(ctx, files, allow=()):
