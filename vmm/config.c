@@ -267,6 +267,19 @@ static bool add_vm(struct config_ctx *c, const struct cfg_item *it)
 	return true;
 }
 
+/* xl's list, of one string a vCPU, would pin each by itself. */
+static bool set_cpus(struct config_ctx *c, const struct cfg_assign *a, const struct config_key *k)
+{
+	const char *s;
+
+	(void)k;
+	if (a->val.type == CFG_LIST)
+		return fail(c, a->val.line, a->val.col,
+			    "cpus as a list: vCPUs are not pinned one by one; write cpus = \"2-3\", say, for all");
+	return get_string(c, a, CFG_STR_MAX, &s) &&
+	       config_cpus(c, &a->val, ((struct vm_config *)c->out)->cpus);
+}
+
 static bool set_vms(struct config_ctx *c, const struct cfg_assign *a, const struct config_key *k)
 {
 	(void)k;
@@ -309,6 +322,10 @@ static const struct config_key vm_keys[] = {
 	{"maxmem", set_u64, VMS(maxmem), MEMORY},
 	{"vcpus", set_u32, VMS(vcpus), 1, VM_MAX_VCPUS, ""},
 	{"maxvcpus", set_u32, VMS(maxvcpus), 1, 4096, ""},
+	{"cpus", set_cpus, 0, 0, 0, 0, NULL},
+	{"cpu_weight", set_u64, VMS(cpu_weight), 1, 65535, ""},
+	{"cap", set_u64, VMS(cap), 0, 6400, " per cent of one CPU, 0 for none"},
+	{"dedicated", set_bool, VMS(dedicated), BOOLEAN},
 	{"type", set_type, 0, 0, 0, 0, NULL},
 	{"kernel", set_path, VMS(kernel), 0, 0, NULL},
 	{"ramdisk", set_path, VMS(ramdisk), 0, 0, NULL},
@@ -503,6 +520,8 @@ int config_parse_vm(const char *file, const char *text, size_t n, struct vm_conf
 	snprintf(out->file, sizeof(out->file), "%s", file);
 	out->vcpus = 1;
 	out->hpet = true;
+	out->cpu_weight = 256;
+	memset(out->cpus, 0xff, sizeof(out->cpus));
 	out->on_poweroff = out->on_crash = ACTION_DESTROY;
 	out->on_reboot = ACTION_RESTART;
 	out->paravirt = true;
@@ -511,6 +530,10 @@ int config_parse_vm(const char *file, const char *text, size_t n, struct vm_conf
 		ok = fail(&c, 1, 1, "no name; add a line name = \"NAME\"");
 	if (!seen(&c, "kernel")->line && !c.syntax_errors)
 		ok = fail(&c, 1, 1, "no kernel; add a line kernel = \"FILE\"");
+	if (out->dedicated && out->cap)
+		ok = fail(&c, seen(&c, "cap")->line, seen(&c, "cap")->col,
+			  "cap = %llu beside dedicated = 1, which gives whole CPUs; take one of the two out",
+			  (unsigned long long)out->cap);
 	ok = check_memory(&c, out) && ok;
 	ok = check_vcpus(&c, out) && ok;
 	ok = make_cmdline(&c, out) && ok;

@@ -16,6 +16,7 @@
 #define VM_MAX_VIFS    8
 #define HOST_MAX_VMS   64
 #define VM_CMDLINE_MAX 2048
+#define VM_CPUS_MAX    1024 /* host CPUs that can be named */
 
 /* on_poweroff, on_reboot, on_crash: xl's words. */
 enum vm_action { ACTION_DESTROY, ACTION_RESTART, ACTION_RENAME_RESTART, ACTION_PRESERVE };
@@ -34,6 +35,9 @@ struct vm_config {
 	char name[VM_NAME_MAX];
 	u64 memory, maxmem; /* MiB */
 	u32 vcpus, maxvcpus;
+	u64 cpus[VM_CPUS_MAX / 64]; /* bit n: may run on pCPU n */
+	u64 cpu_weight, cap;	    /* xl's: 256 is usual; per cent of one pCPU, 0: none */
+	bool dedicated; /* dedicated = 1: one pCPU for each vCPU, and for nothing else */
 	enum vm_type type;
 	char kernel[VM_PATH_MAX], ramdisk[VM_PATH_MAX];
 	char cmdline[VM_CMDLINE_MAX];

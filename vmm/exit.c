@@ -54,7 +54,7 @@ static void exit_pause(struct vcpu *v, const struct vm_exit *e)
 	static const struct insn_id id = {1, {0x90}};
 
 	advance_over(v, e, &id);
-	this_sched()->slice_over = true; /* it spins: let another run */
+	sched_yield();
 }
 
 /* Memory is coherent and nothing is passed through: there is nothing to write back. INVD must not

@@ -338,7 +338,7 @@ static s64 hypercall(struct vcpu *v, u64 nr, const u64 arg[4], unsigned width)
 	case KVM_HC_SEND_IPI:
 		return send_ipi(v, arg, width);
 	case KVM_HC_SCHED_YIELD:
-		sched_wake(); /* to whoever has waited longest: the one it names is among them */
+		sched_yield(); /* to whoever has waited longest: the one it names is among them */
 		return 0;
 	default:
 		return -KVM_ENOSYS;

@@ -123,6 +123,7 @@ static bool parts_make(struct vm *vm, struct parts *p)
 	}
 	for (u32 i = 0; i < vm->nr_vcpus; i++) {
 		p->hv[i].id = vm->id;
+		p->hv[i].own_cpu = vm->cfg.dedicated;
 		p->hv[i].nested_root = p->nested.root;
 		if (vcpu_hv_create(&p->hv[i])) {
 			p->hv[i].priv = NULL;

@@ -55,13 +55,15 @@ int vcpu_create(struct vm *vm, u32 id)
 	v->id = id;
 	v->state = VCPU_OFF;
 	v->hv.id = vm->id;
+	v->hv.own_cpu = vm->cfg.dedicated;
 	v->hv.nested_root = vm->nested.root;
 	v->pcpu = SCHED_NOWHERE;
+	sched_ent_init(&v->sched.ent, &vm->sched.group);
 	lapic_reset(&v->lapic, id, id == 0);
 	guest_code_init(v);
 	timer_init(&v->lapic_timer, lapic_timer_due);
 	timer_init(&v->park_timer, park_timer_due);
-	list_init(&v->sched_node);
+	list_init(&v->sched.node);
 	list_init(&v->moving);
 	r = vcpu_hv_create(&v->hv);
 	if (r) {
@@ -168,16 +170,12 @@ struct vcpu *vcpu_current(void)
 
 void vcpu_request(struct vcpu *v, u32 req)
 {
-	u32 old = __atomic_fetch_or(&v->requests, req, __ATOMIC_SEQ_CST), at;
+	u32 old = __atomic_fetch_or(&v->requests, req, __ATOMIC_SEQ_CST);
 
-	if ((old & req) == req)
-		return; /* who set it has kicked, or is about to */
-	/* Only after the bit is there: sched.c says why a move cannot lose it. */
-	at = READ_ONCE(v->pcpu);
-	if (at == this_cpu()->index)
-		sched_wake(); /* whoever runs here has no slice to end if he was alone when he began */
-	else if (at != SCHED_NOWHERE)
-		ipi_send(at, VEC_KICK);
+	/* Only after the bit is there: sched.c says why neither sleep nor a move can lose it. Who set it before
+	 * wakes, too. */
+	if ((old & req) != req)
+		sched_wake(v);
 }
 
 void vcpu_kick(struct vcpu *v)

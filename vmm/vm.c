@@ -32,6 +32,7 @@ static bool vm_stopped(struct sched_work *w);
 
 static void vm_free(struct vm *vm)
 {
+	sched_vm_destroy(vm);
 	torture_destroy(vm);
 	vm_devices_destroy(vm);
 	for (u32 i = 0; i < vm->nr_vcpus; i++)
@@ -61,12 +62,18 @@ int vm_create(const struct vm_config *cfg, u32 channel, struct vm **out, char *w
 	vm->nested_lock = (struct spinlock)SPINLOCK(LOCK_NESTED);
 	vm->run.lock = (struct spinlock)SPINLOCK(LOCK_RUN);
 	vm->run.work.fn = vm_stopped;
+	r = sched_vm_create(vm, why, n);
+	if (r) {
+		kfree(vm);
+		return r;
+	}
 	r = cpuid_build(vm);
 	if (r)
 		snprintf(why, n, "%s: no memory of our own is left for its CPUID", vm->name);
 	else
 		r = vm_memory_create(vm, why, n);
 	if (r) {
+		sched_vm_destroy(vm);
 		kfree(vm->cpuid);
 		kfree(vm);
 		return r;
@@ -280,6 +287,7 @@ static void rename_restart(struct vm *vm)
 	spin_lock(&vm_list_lock);
 	vm->console.channel = 0;
 	spin_unlock(&vm_list_lock);
+	sched_vm_destroy(vm); /* its successor may need what it has */
 	if (vm_create(cfg, channel, &successor, why, sizeof(why)))
 		host_refuse(why);
 	else

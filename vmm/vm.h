@@ -81,7 +81,7 @@ struct vcpu {
 	u32 posted_any, posted[16];
 	struct lapic lapic;
 	struct timer lapic_timer, park_timer;
-	struct list sched_node;
+	struct vcpu_sched sched;
 	struct hv_event reinject;  /* cut short by an exit: before anything else */
 	struct hv_event exception; /* raised by us, for the instruction at RIP */
 	u64 exception_payload;     /* #PF: CR2; #DB: DR6 bits */
@@ -167,6 +167,7 @@ struct vm {
 	struct list node;
 	struct vcpu *vcpus[VM_MAX_VCPUS];
 	u32 nr_vcpus;
+	struct vm_sched sched;
 
 	struct slot slots[VM_MAX_SLOTS]; /* sorted by gpa */
 	u32 nr_slots;

@@ -197,7 +197,8 @@ struct hv_vcpu {
 	 * the vmm, for breakpoints on what it does in the guest's stead. The vmm injects it. */
 	u16 pending_db;
 	u8 dr7_armed; /* after HV_EXIT_PIO and HV_EXIT_NPF: DR7 has a breakpoint enabled */
-	u8 pad2[3];
+	u8 own_cpu; /* set before vcpu_create(): it has a pCPU to itself, so its PAUSEs concern nobody */
+	u8 pad2[2];
 };
 
 /* All that a walk of the guest's page tables and a fetch at RIP depend on. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* unit: lib/cfg.c vmm/config.c vmm/config_disk.c */
+/* unit: lib/cfg.c vmm/config.c vmm/config_disk.c vmm/config_cpus.c */
 /* VM files and dalang.cfg: what is accepted keeps the promises of vmm/config.h. */
 #include <stdlib.h>
 #include <string.h>
@@ -16,8 +16,15 @@ static void report(void *arg, enum cfg_level level, const char *line)
 
 static void check_vm(const struct vm_config *vm)
 {
+	uint64_t cpus = 0;
+
 	if (!vm->name[0] || !vm->kernel[0] || vm->memory < 16 || vm->maxmem < vm->memory ||
-	    vm->vcpus != 1 || vm->nr_disks > VM_MAX_DISKS)
+	    vm->vcpus != 1 || vm->nr_disks > VM_MAX_DISKS || !vm->cpu_weight || vm->cpu_weight > 65535 ||
+	    vm->cap > 6400 || (vm->cap && vm->dedicated))
+		abort();
+	for (u32 i = 0; i < VM_CPUS_MAX / 64; i++)
+		cpus |= vm->cpus[i];
+	if (!cpus)
 		abort();
 	for (u32 i = 0; i < vm->nr_disks; i++)
 		if (!vm->disks[i].target[0] || !vm->disks[i].vdev[0])

@@ -10,9 +10,10 @@ import lifecycle
 import onhost
 import pv
 import smp
+import scheduler
 import torture
 
 
 def all_cases():
     return (onhost.CASES + boots.CASES + cpu.CASES + ends.CASES + kernels.CASES + lifecycle.CASES + bad_input.CASES +
-            firmware.CASES + smp.CASES + torture.CASES + pv.CASES)
+            firmware.CASES + smp.CASES + torture.CASES + pv.CASES + scheduler.CASES)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* unit: lib/cfg.c vmm/config.c vmm/config_disk.c */
+/* unit: lib/cfg.c vmm/config.c vmm/config_disk.c vmm/config_cpus.c */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -97,6 +97,11 @@ static void defaults(void **state)
 	assert_true(vm.hpet);
 	assert_true(vm.paravirt);
 	assert_int_equal(vm.torture, 0);
+	assert_int_equal(vm.cpu_weight, 256);
+	assert_int_equal(vm.cap, 0);
+	assert_false(vm.dedicated);
+	for (unsigned i = 0; i < ARRAY_SIZE(vm.cpus); i++)
+		assert_int_equal(vm.cpus[i], ~0ull);
 }
 
 static void all_keys(void **state)
@@ -233,6 +238,47 @@ static void disks(void **state)
 		"9 items in disk; at most 8");
 }
 
+static void cpus_are(const char *more, u64 low, u64 second)
+{
+	accepted(more);
+	assert_int_equal(vm.cpus[0], low);
+	assert_int_equal(vm.cpus[1], second);
+}
+
+static void scheduling(void **state)
+{
+	(void)state;
+	accepted("cpu_weight=65535;cap=6400");
+	assert_int_equal(vm.cpu_weight, 65535);
+	assert_int_equal(vm.cap, 6400);
+	accepted("dedicated=1;cap=0;cpus='1-2'");
+	assert_true(vm.dedicated);
+	refused("cpu_weight=0", "cpu_weight = 0 is out of range; 1 to 65535");
+	refused("cpu_weight=65536", "cpu_weight = 65536 is out of range");
+	refused("cap=6401", "cap = 6401 is out of range; 0 to 6400 per cent of one CPU, 0 for none");
+	refused("dedicated=1\ncap=50", "v.cfg:5:1: error: cap = 50 beside dedicated = 1");
+	cpus_are("cpus='2-3'", 0xc, 0);
+	cpus_are("cpus='0-3,5,^1'", 0x2d, 0);
+	cpus_are("cpus=' 1 , 3-3 '", 0xa, 0);
+	cpus_are("cpus='63-64'", 1ull << 63, 1);
+	cpus_are("cpus='all,^0-62'", 1ull << 63, ~0ull);
+	cpus_are("cpus='all,^all,1023'", 0, 0);
+	assert_int_equal(vm.cpus[15], 1ull << 63);
+	cpus_are("cpus='^1,1'", 2, 0);
+	refused("cpus='1,^1'", "v.cfg:4:6: error: cpus \"1,^1\" leaves no CPU; write \"2-3\"");
+	refused("cpus=''", "cpus \"\": a CPU's number, a range or \"all\" is missing; write");
+	refused("cpus='1,'", "is missing");
+	refused("cpus='1-'", "a range has no end");
+	refused("cpus='3-2'", "a range runs backwards");
+	refused("cpus='1024'", "the number is too large");
+	refused("cpus='0-99999999999999999999'", "the number is too large");
+	refused("cpus='1 2'", "separated by commas");
+	refused("cpus='alls'", "separated by commas");
+	refused("cpus='nodes:1'", "nodes are not known here, name their CPUs");
+	refused("cpus=['2','3']", "v.cfg:4:6: error: cpus as a list: vCPUs are not pinned one by one");
+	refused("cpus=2", "cpus is a string, this is a number");
+}
+
 static int parse_host(const char *text)
 {
 	diags[0] = 0;
@@ -267,7 +313,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(defaults), cmocka_unit_test(all_keys), cmocka_unit_test(missing),
 		cmocka_unit_test(values),   cmocka_unit_test(keys),     cmocka_unit_test(cmdline),
-		cmocka_unit_test(disks),    cmocka_unit_test(hosts),
+		cmocka_unit_test(disks),    cmocka_unit_test(hosts),    cmocka_unit_test(scheduling),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

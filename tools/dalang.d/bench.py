@@ -74,6 +74,32 @@ def _linux_rows():
     return rows
 
 
+def _sched_rows():
+    """A VM that its timer wakes beside n spinning VMs (tests/guests/share.c): how late it runs, and what the way to it
+    and back costs the spinner beyond what the woken VM itself executes."""
+    kernel, rows = os.path.join(BUILD, "tests", "guests", "share.elf"), []
+
+    def number(out, name):
+        return int(re.search(rb"\b" + name + rb" (\d+)", out).group(1))
+
+    for n in (1, 32):
+        files = []
+        for i in range(n + 1):
+            files += ["--vm", os.path.join(OUT, f"v{i}.cfg")]
+            with open(files[-1], "w", encoding="utf-8") as f:
+                f.write(f'name = "v{i}"\nkernel = "{kernel}"\nmemory = 16\ndebug_exit = 1\n'
+                        f'cmdline = "{"spin=4000" if i else "wait=400"}"\n')
+        out, err = _run(files, None, 300)
+        if out.count(b"SHARE: ") != n + 1:
+            raise Fail(TOOL, f"{n + 1} VMs did not end well; the host's log ends: "
+                             f"{err[-500:].decode('utf-8', 'replace').strip()}")
+        rows.append({"name": f"timer to running, beside {n} spinning", "value": number(out, b"p99"), "bound": 1_000_000})
+        if n == 1:
+            gap = int(re.search(rb"gaps \d+ median (\d+)", out).group(1))
+            rows.append({"name": "switch to the woken VM and back", "value": gap - number(out, b"awake"), "bound": None})
+    return rows
+
+
 def _exit_rows():
     kernel = os.path.join(SHARED, "exitbench", "exitbench.elf")
     if not os.path.exists(kernel):
@@ -156,7 +182,7 @@ def bench(argv):
             _boot_row("entry to first guest instruction, cloud kernel",
                       ["--kernel", guest_file("vmlinuz"), "--ramdisk", guests.initramfs(), "--memory", "256",
                        "--cmdline", guests.CMDLINE])]
-    rows += _linux_rows() + _exit_rows()
+    rows += _linux_rows() + _sched_rows() + _exit_rows()
     table = _table(rows)
     with open(os.path.join(OUT, "bench.md"), "w", encoding="utf-8") as f:
         f.write(table)

@@ -20,7 +20,7 @@ u8 svm_iopm[IOPM_SIZE] __aligned(PAGE_SIZE);
 #define CPUID_8_EBX_RDPRU     BIT(4)  /* 8000_0008 EBX */
 #define CAPS_USED                                                                                  \
 	(SVM_CAP_NP | SVM_CAP_NRIPS | SVM_CAP_TSC_RATE | SVM_CAP_CLEAN | SVM_CAP_FLUSH_ASID |      \
-	 SVM_CAP_DECODE | SVM_CAP_SPEC_CTRL)
+	 SVM_CAP_DECODE | SVM_CAP_PAUSE | SVM_CAP_SPEC_CTRL)
 
 static const struct {
 	u32 bit;
@@ -32,6 +32,7 @@ static const struct {
 	{SVM_CAP_CLEAN, "VMCB clean bits"},
 	{SVM_CAP_FLUSH_ASID, "flush by ASID"},
 	{SVM_CAP_DECODE, "decode assists"},
+	{SVM_CAP_PAUSE, "the pause filter with its threshold"},
 	{SVM_CAP_SPEC_CTRL, "SPEC_CTRL virtualization"},
 };
 
@@ -57,6 +58,8 @@ static int read_cpuid(struct svm_cpuid *c, char *why, size_t n)
 	}
 	svm = cpuid(0x8000000a, 0);
 	c->caps = svm.edx & CAPS_USED;
+	if ((c->caps & SVM_CAP_PAUSE) != SVM_CAP_PAUSE) /* without the threshold it counts every PAUSE */
+		c->caps &= ~(u32)SVM_CAP_PAUSE;
 	c->nr_asids = svm.ebx;
 	c->tsc_aux = ext.edx & CPUID_1_EDX_RDTSCP;
 	c->rdpru = max >= 0x80000008 && (cpuid(0x80000008, 0).ebx & CPUID_8_EBX_RDPRU);

@@ -18,8 +18,8 @@ static_assert(REG_RAX == 0 && REG_RCX == 1 && REG_RDX == 2 && REG_RBX == 3 && RE
 	      "enter.asm");
 
 /*
- * What leaves the guest always. Not here: PAUSE, TASK_SWITCH, RDTSC, INVLPG (the hardware does them
- * right with nested paging); VINTR, IRET (on demand); CR0, CR4, CR8 (svm_set_reg(), svm_enter()).
+ * What leaves the guest always. Not here: TASK_SWITCH, RDTSC, INVLPG (the hardware does them right with
+ * nested paging); PAUSE (only in a loop); VINTR, IRET (on demand); CR0, CR4, CR8 (svm_set_reg(), svm_enter()).
  * WBINVD would write back every VM's share of the caches. CR0_SEL_WRITE tells us of CD and NW.
  */
 static const u8 always[] = {
@@ -30,6 +30,10 @@ static const u8 always[] = {
 	VMEXIT_CLGI,	VMEXIT_SKINIT,	VMEXIT_WBINVD,	VMEXIT_MONITOR,	    VMEXIT_MWAIT,
 	VMEXIT_XSETBV,
 };
+
+/* 15.14.4: the intercept comes at the COUNTth PAUSE that follows the one before within THRESHOLD ticks. */
+#define PAUSE_COUNT	3000
+#define PAUSE_THRESHOLD 128
 
 void svm_intercept(struct svm_vcpu *s, u32 exit_code, bool on)
 {
@@ -56,6 +60,11 @@ static void init_control(struct hv_vcpu *v, struct svm_vcpu *s, hpa_t msrpm)
 	 * them. #MC is the host's.
 	 */
 	c->intercept_exc = SVM_EXC_INTERCEPTS;
+	if ((svm_caps & SVM_CAP_PAUSE) && !v->own_cpu) {
+		svm_intercept(s, VMEXIT_PAUSE, true);
+		c->pause_count = PAUSE_COUNT;
+		c->pause_threshold = PAUSE_THRESHOLD;
+	}
 	c->intercept_cr_write = BIT(4);
 	c->iopm_pa = frame_pa(svm_iopm);
 	c->msrpm_pa = msrpm;

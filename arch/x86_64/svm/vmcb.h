@@ -260,6 +260,7 @@ enum vmcb_tlb {
 #define SVM_CAP_CLEAN	   BIT(5)
 #define SVM_CAP_FLUSH_ASID BIT(6)
 #define SVM_CAP_DECODE	   BIT(7)
+#define SVM_CAP_PAUSE	   (BIT(10) | BIT(12)) /* pause filter, and its threshold */
 #define SVM_CAP_SPEC_CTRL  BIT(20) /* the CPU switches SPEC_CTRL itself */
 
 #define MSR_TSC_RATIO 0xc0000104

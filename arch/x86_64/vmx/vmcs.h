@@ -58,6 +58,8 @@ enum vmcs_field {
 	VMCS_ENTRY_INSN_LEN = 0x401a,
 	VMCS_TPR_THRESHOLD = 0x401c,
 	VMCS_PROC2_CTLS = 0x401e,
+	VMCS_PLE_GAP = 0x4020,
+	VMCS_PLE_WINDOW = 0x4022,
 	/* 32 bits, read-only */
 	VMCS_INSTRUCTION_ERROR = 0x4400,
 	VMCS_EXIT_REASON = 0x4402,
@@ -145,6 +147,7 @@ enum vmcs_field {
 #define PROC2_VPID           BIT(5)
 #define PROC2_WBINVD_EXITING BIT(6)
 #define PROC2_UNRESTRICTED   BIT(7)
+#define PROC2_PAUSE_LOOP     BIT(10)
 #define PROC2_INVPCID        BIT(12)
 #define PROC2_ENCLS_EXITING  BIT(15)
 #define PROC2_ENCLV_EXITING  BIT(28)

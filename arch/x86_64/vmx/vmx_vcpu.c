@@ -14,6 +14,10 @@
  * interrupts (CVE-2015-5307, CVE-2015-8104). #MC is the host's. */
 #define EXCEPTIONS_INTERCEPTED (BIT(EXC_DB) | BIT(EXC_AC) | BIT(EXC_MC))
 #define VTPR_OFFSET            0x80 /* SDM 30.1.1 */
+/* SDM 25.6.13, 26.1.3, in TSC ticks: PAUSEs that come closer than GAP are one loop, and WINDOW is how long
+ * it may last: most locks are free before, and the exit costs no more than the wait did. */
+#define PLE_GAP    128
+#define PLE_WINDOW 4096
 
 /* VPIDs in use, all pCPUs together; 0 is the host's (29.1). A VPID taken again is flushed at its
  * new owner's first load on each pCPU. */
@@ -123,6 +127,10 @@ static void configure(struct hv_vcpu *v)
 		vmwrite(VMCS_ENCLS_BITMAP, ~0ull);
 	if (vmx_caps.proc2 & PROC2_ENCLV_EXITING)
 		vmwrite(VMCS_ENCLV_BITMAP, ~0ull);
+	if (vmx_caps.proc2 & PROC2_PAUSE_LOOP) {
+		vmwrite(VMCS_PLE_GAP, PLE_GAP);
+		vmwrite(VMCS_PLE_WINDOW, v->own_cpu ? ~0u : PLE_WINDOW);
+	}
 	vmwrite(VMCS_LINK_POINTER, ~0ull); /* no shadow VMCS (27.3.1.5) */
 	vmwrite(VMCS_CR0_MASK, VMX_CR0_OWNED);
 	vmwrite(VMCS_CR4_MASK, VMX_CR4_OWNED);
