@@ -7,6 +7,7 @@ import ends
 import firmware
 import kernels
 import lifecycle
+import many
 import onhost
 import pv
 import smp
@@ -15,5 +16,5 @@ import torture
 
 
 def all_cases():
-    return (onhost.CASES + boots.CASES + cpu.CASES + ends.CASES + kernels.CASES + lifecycle.CASES + bad_input.CASES +
+    return (onhost.CASES + boots.CASES + cpu.CASES + ends.CASES + kernels.CASES + lifecycle.CASES + many.CASES + bad_input.CASES +
             firmware.CASES + smp.CASES + torture.CASES + pv.CASES + scheduler.CASES)

@@ -7,8 +7,9 @@ import time
 
 from boots import BACKEND
 from control import ask
-from harness import Case, check, check_backend, check_status
+from harness import ROOT, Case, check, check_backend, check_status
 
+SMP = {"kernel": os.path.join(ROOT, "build", "tests", "guests", "smp.elf")}
 SOON = 30  # seconds: a loaded emulator's, not a machine's
 
 
@@ -78,5 +79,6 @@ def storm(cpu, boot, host_cpus, vcpus, rounds, kernel, words):
 
 
 CASES = [
-    Case("lifecycle-amd", storm("amd", "direct", 2, 1, 60, {}, "spin"), seconds=30),
+    Case("lifecycle-amd", storm("amd", "direct", 2, 4, 1000, SMP, "ipistorm=1000000000"), seconds=120, timeout=600),
+    Case("lifecycle-intel", storm("intel", "grub", 1, 2, 40, SMP, "ipistorm=1000000000"), seconds=60, timeout=400),
 ]

@@ -7,6 +7,7 @@ import ends
 import guests
 from boots import BACKEND, CHECKS
 from harness import Case, check, check_backend, check_status
+from smp import SMP, check_guest
 from util import guest_file
 
 REPORT = re.compile(rb"torture: (\d+) rebuilds, (\d+) protects, (\d+) moves, (\d+) drops, (\d+) splits, (\d+) merges")
@@ -35,20 +36,34 @@ def tiny(cpu, boot, cpus, seed):
     return test
 
 
-def cloud(cpu, boot, cpus, seed):
+def cloud(cpu, boot, cpus, seed, vcpus=1):
     """Debian's cloud kernel to its shell, some work in it, and power-off."""
     def test(ctx):
         cfg = ctx.file("c.cfg", f'name = "c"\nkernel = "{guest_file("vmlinuz")}"\nmemory = 256\n'
-                                f'ramdisk = "{guests.initramfs()}"\ncmdline = "{guests.CMDLINE}"\ntorture = {seed}\n')
+                                f'ramdisk = "{guests.initramfs()}"\ncmdline = "{guests.CMDLINE}"\ntorture = {seed}\n'
+                                f"vcpus = {vcpus}\n")
         p = ctx.run("--cpu", cpu, "--boot", boot, "--host-cpus", str(cpus), "--vm", cfg)
         check_backend(p, BACKEND[cpu], cpus)
         prompt = guests.PROMPT.strip().encode()
         m = p.expect(prompt)
         p.send(b"echo $((6*7))-$(nproc)-$(dmesg | grep -c 'BUG:\\|Oops\\|Call Trace')\n")
-        m = p.expect(rb"^42-1-0\r?$", start=m.end())
+        m = p.expect(rb"^42-%d-0\r?$" % vcpus, start=m.end())
         m = p.expect(prompt, start=m.end())
         p.send(b"poweroff -f\n")
         check_status(p, 0)
+        check_report(p, cpus, 10)
+    return test
+
+
+def smp(cpu, boot, cpus, vcpus, seed):
+    """Several vCPUs: interrupts between them, INIT and SIPI, TLB shootdowns, timers."""
+    def test(ctx):
+        words = "mptable=1 warm=20 warm-bsp ipi ipistorm=50 tlb=20 timers tsc ioapic mixed=1 exit=0"
+        p = ctx.run("--cpu", cpu, "--boot", boot, "--host-cpus", str(cpus), "--vm",
+                    ctx.vm_file("t", words, kernel=SMP, vcpus=vcpus, torture=seed))
+        check_backend(p, BACKEND[cpu], cpus)
+        check_status(p, 1)
+        check_guest(p.out, vcpus)
         check_report(p, cpus, 10)
     return test
 
@@ -81,6 +96,9 @@ CASES = [
     Case("torture-tiny-intel", tiny("intel", "grub", 2, 7), seconds=45, timeout=400),
     Case("torture-amd", cloud("amd", "direct", 2, 42), seconds=20),
     Case("torture-intel", cloud("intel", "grub", 1, 42), seconds=300, timeout=1000),
+    Case("torture-smp-amd", smp("amd", "direct", 2, 4, 5), seconds=15, timeout=200),
+    Case("torture-smp-intel", smp("intel", "grub", 1, 2, 7), seconds=20, timeout=200),
+    Case("torture-linux-smp-amd", cloud("amd", "direct", 2, 43, vcpus=2), seconds=20),
     Case("torture-repeats", same_twice, seconds=10),
 ]
 CASES += [tortured(c) for c in cpu_tests.CASES + ends.CASES if c.name in ALSO]

@@ -8,6 +8,9 @@ from util import BUILD, guest_file
 
 PROMPT = "dalang-guest# "
 
+# What a kernel says when time or another CPU does not behave.
+COMPLAINTS = "rcu.*stall|soft lockup|hard lockup|blocked for more|clocksource.*(unstable|skew)|not responding|BUG:|Oops|Call Trace|WARNING: CPU"
+
 INIT = f"""#!/bin/busybox sh
 /bin/busybox mkdir -p /proc /sys /dev /tmp /sbin /usr/bin /usr/sbin
 /bin/busybox --install -s
@@ -17,6 +20,13 @@ mount -t devtmpfs dev /dev 2>/dev/null
 hostname guest
 echo
 echo "Linux $(uname -r), $(nproc) CPU(s), $(awk '/MemTotal/ {{print $2}}' /proc/meminfo) KiB of memory."
+case " $(cat /proc/cmdline) " in *" check "*)
+	# For tests that type nothing: what the kernel thought of its machine, and the end.
+	clock=/sys/devices/system/clocksource/clocksource0/current_clocksource
+	echo "CHECK cpus=$(nproc) clock=$(cat $clock) complaints=$(dmesg | grep -ciE '{COMPLAINTS}')"
+	dmesg | grep -iE '{COMPLAINTS}'
+	poweroff -f
+esac
 echo "A busybox shell; 'poweroff -f' ends it."
 export PS1='{PROMPT}' HOME=/ TERM=vt100 PATH=/bin:/sbin:/usr/bin:/usr/sbin
 while :; do setsid cttyhack sh </dev/ttyS0 >/dev/ttyS0 2>&1; done
