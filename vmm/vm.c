@@ -165,6 +165,7 @@ void vm_hold(struct vcpu *v)
 	last = !--run->to_stop;
 	if (last) {
 		run->state = VM_STOPPED;
+		run->stopped_at = rdtsc();
 		run->queued = true;
 	}
 	spin_unlock(&run->lock);
@@ -333,6 +334,15 @@ static bool serve_end(struct vm *vm)
 	return true;
 }
 
+/* The clocks ran on: the guest is told, and what its busy vCPUs missed was stolen from them. */
+static void was_paused(struct vm *vm)
+{
+	for (u32 i = 0; i < vm->nr_vcpus; i++)
+		if (vm->vcpus[i]->state == VCPU_RUNNING)
+			vm->vcpus[i]->sched.ent.waited += rdtsc() - vm->run.stopped_at;
+	pv_guest_stopped(vm);
+}
+
 /* What the VM was stopped for. */
 static bool vm_stopped(struct sched_work *w)
 {
@@ -361,7 +371,7 @@ static bool vm_stopped(struct sched_work *w)
 	run->paused &= !start;
 	spin_unlock(&run->lock);
 	if (stood_still)
-		pv_guest_stopped(vm);
+		was_paused(vm);
 	/* The last one that we add may end the VM. */
 	for (u32 i = 0, n = start ? vm->nr_vcpus : 0; i < n; i++)
 		sched_add(vm->vcpus[i]);

@@ -150,6 +150,7 @@ struct vm_run {
 	u32 to_stop; /* VM_STOPPING: vCPUs still in a run queue */
 	bool queued; /* VM_STOPPED: `work` is on its way */
 	bool paused; /* it has been since it last ran */
+	u64 stopped_at; /* VM_STOPPED: since this host TSC */
 	struct sched_work work;
 };
 

@@ -5,9 +5,11 @@ import os
 import random
 import time
 
+import guests
 from boots import BACKEND
 from control import ask
 from harness import ROOT, Case, check, check_backend, check_status
+from util import guest_file
 
 SMP = {"kernel": os.path.join(ROOT, "build", "tests", "guests", "smp.elf")}
 SOON = 30  # seconds: a loaded emulator's, not a machine's
@@ -78,7 +80,36 @@ def storm(cpu, boot, host_cpus, vcpus, rounds, kernel, words):
     return test
 
 
+def keeps_time(ctx):
+    """A guest that is paused for three seconds: its clock is right after it, it says that they were stolen, and it
+    takes them for no lockup."""
+    host = Host(ctx)
+    p = ctx.run("--cpu", "amd", "--boot", "direct", "--host-cpus", "2", "--control", host.path, "--vm",
+                ctx.vm_file("v", guests.CMDLINE, kernel=guest_file("vmlinuz"), ramdisk=f'"{guests.initramfs()}"',
+                            memory=256, vcpus=2))
+    m = p.expect(guests.PROMPT.strip().encode())
+    # One vCPU spins, in the other the shell waits; the ninth number of a cpu line is steal, in 1/100 s.
+    ask = b"echo T$(date +%s) S$(awk '/^cpu /{print $9}' /proc/stat) B$(dmesg | grep -ciE 'stall|lockup|hung')\n"
+    p.send(b"while :; do :; done &\n" + ask)
+    m = p.expect(rb"^T(\d+) S(\d+) B(\d+)\r?$", start=m.end())
+    host.do("pause v")
+    host.until("pause", lambda: host.states()["v"] == "p")
+    paused = time.time()
+    time.sleep(3)
+    host.do("unpause v")
+    paused = time.time() - paused
+    p.send(ask)
+    n = p.expect(rb"^T(\d+) S(\d+) B(\d+)\r?$", start=m.end())
+    before, after = [int(x) for x in m.groups()], [int(x) for x in n.groups()]
+    check(after[0] - before[0] >= int(paused), f"the guest's clock went from {before[0]} to {after[0]} in {paused} s and more")
+    check(after[1] - before[1] >= 100 * paused * 0.9, f"stolen were {before[1]}, are {after[1]} hundredths, after {paused} s")
+    check(after[2] == 0, "the guest saw a lockup")
+    p.send(b"poweroff -f\n")
+    check_status(p, 0)
+
+
 CASES = [
+    Case("pause-keeps-time", keeps_time, seconds=15, timeout=200),
     Case("lifecycle-amd", storm("amd", "direct", 2, 4, 1000, SMP, "ipistorm=1000000000"), seconds=120, timeout=600),
     Case("lifecycle-intel", storm("intel", "grub", 1, 2, 40, SMP, "ipistorm=1000000000"), seconds=60, timeout=400),
 ]

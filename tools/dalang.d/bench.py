@@ -14,7 +14,9 @@ OUT = os.path.join(BUILD, "bench")
 DOC = os.path.join(ROOT, "docs", "performance.md")
 BOOT_BOUND = 40_000_000
 EXIT_BOUNDS = {"cpuid0": 400, "in-pic-0x21": 600, "inl-unassigned-0x1234": 450, "rdmsr-apicbase": 400,
-               "xapic-read-id": 800}
+               "xapic-read-id": 800, "xapic-write-eoi": 800, "xapic-write-tmict": 1200, "xapic-self-ipi": 2500,
+               "ipi-then-sti-hlt": 3500, "timer-hlt-lateness": 2500, "x2apic-write-eoi": 400,
+               "x2apic-self-ipi": 1500}
 BOOT_LINE = re.compile(rb"boot: (\d+) ticks from entry to the first guest instruction")
 BENCH_LINE = re.compile(rb"^BENCH (\S+)\s+min=\s*(\d+) med=\s*(\d+) avg=\s*(\d+) p99=\s*(\d+) n=(\d+)(?: FAULT#(\d+))?",
                         re.M)
@@ -100,6 +102,16 @@ def _sched_rows():
     return rows
 
 
+def _smp_rows():
+    """An interrupt to the other vCPU, which halts, and one back, both on one host CPU (tests/guests/smp.c)."""
+    out, err = _run(["--kernel", os.path.join(BUILD, "tests", "guests", "smp.elf"), "--memory", "64", "--vcpus", "2",
+                     "--cmdline", "rtt exit=0", "--debug-exit"], None, 120)
+    m = re.search(rb"SMP: rtt (\d+)\r\n", out)
+    if not m:
+        raise Fail(TOOL, f"no round trip was measured; the host's log ends: {err[-500:].decode('utf-8', 'replace').strip()}")
+    return [{"name": "IPI round trip between two vCPUs on one CPU", "value": int(m.group(1)), "bound": None}]
+
+
 def _exit_rows():
     kernel = os.path.join(SHARED, "exitbench", "exitbench.elf")
     if not os.path.exists(kernel):
@@ -182,7 +194,7 @@ def bench(argv):
             _boot_row("entry to first guest instruction, cloud kernel",
                       ["--kernel", guest_file("vmlinuz"), "--ramdisk", guests.initramfs(), "--memory", "256",
                        "--cmdline", guests.CMDLINE])]
-    rows += _linux_rows() + _sched_rows() + _exit_rows()
+    rows += _linux_rows() + _sched_rows() + _smp_rows() + _exit_rows()
     table = _table(rows)
     with open(os.path.join(OUT, "bench.md"), "w", encoding="utf-8") as f:
         f.write(table)
