@@ -121,7 +121,7 @@ define unit-rule
 $(B)/unit/$(1): tests/unit/test_$(1).c $(call unit-of,tests/unit/test_$(1).c) Makefile
 	@mkdir -p $(B)/unit
 	$(HOSTCC) $(TEST_CFLAGS) -MMD -MP -MF $$@.d -MT $$@ -c -o $$@.o $$< && \
-	$(HOSTCC) $(TEST_CFLAGS) $$@.o $$(filter-out $$<,$$(filter %.c,$$^)) -lcmocka \
+	$(HOSTCC) $(TEST_CFLAGS) $$@.o $(call unit-of,tests/unit/test_$(1).c) -lcmocka \
 		$(call unit-libs,tests/unit/test_$(1).c) -o $$@
 -include $(B)/unit/$(1).d
 $(B)/unit/$(1): $(wildcard lib/*.h boot/*.h vmm/*.h arch/x86_64/*.h vmm/platform/*.h)

@@ -106,4 +106,4 @@ add lib lib
 printf '%-28s %6d of %d\n' 'core' "$core" "$limit"
 room tests tests
 room 'tools (C)' tools
-[ "$core" -le "$limit" ] || { echo "lines: the core is over its limit"; exit 1; }
+[ "$core" -le "$limit" ] || { echo "lines: the core is over its limit" >&2; exit 1; }

@@ -24,6 +24,7 @@ static const struct pt_format *fmt;
 static struct pt_env env;
 static struct pt pt;
 static u64 base, seed, nr_live;
+static struct pt_retired taken;
 static unsigned fail_in; /* an allocation fails every so many; 0: never */
 
 static u64 rnd(void)
@@ -146,7 +147,7 @@ static void check_all(void)
 	for (; a.next < NR_PAGES; a.next++)
 		assert_false(model[a.next].present);
 	assert_int_equal(pt.nr_tables, count_tables((u64 *)pt.root, pt.levels));
-	assert_int_equal(nr_live, pt.nr_tables + pt.nr_retired);
+	assert_int_equal(nr_live, pt.nr_tables + pt.nr_retired + taken.nr);
 }
 
 static u64 flat_changed; /* pages whose translation an operation changed */
@@ -336,12 +337,16 @@ static void storm(const struct pt_format *f, u64 at, u8 levels, bool leaf_1g, un
 		else
 			op_merge();
 		check_page(rnd() % NR_PAGES);
-		if (rnd() % 16 == 0)
-			pt_reclaim(&pt);
+		if (rnd() % 16 == 0) {
+			pt_free_retired(&pt, taken);
+			taken = pt_take_retired(&pt);
+		}
 		if (n % 4000 == 0)
 			check_all();
 	}
 	check_all();
+	pt_free_retired(&pt, taken);
+	taken = (struct pt_retired){0};
 	fail_in = 0;
 	assert_int_equal(pt_unmap(&pt, base, NR_PAGES * PAGE_SIZE, &flush), 0);
 	assert_int_equal(pt.nr_tables, 1);
@@ -399,6 +404,51 @@ static void test_encodings(void **s)
 	assert_int_equal(nr_live, 0);
 }
 
+/* Map and unmap one page: how many tables this retires. */
+static u64 retire(u64 n)
+{
+	u64 before = pt.nr_retired;
+	bool flush = false;
+
+	assert_int_equal(pt_map(&pt, PAGE_1G * n, 0, PAGE_SIZE, PT_R, PT_WB, &flush), 0);
+	assert_int_equal(pt_unmap(&pt, PAGE_1G * n, PAGE_SIZE, &flush), 0);
+	return pt.nr_retired - before;
+}
+
+/* A flush in two halves: what was taken before it goes, what is retired during it stays. */
+static void test_retired(void **s)
+{
+	struct pt_retired old, later;
+	u64 n, m, live;
+
+	(void)s;
+	setup(&pt_ept_format);
+	old = pt_take_retired(&pt);
+	assert_int_equal(old.nr, 0);
+	pt_free_retired(&pt, old);
+	n = retire(1) + retire(2);
+	live = nr_live;
+	old = pt_take_retired(&pt);
+	assert_int_equal(old.nr, n);
+	assert_true(!pt.nr_retired && !pt.retired);
+	pt_reclaim(&pt); /* of what it no longer has */
+	assert_int_equal(nr_live, live);
+	m = retire(3);
+	assert_true(m && m < n);
+	later = (struct pt_retired){pt.retired, pt.nr_retired};
+	assert_int_equal(nr_live, live + m);
+	pt_free_retired(&pt, old);
+	assert_int_equal(nr_live, live + m - n);
+	assert_true(pt.retired == later.first && pt.nr_retired == m);
+	old = pt_take_retired(&pt);
+	assert_true(old.first == later.first && old.nr == m);
+	retire(4);
+	pt_destroy(&pt); /* frees what it has retired itself, not what another took */
+	assert_int_equal(nr_live, m);
+	pt_free_retired(&pt, old);
+	assert_int_equal(nr_live, 0);
+}
+
 static void test_refusals(void **s)
 {
 	bool flush = false;
@@ -433,6 +483,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_encodings),   cmocka_unit_test(test_refusals),
+		cmocka_unit_test(test_retired),
 		cmocka_unit_test(test_storm_host),  cmocka_unit_test(test_storm_host_5),
 		cmocka_unit_test(test_storm_npt),   cmocka_unit_test(test_storm_ept),
 		cmocka_unit_test(test_storm_ept_no_1g),

@@ -314,18 +314,19 @@ static void steal(void **state)
 	waited[0] += 20;
 	pv_load(v);
 	assert_int_equal(s->ns, 15);
-	/* Its VM is loaded anew: nothing of it may be written. */
-	v->state = VCPU_OFF;
-	memset(s, 0xcc, 64);
-	waited[0] += 20;
-	pv_put(v);
-	pv_load(v);
-	assert_memory_equal(s, ram + RAM - 64, 64);
-	v->state = VCPU_RUNNING;
-	assert_true(pv_msr_write(v, MSR_KVM_STEAL_TIME, 0x400));
-	pv_put(v);
-	pv_load(v);
-	assert_memory_equal(s, ram + RAM - 64, 64);
+	/* Switched off, nothing is written; nor after a reset, be it that its VM is loaded anew. */
+	for (int reset = 0; reset < 2; reset++) {
+		assert_true(pv_msr_write(v, MSR_KVM_STEAL_TIME, 0x401));
+		memset(s, 0xcc, 64);
+		if (reset)
+			pv_reset(v);
+		else
+			assert_true(pv_msr_write(v, MSR_KVM_STEAL_TIME, 0x400));
+		waited[0] += 20;
+		pv_put(v);
+		pv_load(v);
+		assert_memory_equal(s, ram + RAM - 64, 64);
+	}
 }
 
 /* --- EOI --- */

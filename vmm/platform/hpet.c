@@ -12,7 +12,7 @@
 #define NR_TIMERS        3u
 #define MIN_PERIOD_TICKS (MIN_PERIOD_NS / PLAT_HPET_TICK_NS)
 #define NEVER            (~0ull)
-/* A timer never waits for longer (3 hours) before it looks again: nanoseconds do not overflow. */
+/* A timer never waits for longer (21 hours) before it looks again: nanoseconds do not overflow. */
 #define LOOK_AGAIN_TICKS BIT(40)
 
 enum { REG_CAP = 0x00, REG_CONF = 0x10, REG_STATUS = 0x20, REG_COUNTER = 0xf0, REG_TIMERS = 0x100 };
