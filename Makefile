@@ -50,12 +50,12 @@ $(O)/%.asm.o: %.asm Makefile
 	$(NASM) -f elf64 -g -F dwarf -w+error -w-reloc-rel-dword -I. -MD $(@:.o=.d) -MT $@ $< -o $@
 
 # The virtual PC's DSDT as C bytes, without the table header, which acpi_tables.c writes.
-$(B)/gen/dsdt_aml.h: vmm/platform/dsdt.asl Makefile
+$(B)/gen/vmm/platform/dsdt_aml.h: vmm/platform/dsdt.asl Makefile
 	@mkdir -p $(@D)
 	@$(IASL) -we -p $(@D)/dsdt $< >$(@D)/dsdt.log 2>&1 || { cat $(@D)/dsdt.log; exit 1; }
 	@{ echo 'static const unsigned char dsdt_aml[] = {'; \
 		od -An -v -j36 -tx1 $(@D)/dsdt.aml | sed 's/ \(..\)/ 0x\1,/g'; echo '};'; } >$@
-$(O)/vmm/platform/acpi_tables.c.o: $(B)/gen/dsdt_aml.h
+$(O)/vmm/platform/acpi_tables.c.o: $(B)/gen/vmm/platform/dsdt_aml.h
 
 # Linked twice: the first link gives the addresses for the symbol table that the second one adds
 # behind everything else. That it moved nothing is checked, not believed.
@@ -136,7 +136,7 @@ $(B)/unit/$(1): tests/unit/test_$(1).c $(call unit-of,tests/unit/test_$(1).c) Ma
 $(B)/unit/$(1): $(wildcard lib/*.h boot/*.h vmm/*.h arch/x86_64/*.h vmm/platform/*.h)
 endef
 $(foreach t,$(UNIT_TESTS),$(eval $(call unit-rule,$(t))))
-$(B)/unit/acpi_tables: $(B)/gen/dsdt_aml.h
+$(B)/unit/acpi_tables: $(B)/gen/vmm/platform/dsdt_aml.h
 
 # make fuzz-replay: every fuzz target over its corpus, by the compiler at hand, without libFuzzer.
 fuzz-replay: $(FUZZERS:%=$(B)/fuzz-replay/%)

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The exit table, and the handlers that need no file of their own. */
 #include "arch/x86_64/asm.h"
-#include "arch/x86_64/fpu.h"
-#include "arch/x86_64/x86.h"
 #include "vmm/fetch.h"
 #include "vmm/sched.h"
 #include "vmm/vm.h"

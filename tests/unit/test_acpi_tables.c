@@ -8,7 +8,7 @@
 #include <cmocka.h>
 #include "tests/unit/loader_ram.h"
 #include "vmm/platform_map.h"
-#include "dsdt_aml.h"
+#include "vmm/platform/dsdt_aml.h"
 
 static u32 get(u64 gpa, int n)
 {

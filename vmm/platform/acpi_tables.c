@@ -6,7 +6,7 @@
 #include "lib/string.h"
 #include "vmm/platform/isa.h"
 #include "vmm/platform/tables.h"
-#include "dsdt_aml.h" /* built from dsdt.asl */
+#include "vmm/platform/dsdt_aml.h" /* built from dsdt.asl */
 
 struct acpi_header {
 	char signature[4];

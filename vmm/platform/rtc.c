@@ -8,7 +8,6 @@
 #include "vmm/platform/isa.h"
 #include "vmm/platform/civil_time.h"
 #include "vmm/platform_map.h"
-#include "lib/string.h"
 
 #define RTC_HZ	 32768u
 #define UIP_NS	 244000u /* UIP is set that long before an update */

@@ -8,7 +8,6 @@
 #include "arch/x86_64/spec.h"
 #include "arch/x86_64/svm/svm.h"
 #include "lib/errno.h"
-#include "lib/string.h"
 
 /* enter.asm has these as numbers. */
 static_assert(offsetof(struct hv_vcpu, gpr) == 0 && sizeof(((struct hv_vcpu *)0)->gpr[0]) == 8,

@@ -189,7 +189,6 @@ enum vmcb_tlb {
 
 /* EVENTINJ and EXITINTINFO (APM 15.20, 15.7.2). */
 #define EVENT_VECTOR(e)	  ((e)&0xff)
-#define EVENT_TYPE(e)	  (((e) >> 8) & 7)
 #define EVENT_INTR	  (0u << 8)
 #define EVENT_NMI	  (2u << 8)
 #define EVENT_EXC	  (3u << 8)
@@ -211,7 +210,6 @@ enum vmcb_tlb {
 
 /* CPUID 8000_000A EDX: what the extension can do */
 #define SVM_CAP_NP	   BIT(0)
-#define SVM_CAP_SVML	   BIT(2)
 #define SVM_CAP_NRIPS	   BIT(3)
 #define SVM_CAP_TSC_RATE   BIT(4)
 #define SVM_CAP_CLEAN	   BIT(5)
