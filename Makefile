@@ -11,6 +11,7 @@ CC := gcc
 endif
 HOSTCC ?= gcc
 NASM ?= nasm
+IASL ?= iasl
 LD := ld
 NM := nm
 OBJCOPY := objcopy
@@ -35,7 +36,7 @@ WARN := -Wall -Wextra -Werror
 # A loop that the compiler turns into a call of memcpy or strlen would recurse in lib/string.c.
 CFLAGS := -std=gnu17 -O2 -g -ffreestanding -fno-pic -fno-pie -mcmodel=kernel -mno-red-zone \
 	-mgeneral-regs-only -fno-stack-protector -fcf-protection=none -fno-strict-aliasing \
-	-fno-omit-frame-pointer -fno-asynchronous-unwind-tables -fno-common -I. $(WARN) \
+	-fno-omit-frame-pointer -fno-asynchronous-unwind-tables -fno-common -I. -I$(B)/gen $(WARN) \
 	$(call cc-option,-fno-tree-loop-distribute-patterns) $(EXTRA_CFLAGS)
 LDFLAGS := -nostdlib -static -z max-page-size=4096 --build-id=none \
 	--no-undefined -T linker.ld
@@ -47,6 +48,14 @@ $(O)/%.c.o: %.c Makefile
 $(O)/%.asm.o: %.asm Makefile
 	@mkdir -p $(@D)
 	$(NASM) -f elf64 -g -F dwarf -w+error -w-reloc-rel-dword -I. -MD $(@:.o=.d) -MT $@ $< -o $@
+
+# The virtual PC's DSDT as C bytes, without the table header, which acpi_tables.c writes.
+$(B)/gen/vmm/platform/dsdt_aml.h: vmm/platform/dsdt.asl Makefile
+	@mkdir -p $(@D)
+	@$(IASL) -we -p $(@D)/dsdt $< >$(@D)/dsdt.log 2>&1 || { cat $(@D)/dsdt.log; exit 1; }
+	@{ echo 'static const unsigned char dsdt_aml[] = {'; \
+		od -An -v -j36 -tx1 $(@D)/dsdt.aml | sed 's/ \(..\)/ 0x\1,/g'; echo '};'; } >$@
+$(O)/vmm/platform/acpi_tables.c.o: $(B)/gen/vmm/platform/dsdt_aml.h
 
 # Linked twice: the first link gives the addresses for the symbol table that the second one adds
 # behind everything else. That it moved nothing is checked, not believed.
@@ -104,7 +113,7 @@ endif
 # The sources a test links with stand in its own first lines, and libraries behind "libs:":
 # /* unit: lib/insn.c libs: -lZydis */
 SAN := -fsanitize=address,undefined -fno-sanitize-recover=all
-TEST_CFLAGS := -std=gnu17 -O1 -g -fno-omit-frame-pointer -I. $(WARN) $(SAN)
+TEST_CFLAGS := -std=gnu17 -O1 -g -fno-omit-frame-pointer -I. -I$(B)/gen $(WARN) $(SAN)
 unit-line = $(shell sed -n '1,2s,.*/\* unit:\(.*\)\*/.*,\1,p' $(1))
 unit-of = $(filter %.c,$(call unit-line,$(1)))
 unit-libs = $(filter -l%,$(call unit-line,$(1)))
@@ -127,6 +136,7 @@ $(B)/unit/$(1): tests/unit/test_$(1).c $(call unit-of,tests/unit/test_$(1).c) Ma
 $(B)/unit/$(1): $(wildcard lib/*.h boot/*.h vmm/*.h arch/x86_64/*.h vmm/platform/*.h)
 endef
 $(foreach t,$(UNIT_TESTS),$(eval $(call unit-rule,$(t))))
+$(B)/unit/acpi_tables: $(B)/gen/vmm/platform/dsdt_aml.h
 
 # make fuzz-replay: every fuzz target over its corpus, by the compiler at hand, without libFuzzer.
 fuzz-replay: $(FUZZERS:%=$(B)/fuzz-replay/%)

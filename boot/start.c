@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* From boot/entry.asm, at the link address and on the boot stack, to hv_main(). */
 #include "boot/boot.h"
-#include "lib/string.h"
 
 /* As in entry.asm. */
 enum { KIND_PVH = 1, KIND_MULTIBOOT2, KIND_UEFI, KIND_NOT_MULTIBOOT2 };

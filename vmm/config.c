@@ -66,33 +66,14 @@ static bool get_number(struct config_ctx *c, const struct cfg_assign *a, const s
 	return true;
 }
 
-static bool set_u64(struct config_ctx *c, const struct cfg_assign *a, const struct config_key *k)
+/* A number or, of one byte and 0 to 1, a bool. */
+static bool set_number(struct config_ctx *c, const struct cfg_assign *a, const struct config_key *k)
 {
 	s64 v;
 
 	if (!get_number(c, a, k, &v))
 		return false;
-	*(u64 *)((char *)c->out + k->off) = (u64)v;
-	return true;
-}
-
-static bool set_bool(struct config_ctx *c, const struct cfg_assign *a, const struct config_key *k)
-{
-	s64 v;
-
-	if (!get_number(c, a, k, &v))
-		return false;
-	*(bool *)((char *)c->out + k->off) = v != 0;
-	return true;
-}
-
-static bool set_u32(struct config_ctx *c, const struct cfg_assign *a, const struct config_key *k)
-{
-	s64 v;
-
-	if (!get_number(c, a, k, &v))
-		return false;
-	*(u32 *)((char *)c->out + k->off) = (u32)v;
+	memcpy((char *)c->out + k->off, &v, k->size);
 	return true;
 }
 
@@ -196,13 +177,10 @@ static bool set_type(struct config_ctx *c, const struct cfg_assign *a, const str
 
 static bool set_action(struct config_ctx *c, const struct cfg_assign *a, const struct config_key *k)
 {
-	static const char *const words[] = {
-		[ACTION_DESTROY] = "destroy",
-		[ACTION_RESTART] = "restart",
-		[ACTION_RENAME_RESTART] = "rename-restart",
-		[ACTION_PRESERVE] = "preserve",
-		NULL,
-	};
+	static const char *const words[] = {[ACTION_DESTROY] = "destroy",
+					    [ACTION_RESTART] = "restart",
+					    [ACTION_RENAME_RESTART] = "rename-restart",
+					    [ACTION_PRESERVE] = "preserve", NULL};
 	static const char *const others[] = {"coredump-destroy", "coredump-restart", "soft-reset",
 					     NULL};
 	const char *s;
@@ -311,21 +289,22 @@ static bool set_loglevel(struct config_ctx *c, const struct cfg_assign *a,
 	return true;
 }
 
-#define VM(f)   offsetof(struct vm_config, f)
-#define VMS(f)  VM(f), sizeof(((struct vm_config *)0)->f)
-#define MEMORY  MEMORY_MIN, MEMORY_MAX, " MiB"
-#define BOOLEAN 0, 1, ""
+#define MEMBER(s, f) offsetof(struct s, f), sizeof(((struct s *)0)->f)
+#define VMS(f)	     MEMBER(vm_config, f)
+#define HOSTS(f)     MEMBER(host_config, f)
+#define MEMORY	     MEMORY_MIN, MEMORY_MAX, " MiB"
+#define BOOLEAN	     0, 1, ""
 
 static const struct config_key vm_keys[] = {
 	{"name", set_name, VMS(name), 0, 0, NULL},
-	{"memory", set_u64, VMS(memory), MEMORY},
-	{"maxmem", set_u64, VMS(maxmem), MEMORY},
-	{"vcpus", set_u32, VMS(vcpus), 1, VM_MAX_VCPUS, ""},
-	{"maxvcpus", set_u32, VMS(maxvcpus), 1, 4096, ""},
+	{"memory", set_number, VMS(memory), MEMORY},
+	{"maxmem", set_number, VMS(maxmem), MEMORY},
+	{"vcpus", set_number, VMS(vcpus), 1, VM_MAX_VCPUS, ""},
+	{"maxvcpus", set_number, VMS(maxvcpus), 1, 4096, ""},
 	{"cpus", set_cpus, 0, 0, 0, 0, NULL},
-	{"cpu_weight", set_u64, VMS(cpu_weight), 1, 65535, ""},
-	{"cap", set_u64, VMS(cap), 0, 6400, " per cent of one CPU, 0 for none"},
-	{"dedicated", set_bool, VMS(dedicated), BOOLEAN},
+	{"cpu_weight", set_number, VMS(cpu_weight), 1, 65535, ""},
+	{"cap", set_number, VMS(cap), 0, 6400, " per cent of one CPU, 0 for none"},
+	{"dedicated", set_number, VMS(dedicated), BOOLEAN},
 	{"type", set_type, 0, 0, 0, 0, NULL},
 	{"kernel", set_path, VMS(kernel), 0, 0, NULL},
 	{"ramdisk", set_path, VMS(ramdisk), 0, 0, NULL},
@@ -336,15 +315,15 @@ static const struct config_key vm_keys[] = {
 	{"on_poweroff", set_action, VMS(on_poweroff), 0, 0, NULL},
 	{"on_reboot", set_action, VMS(on_reboot), 0, 0, NULL},
 	{"on_crash", set_action, VMS(on_crash), 0, 0, NULL},
-	{"debug_exit", set_bool, VMS(debug_exit), BOOLEAN},
-	{"hpet", set_bool, VMS(hpet), BOOLEAN},
-	{"paravirt", set_bool, VMS(paravirt), BOOLEAN},
-	{"torture", set_u64, VMS(torture), 0, INT64_MAX, ""},
+	{"debug_exit", set_number, VMS(debug_exit), BOOLEAN},
+	{"hpet", set_number, VMS(hpet), BOOLEAN},
+	{"paravirt", set_number, VMS(paravirt), BOOLEAN},
+	{"torture", set_number, VMS(torture), 0, INT64_MAX, ""},
 };
 
 static const struct config_key host_keys[] = {
 	{"vms", set_vms, 0, 0, 0, 0, NULL},
-	{"exit_when_empty", set_bool, offsetof(struct host_config, exit_when_empty), 0, BOOLEAN},
+	{"exit_when_empty", set_number, HOSTS(exit_when_empty), BOOLEAN},
 	{"loglevel", set_loglevel, 0, 0, 0, 0, NULL},
 };
 
@@ -372,28 +351,26 @@ static u32 distance(const char *a, const char *b)
 	return row[n];
 }
 
+static void nearer(const char *key, const char *known, const char **near, u32 *best)
+{
+	u32 d = distance(key, known);
+
+	if (d < *best) {
+		*best = d;
+		*near = known;
+	}
+}
+
 static bool unknown_key(struct config_ctx *c, const struct cfg_assign *a, bool xl)
 {
 	const char *near = NULL;
 	/* Half a word changed is another word. */
 	u32 best = MIN((u32)strlen(a->key) / 2 + 1, 4u);
 
-	for (u32 i = 0; i < c->nr_keys; i++) {
-		u32 d = distance(a->key, c->keys[i].name);
-
-		if (d < best) {
-			best = d;
-			near = c->keys[i].name;
-		}
-	}
-	for (u32 i = 0; xl && i < ARRAY_SIZE(xl_keys); i++) {
-		u32 d = distance(a->key, xl_keys[i]);
-
-		if (d < best) {
-			best = d;
-			near = xl_keys[i];
-		}
-	}
+	for (u32 i = 0; i < c->nr_keys; i++)
+		nearer(a->key, c->keys[i].name, &near, &best);
+	for (u32 i = 0; xl && i < ARRAY_SIZE(xl_keys); i++)
+		nearer(a->key, xl_keys[i], &near, &best);
 	if (near)
 		return fail(c, a->line, a->col, "unknown key '%s'; did you mean '%s'?", a->key,
 			    near);

@@ -13,7 +13,6 @@
 /* The build machine reads these files too, before names are made relative: room for its paths. */
 #define VM_PATH_MAX    256
 #define VM_MAX_DISKS   8
-#define VM_MAX_VIFS    8
 #define HOST_MAX_VMS   64
 #define VM_CMDLINE_MAX 2048
 #define VM_CPUS_MAX    1024 /* host CPUs that can be named */

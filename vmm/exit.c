@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The exit table, and the handlers that need no file of their own. */
 #include "arch/x86_64/asm.h"
-#include "arch/x86_64/fpu.h"
-#include "arch/x86_64/x86.h"
 #include "vmm/fetch.h"
 #include "vmm/sched.h"
 #include "vmm/vm.h"
@@ -115,36 +113,21 @@ static void exit_unknown(struct vcpu *v, const struct vm_exit *e)
 		e->hw_reason);
 }
 
+/* clang-format off */
 const exit_fn exit_table[HV_NR_EXITS] = {
-	[HV_EXIT_NONE] = exit_nothing,
-	[HV_EXIT_INTR] = exit_intr,
-	[HV_EXIT_NMI] = exit_nothing,
-	[HV_EXIT_IRQ_WINDOW] = exit_window,
-	[HV_EXIT_NMI_WINDOW] = exit_window,
-	[HV_EXIT_TPR] = exit_nothing,
-	[HV_EXIT_CPUID] = exit_cpuid,
-	[HV_EXIT_HLT] = exit_hlt,
-	[HV_EXIT_PAUSE] = exit_pause,
-	[HV_EXIT_PIO] = exit_pio,
-	[HV_EXIT_RDMSR] = exit_rdmsr,
-	[HV_EXIT_WRMSR] = exit_wrmsr,
-	[HV_EXIT_CR] = exit_cr,
-	[HV_EXIT_DR] = exit_unknown,
-	[HV_EXIT_NPF] = exit_npf,
-	[HV_EXIT_EXCEPTION] = exit_exception,
-	[HV_EXIT_HYPERCALL] = exit_hypercall,
-	[HV_EXIT_WBINVD] = exit_wbinvd,
-	[HV_EXIT_XSETBV] = exit_xsetbv,
-	[HV_EXIT_MONITOR] = exit_ud,
-	[HV_EXIT_RDPMC] = exit_gp,
-	[HV_EXIT_RDTSC] = exit_unknown,
-	[HV_EXIT_INVLPG] = exit_unknown,
-	[HV_EXIT_TASK_SWITCH] = exit_task_switch,
-	[HV_EXIT_DESC] = exit_unknown,
-	[HV_EXIT_UD_INSN] = exit_ud,
-	[HV_EXIT_TRIPLE_FAULT] = exit_triple_fault,
+	[HV_EXIT_NONE] = exit_nothing, [HV_EXIT_INTR] = exit_intr, [HV_EXIT_NMI] = exit_nothing,
+	[HV_EXIT_IRQ_WINDOW] = exit_window, [HV_EXIT_NMI_WINDOW] = exit_window,
+	[HV_EXIT_TPR] = exit_nothing, [HV_EXIT_CPUID] = exit_cpuid, [HV_EXIT_HLT] = exit_hlt,
+	[HV_EXIT_PAUSE] = exit_pause, [HV_EXIT_PIO] = exit_pio, [HV_EXIT_RDMSR] = exit_rdmsr,
+	[HV_EXIT_WRMSR] = exit_wrmsr, [HV_EXIT_CR] = exit_cr, [HV_EXIT_DR] = exit_unknown,
+	[HV_EXIT_NPF] = exit_npf, [HV_EXIT_EXCEPTION] = exit_exception,
+	[HV_EXIT_HYPERCALL] = exit_hypercall, [HV_EXIT_WBINVD] = exit_wbinvd,
+	[HV_EXIT_XSETBV] = exit_xsetbv, [HV_EXIT_MONITOR] = exit_ud, [HV_EXIT_RDPMC] = exit_gp,
+	[HV_EXIT_RDTSC] = exit_unknown, [HV_EXIT_INVLPG] = exit_unknown,
+	[HV_EXIT_TASK_SWITCH] = exit_task_switch, [HV_EXIT_DESC] = exit_unknown,
+	[HV_EXIT_UD_INSN] = exit_ud, [HV_EXIT_TRIPLE_FAULT] = exit_triple_fault,
 	[HV_EXIT_INIT] = exit_nothing, /* INIT is blocked in root mode; ours to ignore */
-	[HV_EXIT_SIPI] = exit_nothing,
-	[HV_EXIT_ENTRY_FAILED] = exit_entry_failed,
+	[HV_EXIT_SIPI] = exit_nothing, [HV_EXIT_ENTRY_FAILED] = exit_entry_failed,
 	[HV_EXIT_UNKNOWN] = exit_unknown,
 };
+/* clang-format on */

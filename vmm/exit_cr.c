@@ -6,7 +6,6 @@
 #include "arch/x86_64/asm.h"
 #include "arch/x86_64/fpu.h"
 #include "arch/x86_64/x86.h"
-#include "lib/errno.h"
 #include "lib/string.h"
 #include "vmm/gmem.h"
 #include "vmm/fetch.h"

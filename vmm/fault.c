@@ -6,7 +6,6 @@
  * which counts as a write (APM vol. 2, 15.25.5; SDM vol. 3, 29.3.3.2 with A/D flags).
  */
 #include "arch/x86_64/frame.h"
-#include "lib/errno.h"
 #include "vmm/vm.h"
 
 /* Faults in a row at one address with nothing to mend. After the first one everything is flushed. */

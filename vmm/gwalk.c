@@ -7,7 +7,6 @@
 #include "vmm/gwalk.h"
 #include "arch/x86_64/x86.h"
 #include "lib/errno.h"
-#include "lib/string.h"
 #include "vmm/gmem.h"
 #include "vmm/vm.h"
 

@@ -40,7 +40,7 @@ struct vdev_type {
 	const struct vdev_pio *pio;   /* fixed regions; more by vdev_add_pio() from init() */
 	const struct vdev_mmio *mmio;
 	/* Optional: is the device part of this VM (debug exit port...)? NULL: always. */
-	bool (*wanted)(struct vm *vm);
+	bool (*wanted)(const struct vm *vm);
 	/* init, reset, restored and timer may be NULL: nothing to do. state_size may be 0. */
 	/* Once per VM, state zeroed. 0 or -errno, which fails the VM's creation. */
 	int (*init)(struct vdev *d);

@@ -4,7 +4,6 @@
 #include "arch/x86_64/asm.h"
 #include "arch/x86_64/machine.h"
 #include "arch/x86_64/window.h"
-#include "lib/errno.h"
 #include "lib/log.h"
 
 struct acpi_info acpi;

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* GDT and TSS, one pair a pCPU. Accessed and busy bits are set from the start where they may be. */
 #include "arch/x86_64/pcpu_arch.h"
-#include "lib/string.h"
 
 struct __packed table_reg {
 	u16 limit;

@@ -30,39 +30,25 @@ int hv_select(char *why, size_t n)
 
 const char *hv_exit_name(u32 code)
 {
+	/* clang-format off */
 	static const char *const names[HV_NR_EXITS] = {
-		[HV_EXIT_NONE] = "none",
-		[HV_EXIT_INTR] = "interrupt",
-		[HV_EXIT_NMI] = "NMI",
-		[HV_EXIT_IRQ_WINDOW] = "interrupt window",
-		[HV_EXIT_NMI_WINDOW] = "NMI window",
-		[HV_EXIT_TPR] = "TPR below threshold",
-		[HV_EXIT_CPUID] = "CPUID",
-		[HV_EXIT_HLT] = "HLT",
-		[HV_EXIT_PAUSE] = "PAUSE",
-		[HV_EXIT_PIO] = "port I/O",
-		[HV_EXIT_RDMSR] = "RDMSR",
-		[HV_EXIT_WRMSR] = "WRMSR",
-		[HV_EXIT_CR] = "control register",
-		[HV_EXIT_DR] = "debug register",
-		[HV_EXIT_NPF] = "nested page fault",
-		[HV_EXIT_EXCEPTION] = "exception",
-		[HV_EXIT_HYPERCALL] = "hypercall",
-		[HV_EXIT_WBINVD] = "WBINVD",
-		[HV_EXIT_XSETBV] = "XSETBV",
-		[HV_EXIT_MONITOR] = "MONITOR/MWAIT",
-		[HV_EXIT_RDPMC] = "RDPMC",
-		[HV_EXIT_RDTSC] = "RDTSC",
-		[HV_EXIT_INVLPG] = "INVLPG",
-		[HV_EXIT_TASK_SWITCH] = "task switch",
-		[HV_EXIT_DESC] = "descriptor table access",
+		[HV_EXIT_NONE] = "none", [HV_EXIT_INTR] = "interrupt", [HV_EXIT_NMI] = "NMI",
+		[HV_EXIT_IRQ_WINDOW] = "interrupt window", [HV_EXIT_NMI_WINDOW] = "NMI window",
+		[HV_EXIT_TPR] = "TPR below threshold", [HV_EXIT_CPUID] = "CPUID",
+		[HV_EXIT_HLT] = "HLT", [HV_EXIT_PAUSE] = "PAUSE", [HV_EXIT_PIO] = "port I/O",
+		[HV_EXIT_RDMSR] = "RDMSR", [HV_EXIT_WRMSR] = "WRMSR",
+		[HV_EXIT_CR] = "control register", [HV_EXIT_DR] = "debug register",
+		[HV_EXIT_NPF] = "nested page fault", [HV_EXIT_EXCEPTION] = "exception",
+		[HV_EXIT_HYPERCALL] = "hypercall", [HV_EXIT_WBINVD] = "WBINVD",
+		[HV_EXIT_XSETBV] = "XSETBV", [HV_EXIT_MONITOR] = "MONITOR/MWAIT",
+		[HV_EXIT_RDPMC] = "RDPMC", [HV_EXIT_RDTSC] = "RDTSC", [HV_EXIT_INVLPG] = "INVLPG",
+		[HV_EXIT_TASK_SWITCH] = "task switch", [HV_EXIT_DESC] = "descriptor table access",
 		[HV_EXIT_UD_INSN] = "undefined instruction",
-		[HV_EXIT_TRIPLE_FAULT] = "triple fault",
-		[HV_EXIT_INIT] = "INIT",
-		[HV_EXIT_SIPI] = "SIPI",
-		[HV_EXIT_ENTRY_FAILED] = "entry failed",
+		[HV_EXIT_TRIPLE_FAULT] = "triple fault", [HV_EXIT_INIT] = "INIT",
+		[HV_EXIT_SIPI] = "SIPI", [HV_EXIT_ENTRY_FAILED] = "entry failed",
 		[HV_EXIT_UNKNOWN] = "unknown",
 	};
+	/* clang-format on */
 
 	return code < HV_NR_EXITS && names[code] ? names[code] : "?";
 }

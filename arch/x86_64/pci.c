@@ -6,7 +6,6 @@
  */
 #include "arch/x86_64/asm.h"
 #include "arch/x86_64/pcpu_arch.h"
-#include "lib/string.h"
 
 #define PCI_ID	    0x00
 #define PCI_COMMAND 0x04

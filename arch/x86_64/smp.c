@@ -7,7 +7,6 @@
 #include "arch/x86_64/asm.h"
 #include "arch/x86_64/fpu.h"
 #include "arch/x86_64/frame.h"
-#include "arch/x86_64/layout.h"
 #include "arch/x86_64/machine.h"
 #include "arch/x86_64/pcpu_arch.h"
 #include "arch/x86_64/pt.h"

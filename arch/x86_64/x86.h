@@ -34,8 +34,6 @@
 #define CR0_PG BIT(31)
 
 /* CR3 */
-#define CR3_PWT BIT(3)
-#define CR3_PCD BIT(4)
 #define CR3_NOFLUSH BIT(63)
 
 /* CR4 */
@@ -53,15 +51,12 @@
 #define CR4_UMIP BIT(11)
 #define CR4_LA57 BIT(12)
 #define CR4_VMXE BIT(13)
-#define CR4_SMXE BIT(14)
 #define CR4_FSGSBASE BIT(16)
 #define CR4_PCIDE BIT(17)
 #define CR4_OSXSAVE BIT(18)
 #define CR4_SMEP BIT(20)
 #define CR4_SMAP BIT(21)
 #define CR4_PKE BIT(22)
-#define CR4_CET BIT(23)
-#define CR4_PKS BIT(24)
 
 /* EFER */
 #define EFER_SCE BIT(0)
@@ -69,56 +64,39 @@
 #define EFER_LMA BIT(10)
 #define EFER_NXE BIT(11)
 #define EFER_SVME BIT(12)
-#define EFER_LMSLE BIT(13)
 #define EFER_FFXSR BIT(14)
-#define EFER_TCE BIT(15)
 #define EFER_AUTOIBRS BIT(21)
 
 /* RFLAGS */
 #define RFLAGS_CF BIT(0)
 #define RFLAGS_FIXED BIT(1) /* always 1 */
-#define RFLAGS_PF BIT(2)
-#define RFLAGS_AF BIT(4)
 #define RFLAGS_ZF BIT(6)
-#define RFLAGS_SF BIT(7)
 #define RFLAGS_TF BIT(8)
 #define RFLAGS_IF BIT(9)
-#define RFLAGS_DF BIT(10)
-#define RFLAGS_OF BIT(11)
-#define RFLAGS_IOPL (3ul << 12)
 #define RFLAGS_NT BIT(14)
 #define RFLAGS_RF BIT(16)
 #define RFLAGS_VM BIT(17)
 #define RFLAGS_AC BIT(18)
-#define RFLAGS_VIF BIT(19)
-#define RFLAGS_VIP BIT(20)
-#define RFLAGS_ID BIT(21)
 
 /* DR6, DR7 (SDM 17.2): reset values, and the bits that read as 1 */
 #define DR6_B0_B3 0xful
-#define DR6_BD BIT(13)
 #define DR6_BS BIT(14)
 #define DR6_BT BIT(15)
 #define DR6_RTM BIT(16) /* 1 outside transactional regions */
 #define DR6_FIXED 0xffff0ff0ul
 #define DR7_FIXED 0x400ul
 #define DR7_LE BIT(8)
-#define DR7_GE BIT(9)
 #define DR7_GD BIT(13)
 #define DR7_ENABLES 0xfful
-#define DR7_RESERVED_0 0xffffffff0000d000ul /* must be written as 0 */
 
 /* XCR0 (SDM vol. 1, 13.3) */
 #define XCR0_X87 BIT(0)
 #define XCR0_SSE BIT(1)
 #define XCR0_AVX BIT(2)
-#define XCR0_BNDREGS BIT(3)
-#define XCR0_BNDCSR BIT(4)
 #define XCR0_OPMASK BIT(5)
 #define XCR0_ZMM_HI256 BIT(6)
 #define XCR0_HI16_ZMM BIT(7)
 #define XCR0_AVX512 (XCR0_OPMASK | XCR0_ZMM_HI256 | XCR0_HI16_ZMM)
-#define XCR0_PKRU BIT(9)
 
 /* Exception vectors (SDM table 6-1) */
 enum x86_vector {
@@ -138,10 +116,7 @@ enum x86_vector {
 #define PFERR_U BIT(2)
 #define PFERR_RSVD BIT(3)
 #define PFERR_I BIT(4)
-#define PFERR_PK BIT(5)
-#define PFERR_SS BIT(6)
 /* Nested page fault, EXITINFO1 (APM 15.25.6) */
-#define PFERR_GUEST_FINAL BIT(32)
 #define PFERR_GUEST_WALK BIT(33)
 
 /* MSRs */
@@ -149,19 +124,15 @@ enum x86_vector {
 #define MSR_PLATFORM_ID 0x17
 #define MSR_APIC_BASE 0x1b
 #define MSR_FEATURE_CONTROL 0x3a
-#define MSR_TSC_ADJUST 0x3b
 #define MSR_SPEC_CTRL 0x48
 #define MSR_PRED_CMD 0x49
-#define MSR_BIOS_UPDT_TRIG 0x79
 #define MSR_BIOS_SIGN_ID 0x8b
-#define MSR_SMM_MONITOR_CTL 0x9b
 #define MSR_PLATFORM_INFO 0xce
 #define MSR_MPERF 0xe7
 #define MSR_APERF 0xe8
 #define MSR_MTRRCAP 0xfe
 #define MSR_ARCH_CAPABILITIES 0x10a
 #define MSR_FLUSH_CMD 0x10b
-#define MSR_MISC_FEATURE_ENABLES 0x140
 #define MSR_SYSENTER_CS 0x174
 #define MSR_SYSENTER_ESP 0x175
 #define MSR_SYSENTER_EIP 0x176
@@ -169,12 +140,9 @@ enum x86_vector {
 #define MSR_MCG_STATUS 0x17a
 #define MSR_MCG_CTL 0x17b
 #define MSR_PERF_STATUS 0x198
-#define MSR_PERF_CTL 0x199
 #define MSR_MISC_ENABLE 0x1a0
 #define MSR_DEBUGCTL 0x1d9
 #define MSR_LASTBRANCHFROMIP 0x1db
-#define MSR_LASTBRANCHTOIP 0x1dc
-#define MSR_LASTINTFROMIP 0x1dd
 #define MSR_LASTINTTOIP 0x1de
 #define MSR_MTRR_PHYSBASE(n) (0x200 + 2 * (n))
 #define MSR_MTRR_PHYSMASK(n) (0x201 + 2 * (n))
@@ -187,31 +155,25 @@ enum x86_vector {
 #define MTRR_TYPES 0x73 /* UC WC WT WP WB: 0, 1, 4, 5, 6 */
 #define MTRR_DEF_FE BIT(10)
 #define MTRR_DEF_E BIT(11)
-#define MSR_PERF_GLOBAL_CTRL 0x38f
 #define MSR_MC0_CTL 0x400
 #define MSR_VMX_BASIC 0x480
 #define MSR_VMX_PINBASED_CTLS 0x481
 #define MSR_VMX_PROCBASED_CTLS 0x482
 #define MSR_VMX_EXIT_CTLS 0x483
 #define MSR_VMX_ENTRY_CTLS 0x484
-#define MSR_VMX_MISC 0x485
 #define MSR_VMX_CR0_FIXED0 0x486
 #define MSR_VMX_CR0_FIXED1 0x487
 #define MSR_VMX_CR4_FIXED0 0x488
 #define MSR_VMX_CR4_FIXED1 0x489
-#define MSR_VMX_VMCS_ENUM 0x48a
 #define MSR_VMX_PROCBASED_CTLS2 0x48b
 #define MSR_VMX_EPT_VPID_CAP 0x48c
 #define MSR_VMX_TRUE_PINBASED_CTLS 0x48d
 #define MSR_VMX_TRUE_PROCBASED_CTLS 0x48e
 #define MSR_VMX_TRUE_EXIT_CTLS 0x48f
 #define MSR_VMX_TRUE_ENTRY_CTLS 0x490
-#define MSR_VMX_VMFUNC 0x491
-#define MSR_VMX_PROCBASED_CTLS3 0x492
 #define MSR_TSC_DEADLINE 0x6e0
 #define MSR_X2APIC_BASE 0x800
 #define MSR_X2APIC(reg) (MSR_X2APIC_BASE + ((reg) >> 4)) /* reg: offset in the xAPIC page */
-#define MSR_XSS 0xda0
 #define MSR_EFER 0xc0000080
 #define MSR_STAR 0xc0000081
 #define MSR_LSTAR 0xc0000082
@@ -224,9 +186,7 @@ enum x86_vector {
 #define MSR_SYSCFG 0xc0010010
 #define MSR_HWCR 0xc0010015
 #define MSR_VM_CR 0xc0010114
-#define MSR_IGNNE 0xc0010115
 #define MSR_VM_HSAVE_PA 0xc0010117
-#define MSR_VIRT_SPEC_CTRL 0xc001011f
 
 /* IA32_APIC_BASE */
 #define APIC_BASE_BSP BIT(8)
@@ -235,12 +195,8 @@ enum x86_vector {
 #define APIC_BASE_ADDR_MASK 0x000ffffffffff000ul
 /* IA32_FEATURE_CONTROL */
 #define FEATURE_CONTROL_LOCK BIT(0)
-#define FEATURE_CONTROL_VMX_SMX BIT(1)
 #define FEATURE_CONTROL_VMX BIT(2)
 /* VM_CR (APM 15.30.1) */
-#define VM_CR_DPD BIT(0)
-#define VM_CR_R_INIT BIT(1)
-#define VM_CR_DIS_A20M BIT(2)
 #define VM_CR_LOCK BIT(3)
 #define VM_CR_SVMDIS BIT(4)
 /* SPEC_CTRL, PRED_CMD */

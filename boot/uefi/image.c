@@ -1,56 +1,39 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* dalang.elf (System V ABI, ELF64) from the volume to a place of its own. */
 #include "boot/uefi/uefi.h"
+#include "lib/elf.h"
 #include "lib/string.h"
 
 #define FOUR_GIB GIB(4)
 
-struct ehdr {
-	u8 ident[16];
-	u16 type, machine;
-	u32 version;
-	u64 entry, phoff, shoff;
-	u32 flags;
-	u16 ehsize, phentsize, phnum, shentsize, shnum, shstrndx;
-};
-_Static_assert(sizeof(struct ehdr) == 64, "Elf64_Ehdr");
-struct phdr {
-	u32 type, flags;
-	u64 offset, vaddr, paddr, filesz, memsz, align;
-};
-_Static_assert(sizeof(struct phdr) == 56, "Elf64_Phdr");
-
-#define PT_LOAD   1
-#define EM_X86_64 62
-
 struct elf {
 	const u8 *file;
 	u64 size;
-	const struct ehdr *h;
+	const struct elf64_ehdr *h;
 	u64 low, high; /* virtual addresses that the segments span */
 };
 
-static const struct phdr *segment(const struct elf *e, u32 i)
+static const struct elf64_phdr *segment(const struct elf *e, u32 i)
 {
-	return (const struct phdr *)(e->file + e->h->phoff) + i;
+	return (const struct elf64_phdr *)(e->file + e->h->phoff) + i;
 }
 
 /* NULL: well-formed. Otherwise what is wrong. */
 static const char *check(struct elf *e)
 {
-	const struct ehdr *h = e->h = (const struct ehdr *)e->file;
+	const struct elf64_ehdr *h = e->h = (const struct elf64_ehdr *)e->file;
 
-	if (e->size < sizeof(*h) || memcmp(h->ident, "\177ELF\2\1", 6) || h->machine != EM_X86_64)
+	if (e->size < sizeof(*h) || memcmp(h->ident, "\177ELF\2\1", 6) || h->machine != ELF_EM_X86_64)
 		return "not an ELF64 file for x86-64";
-	if (h->phentsize != sizeof(struct phdr) || h->phoff > e->size || h->phoff % 8 ||
-	    h->phnum > (e->size - h->phoff) / sizeof(struct phdr))
+	if (h->phentsize != sizeof(struct elf64_phdr) || h->phoff > e->size || h->phoff % 8 ||
+	    h->phnum > (e->size - h->phoff) / sizeof(struct elf64_phdr))
 		return "bad program headers";
 	e->low = ~0ull;
 	e->high = 0;
 	for (u32 i = 0; i < h->phnum; i++) {
-		const struct phdr *p = segment(e, i);
+		const struct elf64_phdr *p = segment(e, i);
 
-		if (p->type != PT_LOAD)
+		if (p->type != ELF_PT_LOAD)
 			continue;
 		if (p->offset > e->size || p->filesz > e->size - p->offset ||
 		    p->filesz > p->memsz || p->vaddr + p->memsz < p->vaddr)
@@ -96,9 +79,9 @@ EFI_STATUS image_load(struct image *img)
 	img->entry = img->base + (e.h->entry - e.low);
 	memset((void *)img->base, 0, e.high - e.low);
 	for (u32 i = 0; i < e.h->phnum; i++) {
-		const struct phdr *p = segment(&e, i);
+		const struct elf64_phdr *p = segment(&e, i);
 
-		if (p->type == PT_LOAD)
+		if (p->type == ELF_PT_LOAD)
 			memcpy((void *)(img->base + (p->vaddr - e.low)), e.file + p->offset,
 			       p->filesz);
 	}

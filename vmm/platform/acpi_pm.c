@@ -184,14 +184,11 @@ static const struct vdev_pio pm_pio[] = {
 	{PLAT_SMI_CMD, 2, apm_in, apm_out},
 };
 
+/* clang-format off */
 const struct vdev_type acpi_pm_vdev = {
-	.name = "acpi_pm",
-	.version = 1,
-	.nr_timers = 1,
-	.state_size = sizeof(struct acpi_pm),
-	.nr_pio = ARRAY_SIZE(pm_pio),
-	.pio = pm_pio,
-	.reset = pm_reset,
-	.timer = pm_timer,
+	.name = "acpi_pm", .version = 1, .nr_timers = 1, .state_size = sizeof(struct acpi_pm),
+	.nr_pio = ARRAY_SIZE(pm_pio), .pio = pm_pio,
+	.reset = pm_reset, .timer = pm_timer,
 };
+/* clang-format on */
 VDEV_REGISTER(acpi_pm_vdev);

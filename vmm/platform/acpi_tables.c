@@ -4,9 +4,9 @@
  * given no pointer finds the RSDP by itself (5.2.5.1). The board is vmm/platform_map.h.
  */
 #include "lib/string.h"
-#include "vmm/platform/dsdt_aml.h"
 #include "vmm/platform/isa.h"
 #include "vmm/platform/tables.h"
+#include "vmm/platform/dsdt_aml.h" /* built from dsdt.asl */
 
 struct acpi_header {
 	char signature[4];

@@ -19,20 +19,14 @@ static void debug_exit_write(struct vdev *d, u16 port, unsigned size, u32 val)
 	vm_request_end(d->vm, VM_END_DEBUG_EXIT, val);
 }
 
-static bool debug_exit_wanted(struct vm *vm)
-{
-	return vm_debug_exit_wanted(vm);
-}
-
 static const struct vdev_pio debug_exit_pio[] = {
-	{PLAT_DEBUG_EXIT_PORT, 4, debug_exit_read, debug_exit_write},
-};
+	{PLAT_DEBUG_EXIT_PORT, 4, debug_exit_read, debug_exit_write}};
 
+/* clang-format off */
 const struct vdev_type debug_exit_vdev = {
-	.name = "debug_exit",
-	.version = 1,
-	.nr_pio = ARRAY_SIZE(debug_exit_pio),
-	.pio = debug_exit_pio,
-	.wanted = debug_exit_wanted,
+	.name = "debug_exit", .version = 1,
+	.nr_pio = ARRAY_SIZE(debug_exit_pio), .pio = debug_exit_pio,
+	.wanted = vm_debug_exit_wanted,
 };
+/* clang-format on */
 VDEV_REGISTER(debug_exit_vdev);

@@ -1,9 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/*
- * The DSDT of the virtual PC (numbers: vmm/platform_map.h). The build needs no ACPI compiler: the
- * compiled bytes stand in dsdt_aml.h, and tests/unit/test_acpi_tables.c compiles this file and
- * refuses a difference. After a change: DALANG_UPDATE_AML=1 build/unit/acpi_tables
- */
+/* The DSDT of the virtual PC (numbers: vmm/platform_map.h); the build compiles it to dsdt_aml.h. */
 DefinitionBlock ("", "DSDT", 2, "DALANG", "DALANGVM", 1)
 {
 	/* Soft-off: SLP_TYP 5 in PM1a_CNT. */

@@ -361,26 +361,15 @@ static void hpet_restored(struct vdev *d)
 			drive(d, n, true);
 }
 
-static bool hpet_wanted(struct vm *vm)
-{
-	return vm_hpet_wanted(vm);
-}
-
 static const struct vdev_mmio hpet_mmio[] = {
-	{PLAT_HPET_BASE, PLAT_HPET_SIZE, hpet_read, hpet_write},
-};
+	{PLAT_HPET_BASE, PLAT_HPET_SIZE, hpet_read, hpet_write}};
 
+/* clang-format off */
 const struct vdev_type hpet_vdev = {
-	.name = "hpet",
-	.version = 1,
-	.nr_timers = NR_TIMERS,
-	.state_size = sizeof(struct hpet),
-	.nr_mmio = ARRAY_SIZE(hpet_mmio),
-	.mmio = hpet_mmio,
-	.wanted = hpet_wanted,
-	.reset = hpet_reset,
-	.valid = hpet_valid,
-	.restored = hpet_restored,
-	.timer = hpet_timer,
+	.name = "hpet", .version = 1, .nr_timers = NR_TIMERS, .state_size = sizeof(struct hpet),
+	.nr_mmio = ARRAY_SIZE(hpet_mmio), .mmio = hpet_mmio,
+	.wanted = vm_hpet_wanted, .reset = hpet_reset, .valid = hpet_valid,
+	.restored = hpet_restored, .timer = hpet_timer,
 };
+/* clang-format on */
 VDEV_REGISTER(hpet_vdev);

@@ -180,16 +180,13 @@ static void ioapic_reset(struct vdev *d)
 }
 
 static const struct vdev_mmio ioapic_mmio[] = {
-	{PLAT_IOAPIC_BASE, PLAT_IOAPIC_SIZE, ioapic_read, ioapic_write},
-};
+	{PLAT_IOAPIC_BASE, PLAT_IOAPIC_SIZE, ioapic_read, ioapic_write}};
 
+/* clang-format off */
 const struct vdev_type ioapic_vdev = {
-	.name = "ioapic",
-	.version = 1,
-	.state_size = sizeof(struct ioapic),
-	.nr_mmio = ARRAY_SIZE(ioapic_mmio),
-	.mmio = ioapic_mmio,
-	.init = ioapic_init,
-	.reset = ioapic_reset,
+	.name = "ioapic", .version = 1, .state_size = sizeof(struct ioapic),
+	.nr_mmio = ARRAY_SIZE(ioapic_mmio), .mmio = ioapic_mmio,
+	.init = ioapic_init, .reset = ioapic_reset,
 };
+/* clang-format on */
 VDEV_REGISTER(ioapic_vdev);

@@ -231,23 +231,17 @@ static void pci_reset(struct vdev *d)
 		memcpy(s->func[i].config, s->func[i].initial, PCI_CFG_SIZE);
 }
 
-static const struct vdev_pio pci_pio[] = {
-	{PLAT_PCI_ADDR, 8, pci_in, pci_out},
-};
+static const struct vdev_pio pci_pio[] = {{PLAT_PCI_ADDR, 8, pci_in, pci_out}};
 
 static const struct vdev_mmio pci_mmio[] = {
-	{PLAT_ECAM_BASE, PLAT_ECAM_SIZE, ecam_read, ecam_write},
-};
+	{PLAT_ECAM_BASE, PLAT_ECAM_SIZE, ecam_read, ecam_write}};
 
+/* clang-format off */
 const struct vdev_type pci_vdev = {
-	.name = "pci",
-	.version = 1,
-	.state_size = sizeof(struct pci),
-	.nr_pio = ARRAY_SIZE(pci_pio),
-	.pio = pci_pio,
-	.nr_mmio = ARRAY_SIZE(pci_mmio),
-	.mmio = pci_mmio,
-	.init = pci_init,
-	.reset = pci_reset,
+	.name = "pci", .version = 1, .state_size = sizeof(struct pci),
+	.nr_pio = ARRAY_SIZE(pci_pio), .pio = pci_pio,
+	.nr_mmio = ARRAY_SIZE(pci_mmio), .mmio = pci_mmio,
+	.init = pci_init, .reset = pci_reset,
 };
+/* clang-format on */
 VDEV_REGISTER(pci_vdev);

@@ -373,15 +373,11 @@ static const struct vdev_pio pic_pio[] = {
 	{PLAT_ELCR_PORT, 2, elcr_in, elcr_out},
 };
 
+/* clang-format off */
 const struct vdev_type pic_vdev = {
-	.name = "pic",
-	.version = 1,
-	.state_size = sizeof(struct pic),
-	.nr_pio = ARRAY_SIZE(pic_pio),
-	.pio = pic_pio,
-	.init = pic_init,
-	.reset = pic_reset,
-	.valid = pic_valid,
-	.restored = pic_restored,
+	.name = "pic", .version = 1, .state_size = sizeof(struct pic),
+	.nr_pio = ARRAY_SIZE(pic_pio), .pio = pic_pio,
+	.init = pic_init, .reset = pic_reset, .valid = pic_valid, .restored = pic_restored,
 };
+/* clang-format on */
 VDEV_REGISTER(pic_vdev);

@@ -429,15 +429,11 @@ static const struct vdev_pio pit_pio[] = {
 	{PLAT_PORTB_PORT, 1, pit_in, pit_out},
 };
 
+/* clang-format off */
 const struct vdev_type pit_vdev = {
-	.name = "pit",
-	.version = 1,
-	.nr_timers = 1,
-	.state_size = sizeof(struct pit),
-	.nr_pio = ARRAY_SIZE(pit_pio),
-	.pio = pit_pio,
-	.reset = pit_reset,
-	.valid = pit_valid,
-	.timer = pit_timer,
+	.name = "pit", .version = 1, .nr_timers = 1, .state_size = sizeof(struct pit),
+	.nr_pio = ARRAY_SIZE(pit_pio), .pio = pit_pio,
+	.reset = pit_reset, .valid = pit_valid, .timer = pit_timer,
 };
+/* clang-format on */
 VDEV_REGISTER(pit_vdev);

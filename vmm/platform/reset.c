@@ -76,12 +76,11 @@ static const struct vdev_pio reset_pio[] = {
 	{PLAT_POST_PORT, 1, post_read, post_write},
 };
 
+/* clang-format off */
 const struct vdev_type reset_vdev = {
-	.name = "reset",
-	.version = 1,
-	.state_size = sizeof(struct reset),
-	.nr_pio = ARRAY_SIZE(reset_pio),
-	.pio = reset_pio,
+	.name = "reset", .version = 1, .state_size = sizeof(struct reset),
+	.nr_pio = ARRAY_SIZE(reset_pio), .pio = reset_pio,
 	.reset = reset_reset,
 };
+/* clang-format on */
 VDEV_REGISTER(reset_vdev);

@@ -8,7 +8,6 @@
 #include "vmm/platform/isa.h"
 #include "vmm/platform/civil_time.h"
 #include "vmm/platform_map.h"
-#include "lib/string.h"
 
 #define RTC_HZ	 32768u
 #define UIP_NS	 244000u /* UIP is set that long before an update */
@@ -424,19 +423,13 @@ static void rtc_reset(struct vdev *d)
 	isa_clock_irq(d->vm, PLAT_GSI_RTC, false);
 }
 
-static const struct vdev_pio rtc_pio[] = {
-	{PLAT_RTC_PORT, 2, rtc_in, rtc_out},
-};
+static const struct vdev_pio rtc_pio[] = {{PLAT_RTC_PORT, 2, rtc_in, rtc_out}};
 
+/* clang-format off */
 const struct vdev_type rtc_vdev = {
-	.name = "rtc",
-	.version = 1,
-	.nr_timers = 2,
-	.state_size = sizeof(struct rtc),
-	.nr_pio = ARRAY_SIZE(rtc_pio),
-	.pio = rtc_pio,
-	.init = rtc_init,
-	.reset = rtc_reset,
-	.timer = rtc_timer,
+	.name = "rtc", .version = 1, .nr_timers = 2, .state_size = sizeof(struct rtc),
+	.nr_pio = ARRAY_SIZE(rtc_pio), .pio = rtc_pio,
+	.init = rtc_init, .reset = rtc_reset, .timer = rtc_timer,
 };
+/* clang-format on */
 VDEV_REGISTER(rtc_vdev);

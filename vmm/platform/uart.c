@@ -379,19 +379,13 @@ static bool uart_valid(const void *state)
 	return s->head < FIFO_SIZE && s->count <= FIFO_SIZE;
 }
 
-static const struct vdev_pio uart_pio[] = {
-	{PLAT_COM1_PORT, 8, uart_in, uart_out},
-};
+static const struct vdev_pio uart_pio[] = {{PLAT_COM1_PORT, 8, uart_in, uart_out}};
 
+/* clang-format off */
 const struct vdev_type uart_vdev = {
-	.name = "uart",
-	.version = 1,
-	.nr_timers = 1,
-	.state_size = sizeof(struct uart),
-	.nr_pio = ARRAY_SIZE(uart_pio),
-	.pio = uart_pio,
-	.reset = uart_reset,
-	.valid = uart_valid,
-	.timer = uart_timer,
+	.name = "uart", .version = 1, .nr_timers = 1, .state_size = sizeof(struct uart),
+	.nr_pio = ARRAY_SIZE(uart_pio), .pio = uart_pio,
+	.reset = uart_reset, .valid = uart_valid, .timer = uart_timer,
 };
+/* clang-format on */
 VDEV_REGISTER(uart_vdev);

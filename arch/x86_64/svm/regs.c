@@ -71,45 +71,30 @@ static void set_cr4(struct svm_vcpu *s, u64 val)
 }
 
 /* Registers that are just a field which VMRUN or VMLOAD loads, uncached or with `clean`. */
-static u64 *field(struct vmcb_save *save, enum hv_reg r, u32 *clean)
+#define FIELD(name, bits) {offsetof(struct vmcb_save, name), bits}
+/* clang-format off */
+static const struct {
+	u16 offset; /* 0: not such a register */
+	u16 clean;
+} fields[HV_NR_REGS] = {
+	[REG_CR3] = FIELD(cr3, CLEAN_CR), [REG_DR7] = FIELD(dr7, CLEAN_DR),
+	[REG_PAT] = FIELD(g_pat, CLEAN_NP),
+	[REG_STAR] = FIELD(star, 0), [REG_LSTAR] = FIELD(lstar, 0), [REG_CSTAR] = FIELD(cstar, 0),
+	[REG_SFMASK] = FIELD(sfmask, 0), [REG_KERNEL_GS_BASE] = FIELD(kernel_gs_base, 0),
+	[REG_SYSENTER_CS] = FIELD(sysenter_cs, 0), [REG_SYSENTER_ESP] = FIELD(sysenter_esp, 0),
+	[REG_SYSENTER_EIP] = FIELD(sysenter_eip, 0),
+};
+/* clang-format on */
+
+static u64 *field(struct vmcb_save *save, enum hv_reg r)
 {
-	*clean = 0;
-	switch (r) {
-	case REG_CR3:
-		*clean = CLEAN_CR;
-		return &save->cr3;
-	case REG_DR7:
-		*clean = CLEAN_DR;
-		return &save->dr7;
-	case REG_PAT:
-		*clean = CLEAN_NP;
-		return &save->g_pat;
-	case REG_STAR:
-		return &save->star;
-	case REG_LSTAR:
-		return &save->lstar;
-	case REG_CSTAR:
-		return &save->cstar;
-	case REG_SFMASK:
-		return &save->sfmask;
-	case REG_KERNEL_GS_BASE:
-		return &save->kernel_gs_base;
-	case REG_SYSENTER_CS:
-		return &save->sysenter_cs;
-	case REG_SYSENTER_ESP:
-		return &save->sysenter_esp;
-	case REG_SYSENTER_EIP:
-		return &save->sysenter_eip;
-	default:
-		return NULL;
-	}
+	return fields[r].offset ? (u64 *)((u8 *)save + fields[r].offset) : NULL;
 }
 
 u64 svm_get_reg(struct hv_vcpu *v, enum hv_reg r)
 {
 	struct svm_vcpu *s = svm_of(v);
 	struct vmcb_save *save = &s->vmcb->s;
-	u32 clean;
 	u64 *f;
 
 	if (r <= REG_R15)
@@ -127,7 +112,7 @@ u64 svm_get_reg(struct hv_vcpu *v, enum hv_reg r)
 		return v->spec_ctrl;
 	default:
 		/* PDPTEs: nested paging reads them from memory. DEBUGCTL: not virtualised, 0. */
-		f = field(save, r, &clean);
+		f = field(save, r);
 		return f ? *f : 0;
 	}
 }
@@ -135,7 +120,6 @@ u64 svm_get_reg(struct hv_vcpu *v, enum hv_reg r)
 void svm_set_reg(struct hv_vcpu *v, enum hv_reg r, u64 val)
 {
 	struct svm_vcpu *s = svm_of(v);
-	u32 clean;
 	u64 *f;
 
 	if (r <= REG_R15) {
@@ -169,10 +153,10 @@ void svm_set_reg(struct hv_vcpu *v, enum hv_reg r, u64 val)
 	default:
 		break;
 	}
-	f = field(&s->vmcb->s, r, &clean);
+	f = field(&s->vmcb->s, r);
 	if (f)
 		*f = val;
-	svm_dirty(s, clean);
+	svm_dirty(s, fields[r].clean);
 }
 
 static struct vmcb_seg *segment(struct vmcb_save *save, enum hv_seg seg)

@@ -8,7 +8,6 @@
 #include "arch/x86_64/spec.h"
 #include "arch/x86_64/svm/svm.h"
 #include "lib/errno.h"
-#include "lib/string.h"
 
 /* enter.asm has these as numbers. */
 static_assert(offsetof(struct hv_vcpu, gpr) == 0 && sizeof(((struct hv_vcpu *)0)->gpr[0]) == 8,
@@ -216,32 +215,18 @@ static void svm_set_tsc_offset(struct hv_vcpu *v, u64 offset)
 	svm_dirty(svm_of(v), CLEAN_I);
 }
 
+/* clang-format off */
 struct hv_ops svm_ops = {
-	.name = "svm",
-	.desc = "AMD-V (SVM, NPT)",
-	.nested_format = &pt_npt_format,
-	.probe = svm_probe,
-	.cpu_enable = svm_cpu_enable,
-	.cpu_disable = svm_cpu_disable,
-	.vcpu_create = svm_vcpu_create,
-	.vcpu_destroy = svm_vcpu_destroy,
-	.reset = svm_reset,
-	.load = svm_load,
-	.put = svm_put,
-	.enter = svm_enter,
-	.get_reg = svm_get_reg,
-	.set_reg = svm_set_reg,
-	.same_code = svm_same_code,
-	.get_paging = svm_get_paging,
-	.get_seg = svm_get_seg,
-	.set_seg = svm_set_seg,
-	.advance = svm_advance,
-	.inject = svm_inject,
-	.windows = svm_windows,
+	.name = "svm", .desc = "AMD-V (SVM, NPT)", .nested_format = &pt_npt_format,
+	.probe = svm_probe, .cpu_enable = svm_cpu_enable, .cpu_disable = svm_cpu_disable,
+	.vcpu_create = svm_vcpu_create, .vcpu_destroy = svm_vcpu_destroy,
+	.reset = svm_reset, .load = svm_load, .put = svm_put, .enter = svm_enter,
+	.get_reg = svm_get_reg, .set_reg = svm_set_reg, .same_code = svm_same_code,
+	.get_paging = svm_get_paging, .get_seg = svm_get_seg, .set_seg = svm_set_seg,
+	.advance = svm_advance, .inject = svm_inject, .windows = svm_windows,
 	.request_windows = svm_request_windows,
-	.get_pending = svm_get_pending,
-	.set_pending = svm_set_pending,
-	.flush_nested = svm_flush_nested,
-	.msr_pass = svm_msr_pass,
+	.get_pending = svm_get_pending, .set_pending = svm_set_pending,
+	.flush_nested = svm_flush_nested, .msr_pass = svm_msr_pass,
 	.set_tsc_offset = svm_set_tsc_offset,
 };
+/* clang-format on */

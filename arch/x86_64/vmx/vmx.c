@@ -142,32 +142,18 @@ static void vmx_set_tsc_offset(struct hv_vcpu *v, u64 offset)
 		vmwrite(VMCS_TSC_OFFSET, offset);
 }
 
+/* clang-format off */
 struct hv_ops vmx_ops = {
-	.name = "vmx",
-	.desc = "Intel VT-x (VMX, EPT)",
-	.nested_format = &pt_ept_format,
-	.probe = vmx_probe,
-	.cpu_enable = vmx_cpu_enable,
-	.cpu_disable = vmx_cpu_disable,
-	.vcpu_create = vmx_vcpu_create,
-	.vcpu_destroy = vmx_vcpu_destroy,
-	.reset = vmx_reset,
-	.load = vmx_load,
-	.put = vmx_put,
-	.enter = vmx_enter,
-	.get_reg = vmx_get_reg,
-	.set_reg = vmx_set_reg,
-	.same_code = vmx_same_code,
-	.get_paging = vmx_get_paging,
-	.get_seg = vmx_get_seg,
-	.set_seg = vmx_set_seg,
-	.advance = vmx_advance,
-	.inject = vmx_inject,
-	.windows = vmx_windows,
+	.name = "vmx", .desc = "Intel VT-x (VMX, EPT)", .nested_format = &pt_ept_format,
+	.probe = vmx_probe, .cpu_enable = vmx_cpu_enable, .cpu_disable = vmx_cpu_disable,
+	.vcpu_create = vmx_vcpu_create, .vcpu_destroy = vmx_vcpu_destroy,
+	.reset = vmx_reset, .load = vmx_load, .put = vmx_put, .enter = vmx_enter,
+	.get_reg = vmx_get_reg, .set_reg = vmx_set_reg, .same_code = vmx_same_code,
+	.get_paging = vmx_get_paging, .get_seg = vmx_get_seg, .set_seg = vmx_set_seg,
+	.advance = vmx_advance, .inject = vmx_inject, .windows = vmx_windows,
 	.request_windows = vmx_request_windows,
-	.get_pending = vmx_get_pending,
-	.set_pending = vmx_set_pending,
-	.flush_nested = vmx_flush_nested,
-	.msr_pass = vmx_msr_pass,
+	.get_pending = vmx_get_pending, .set_pending = vmx_set_pending,
+	.flush_nested = vmx_flush_nested, .msr_pass = vmx_msr_pass,
 	.set_tsc_offset = vmx_set_tsc_offset,
 };
+/* clang-format on */

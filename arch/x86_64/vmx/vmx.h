@@ -88,7 +88,6 @@ static inline struct vmx_vcpu *vmx_of(const struct hv_vcpu *v)
 }
 
 /* Assembly: enter, and return after the exit: 0, or VMX_FAIL_* when the CPU did not enter. */
-#define VMX_FAIL_INVALID 1 /* no current VMCS */
 #define VMX_FAIL_VALID   2 /* VM-instruction error field says why */
 int vmx_run(u64 *gpr, u64 launched, u64 *host_rsp);
 void vmx_exit_point(void);

@@ -17,14 +17,13 @@
 #define TYPE_BUSY_TSS   11u
 #define TYPE_BUSY_TSS16 3u
 
+/* clang-format off */
 static const u32 live_msrs[NR_LIVE_MSRS] = {
-	[LIVE_STAR] = MSR_STAR,
-	[LIVE_LSTAR] = MSR_LSTAR,
-	[LIVE_CSTAR] = MSR_CSTAR,
-	[LIVE_SFMASK] = MSR_SFMASK,
-	[LIVE_KERNEL_GS_BASE] = MSR_KERNEL_GS_BASE,
+	[LIVE_STAR] = MSR_STAR, [LIVE_LSTAR] = MSR_LSTAR, [LIVE_CSTAR] = MSR_CSTAR,
+	[LIVE_SFMASK] = MSR_SFMASK, [LIVE_KERNEL_GS_BASE] = MSR_KERNEL_GS_BASE,
 	[LIVE_TSC_AUX] = MSR_TSC_AUX,
 };
+/* clang-format on */
 static_assert(REG_KERNEL_GS_BASE - REG_STAR == LIVE_KERNEL_GS_BASE,
 	      "live_msrs follows enum hv_reg");
 
@@ -60,6 +59,18 @@ static void live_set(struct hv_vcpu *v, unsigned i, u64 val)
 		vmx_of(v)->live_msr[i] = val;
 }
 
+/* Registers that are read, and but for EFER written, as a VMCS field. */
+/* clang-format off */
+static const u16 fields[HV_NR_REGS] = {
+	[REG_CR3] = VMCS_GUEST_CR3, [REG_DR7] = VMCS_GUEST_DR7, [REG_EFER] = VMCS_GUEST_EFER,
+	[REG_PDPTE0] = VMCS_GUEST_PDPTE0, [REG_PDPTE1] = VMCS_GUEST_PDPTE0 + 2,
+	[REG_PDPTE2] = VMCS_GUEST_PDPTE0 + 4, [REG_PDPTE3] = VMCS_GUEST_PDPTE0 + 6,
+	[REG_SYSENTER_CS] = VMCS_GUEST_SYSENTER_CS, [REG_SYSENTER_ESP] = VMCS_GUEST_SYSENTER_ESP,
+	[REG_SYSENTER_EIP] = VMCS_GUEST_SYSENTER_EIP,
+	[REG_PAT] = VMCS_GUEST_PAT, [REG_DEBUGCTL] = VMCS_GUEST_DEBUGCTL,
+};
+/* clang-format on */
+
 u64 vmx_get_reg(struct hv_vcpu *v, enum hv_reg r)
 {
 	struct vmx_vcpu *x = vmx_of(v);
@@ -69,36 +80,19 @@ u64 vmx_get_reg(struct hv_vcpu *v, enum hv_reg r)
 		return v->gpr[r];
 	case REG_CR0:
 		return (vmread(VMCS_GUEST_CR0) & ~VMX_CR0_OWNED) | (x->cr0_shadow & VMX_CR0_OWNED);
-	case REG_CR3:
-		return vmread(VMCS_GUEST_CR3);
 	case REG_CR4:
 		return (vmread(VMCS_GUEST_CR4) & ~VMX_CR4_OWNED) | (x->cr4_shadow & VMX_CR4_OWNED);
-	case REG_DR7:
-		return vmread(VMCS_GUEST_DR7);
-	case REG_EFER:
-		return vmread(VMCS_GUEST_EFER);
-	case REG_PDPTE0 ... REG_PDPTE3:
-		return vmread(vmcs_nth(VMCS_GUEST_PDPTE0, r - REG_PDPTE0));
 	case REG_STAR ... REG_KERNEL_GS_BASE:
 		return live_get(v, r - REG_STAR);
-	case REG_SYSENTER_CS:
-		return vmread(VMCS_GUEST_SYSENTER_CS);
-	case REG_SYSENTER_ESP:
-		return vmread(VMCS_GUEST_SYSENTER_ESP);
-	case REG_SYSENTER_EIP:
-		return vmread(VMCS_GUEST_SYSENTER_EIP);
-	case REG_PAT:
-		return vmread(VMCS_GUEST_PAT);
-	case REG_DEBUGCTL:
-		return vmread(VMCS_GUEST_DEBUGCTL);
 	case REG_TSC_AUX:
 		return live_get(v, LIVE_TSC_AUX);
 	case REG_SPEC_CTRL:
 		return v->spec_ctrl;
-	case HV_NR_REGS:
-		break;
+	default:
+		if (r >= HV_NR_REGS || !fields[r])
+			panic("vmx: register %u does not exist", r);
+		return vmread(fields[r]);
 	}
-	panic("vmx: register %u does not exist", r);
 }
 
 /*
@@ -167,39 +161,14 @@ void vmx_set_reg(struct hv_vcpu *v, enum hv_reg r, u64 val)
 	case REG_CR0:
 		guest_cr0_write(x, val);
 		return;
-	case REG_CR3:
-		vmwrite(VMCS_GUEST_CR3, val & ~CR3_NOFLUSH); /* that bit is MOV's, not CR3's */
-		x->flush_vpid = true;
-		return;
 	case REG_CR4:
 		guest_cr4_write(x, val);
-		return;
-	case REG_DR7:
-		vmwrite(VMCS_GUEST_DR7, (u32)val | DR7_FIXED); /* 63:32 must be 0 (27.3.1.1) */
 		return;
 	case REG_EFER:
 		guest_efer_write(x, val);
 		return;
-	case REG_PDPTE0 ... REG_PDPTE3:
-		vmwrite(vmcs_nth(VMCS_GUEST_PDPTE0, r - REG_PDPTE0), val);
-		return;
 	case REG_STAR ... REG_KERNEL_GS_BASE:
 		live_set(v, r - REG_STAR, val);
-		return;
-	case REG_SYSENTER_CS:
-		vmwrite(VMCS_GUEST_SYSENTER_CS, (u32)val);
-		return;
-	case REG_SYSENTER_ESP:
-		vmwrite(VMCS_GUEST_SYSENTER_ESP, val);
-		return;
-	case REG_SYSENTER_EIP:
-		vmwrite(VMCS_GUEST_SYSENTER_EIP, val);
-		return;
-	case REG_PAT:
-		vmwrite(VMCS_GUEST_PAT, val);
-		return;
-	case REG_DEBUGCTL:
-		vmwrite(VMCS_GUEST_DEBUGCTL, val);
 		return;
 	case REG_TSC_AUX:
 		live_set(v, LIVE_TSC_AUX, val);
@@ -207,10 +176,22 @@ void vmx_set_reg(struct hv_vcpu *v, enum hv_reg r, u64 val)
 	case REG_SPEC_CTRL:
 		v->spec_ctrl = val;
 		return;
-	case HV_NR_REGS:
+	case REG_CR3:
+		val &= ~CR3_NOFLUSH; /* that bit is MOV's, not CR3's */
+		x->flush_vpid = true;
+		break;
+	case REG_DR7:
+		val = (u32)val | DR7_FIXED; /* 63:32 must be 0 (27.3.1.1) */
+		break;
+	case REG_SYSENTER_CS:
+		val = (u32)val;
+		break;
+	default:
 		break;
 	}
-	panic("vmx: register %u does not exist", r);
+	if (r >= HV_NR_REGS || !fields[r])
+		panic("vmx: register %u does not exist", r);
+	vmwrite(fields[r], val);
 }
 
 void vmx_get_seg(struct hv_vcpu *v, enum hv_seg s, struct hv_segment *out)
@@ -349,17 +330,10 @@ void vmx_reset(struct hv_vcpu *v)
 static bool may_pass(u32 msr, bool write)
 {
 	switch (msr) {
-	case MSR_FS_BASE:
-	case MSR_GS_BASE:
-	case MSR_SYSENTER_CS:
-	case MSR_SYSENTER_ESP:
-	case MSR_SYSENTER_EIP:
+	case MSR_SYSENTER_CS ... MSR_SYSENTER_EIP:
 	case MSR_PAT:
-	case MSR_STAR:
-	case MSR_LSTAR:
-	case MSR_CSTAR:
-	case MSR_SFMASK:
-	case MSR_KERNEL_GS_BASE:
+	case MSR_STAR ... MSR_SFMASK: /* and LSTAR, CSTAR */
+	case MSR_FS_BASE ... MSR_KERNEL_GS_BASE: /* and GS_BASE */
 	case MSR_PRED_CMD:
 	case MSR_FLUSH_CMD:
 		return true;
