@@ -21,6 +21,13 @@ void vm_pic_changed(struct vm *vm)
 		vcpu_kick(vm->vcpus[0]);
 }
 
+void vm_nmi_pin(struct vm *vm)
+{
+	for (u32 i = 0; i < vm->nr_vcpus; i++)
+		if (lapic_accepts_nmi(&vm->vcpus[i]->lapic))
+			vcpu_nmi(vm->vcpus[i]);
+}
+
 /* SDM vol. 3, 11.11.1: address 31:20 = FEE, destination 19:12, mode bit 2; data as in a redirection
  * entry. */
 void vm_msi(struct vm *vm, u64 addr, u32 data)

@@ -46,5 +46,7 @@ struct vm_irqchip {
 	struct vdev *pic, *ioapic;
 };
 struct vm_irqchip *vm_irqchip(struct vm *vm);
+/* The board's NMI pin, LINT1 of every local APIC (vmm/irq.c). Any context. */
+void vm_nmi_pin(struct vm *vm);
 /* The PIC's INTR line changed: tell the boot vCPU (vmm/irq.c). */
 void vm_pic_changed(struct vm *vm);

@@ -2,7 +2,7 @@
 /*
  * The local APIC of a vCPU (platform/lapic.c): xAPIC and x2APIC, timer with one-shot, periodic and
  * TSC-deadline mode. SDM vol. 3, chapter 11. State is plain data, embedded in struct vcpu. Only the
- * pCPU that runs the vCPU calls these, but for lapic_match() and lapic_arbitration().
+ * pCPU that runs the vCPU calls these, but for lapic_match(), lapic_arbitration() and lapic_accepts_nmi().
  */
 #pragma once
 #include "lib/types.h"
@@ -64,6 +64,8 @@ int lapic_highest_irr(const struct lapic *l);
 void lapic_ack(struct lapic *l, u8 vector);
 /* Does LINT0 let the PIC's INTR through (ExtINT unmasked, or APIC globally disabled)? */
 bool lapic_accepts_extint(const struct lapic *l);
+/* The same of the NMI pin and LINT1. */
+bool lapic_accepts_nmi(const struct lapic *l);
 /* Does msg address this APIC (flat, cluster, physical, x2APIC, broadcast)? */
 struct apic_msg;
 bool lapic_match(const struct lapic *l, const struct apic_msg *m);

@@ -15,6 +15,7 @@
 static struct {
 	u8 in[RING];
 	u32 head, tail, lines;
+	const char *word; /* of the line at hand, behind the name; "" if there is none */
 	struct sched_work work;
 } mon;
 
@@ -109,6 +110,14 @@ static const char *verb_unpause(struct vm *vm)
 	return NULL;
 }
 
+static const char *verb_trigger(struct vm *vm)
+{
+	if (strcmp(mon.word, "nmi"))
+		return "what to trigger: nmi";
+	vm_nmi_pin(vm);
+	return NULL;
+}
+
 static const char *verb_shutdown(struct vm *vm)
 {
 	spin_lock(&vm->dev_lock);
@@ -131,6 +140,7 @@ static const struct verb {
 	{"destroy", "NAME: end a VM at once", true, verb_destroy},
 	{"shutdown", "NAME: press its power button", true, verb_shutdown},
 	{"reset", "NAME: start it anew, as the reset button does", true, verb_reset},
+	{"trigger", "NAME nmi: press its NMI button", true, verb_trigger},
 	{"pause", "NAME: stop its vCPUs", true, verb_pause},
 	{"unpause", "NAME: let them go on", true, verb_unpause},
 };
@@ -176,10 +186,13 @@ static const char *on_vm(const struct verb *v, const char *name)
 
 static const char *run_line(char *line)
 {
-	char *arg = strchr(line, ' ');
+	char *arg = strchr(line, ' '), *word = arg ? strchr(arg + 1, ' ') : NULL;
 
 	if (arg)
 		*arg++ = 0;
+	if (word)
+		*word++ = 0;
+	mon.word = word ?: "";
 	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++) {
 		const struct verb *v = &verbs[i];
 
@@ -187,6 +200,8 @@ static const char *run_line(char *line)
 			continue;
 		if (v->takes_vm != (arg && *arg))
 			return v->takes_vm ? "name a VM" : "it takes no argument";
+		if (word && v->fn != verb_trigger)
+			return "one word too many";
 		return v->takes_vm ? on_vm(v, arg) : v->fn(NULL);
 	}
 	return "no such verb; `help` lists them";

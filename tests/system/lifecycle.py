@@ -108,7 +108,24 @@ def keeps_time(ctx):
     check_status(p, 0)
 
 
+def nmi_button(ctx):
+    """LINT1: the boot CPU's is an NMI, as a BIOS leaves it; Linux takes one and says that it knows no reason."""
+    host = Host(ctx)
+    p = ctx.run("--cpu", "amd", "--boot", "direct", "--host-cpus", "1", "--control", host.path, "--vm",
+                ctx.vm_file("v", guests.CMDLINE, kernel=guest_file("vmlinuz"), ramdisk=f'"{guests.initramfs()}"',
+                            memory=256, vcpus=2))
+    m = p.expect(guests.PROMPT.strip().encode())
+    host.do("trigger v nmi")
+    ask = b"echo N$(dmesg | grep -c 'NMI received for unknown reason')$(awk '/NMI:/{print \" \" $2 \" \" $3}' /proc/interrupts)\n"
+    p.send(ask)
+    n = p.expect(rb"^N(\d+) (\d+) (\d+)\r?$", start=m.end())
+    check(n.groups() == (b"1", b"1", b"0"), f"NMIs that Linux saw: {n.groups()}")
+    p.send(b"poweroff -f\n")
+    check_status(p, 0)
+
+
 CASES = [
+    Case("nmi-button", nmi_button, seconds=10, timeout=100),
     Case("pause-keeps-time", keeps_time, seconds=15, timeout=200),
     Case("lifecycle-amd", storm("amd", "direct", 2, 4, 1000, SMP, "ipistorm=1000000000"), seconds=120, timeout=600),
     Case("lifecycle-intel", storm("intel", "grub", 1, 2, 40, SMP, "ipistorm=1000000000"), seconds=60, timeout=400),

@@ -87,6 +87,21 @@ static void extint_message(void **state)
 	assert_int_equal(l->extint, 0);
 }
 
+/* LINT1 takes the pin as an NMI if it says so; an APIC that is off lets it pass. */
+static void nmi_pin(void **state)
+{
+	(void)state;
+	assert_false(lapic_accepts_nmi(l));
+	wr(0x360, 0x400);
+	assert_true(lapic_accepts_nmi(l));
+	wr(0x360, 0x700);
+	assert_false(lapic_accepts_nmi(l));
+	wr(0x360, 0x10400);
+	assert_false(lapic_accepts_nmi(l));
+	assert_true(lapic_msr_write(&cpu, 0x1b, 0xfee00000));
+	assert_true(lapic_accepts_nmi(l));
+}
+
 /* The higher of TPR and what is in service; one that is switched off takes part in nothing. */
 static void arbitration(void **state)
 {
@@ -513,6 +528,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(reset_state, setup),
 		cmocka_unit_test_setup(extint_message, setup),
+		cmocka_unit_test_setup(nmi_pin, setup),
 		cmocka_unit_test_setup(arbitration, setup),
 		cmocka_unit_test_setup(priorities, setup),
 		cmocka_unit_test_setup(level_eoi, setup),

@@ -229,13 +229,20 @@ bool lapic_valid(const struct lapic *l)
 	return !l->tsc_deadline || mode == LVT_TIMER_TSC;
 }
 
+static bool pin_is(const struct lapic *l, unsigned entry, u32 mode)
+{
+	return !(l->lvt[entry] & LVT_MASKED) && (l->lvt[entry] >> 8 & 7) == mode;
+}
+
+/* Disabled as a whole, the APIC is not there: its pins are the CPU's INTR and NMI (11.4.3). */
 bool lapic_accepts_extint(const struct lapic *l)
 {
-	u32 lint0 = l->lvt[LAPIC_LVT_LINT0];
+	return !globally_enabled(l) || pin_is(l, LAPIC_LVT_LINT0, MODE_EXTINT);
+}
 
-	if (!globally_enabled(l))
-		return true;
-	return !(lint0 & LVT_MASKED) && (lint0 >> 8 & 7) == MODE_EXTINT;
+bool lapic_accepts_nmi(const struct lapic *l)
+{
+	return !globally_enabled(l) || pin_is(l, LAPIC_LVT_LINT1, MODE_NMI);
 }
 
 /* ---- addressing (11.6.2, 11.12.10) ---- */
