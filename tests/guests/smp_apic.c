@@ -53,13 +53,16 @@ bool has_x2apic(void)
  * x2APIC: fixed, SDM vol. 3, 10.12.10.2. xAPIC: flat, one bit for each of the first 8 CPUs; or
  * clusters of 4, of which there may be 15. Who is beyond that has none.
  */
-u32 logical_id(u32 i)
+static u32 xapic_logical_id(u32 i)
 {
-	if (cpus[0].x2)
-		return cpus[i].id >> 4 << 16 | 1u << (cpus[i].id & 15);
 	if (cluster_model)
 		return i < 60 ? i / 4 << 4 | 1u << i % 4 : 0;
 	return i < 8 ? 1u << i : 0;
+}
+
+u32 logical_id(u32 i)
+{
+	return cpus[0].x2 ? cpus[i].id >> 4 << 16 | 1u << (cpus[i].id & 15) : xapic_logical_id(i);
 }
 
 /* CPU 0's tick ends its waits for what sends no interrupt. */
@@ -75,7 +78,8 @@ void apic_setup(struct cpu *c)
 	apic_write(REG_SVR, VEC_SPURIOUS); /* off while its logical id changes */
 	if (!c->x2) {
 		apic_write(REG_DFR, cluster_model ? 0x0fffffff : ~0u);
-		apic_write(REG_LDR, logical_id(c->index) << 24);
+		/* CPU 0 may still be on its way from the other mode. */
+		apic_write(REG_LDR, xapic_logical_id(c->index) << 24);
 	}
 	apic_write(REG_SVR, 0x100 | VEC_SPURIOUS);
 	apic_write(REG_TPR, 0);
