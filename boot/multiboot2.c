@@ -84,14 +84,9 @@ static void add_framebuffer(struct boot_info *bi, const struct mbi_framebuffer *
 {
 	if (fb->tag.size < sizeof(*fb) || fb->type != FB_TYPE_RGB)
 		return;
-	bi->fb = (struct boot_fb){.addr = fb->addr,
-				  .width = fb->width,
-				  .height = fb->height,
-				  .pitch = fb->pitch,
-				  .bpp = fb->bpp,
-				  .red_shift = fb->red_pos,
-				  .green_shift = fb->green_pos,
-				  .blue_shift = fb->blue_pos};
+	bi->fb = (struct boot_fb){.addr = fb->addr, .width = fb->width, .height = fb->height,
+				  .pitch = fb->pitch, .bpp = fb->bpp, .red_shift = fb->red_pos,
+				  .green_shift = fb->green_pos, .blue_shift = fb->blue_pos};
 }
 
 /* The tag holds a copy of the RSDP: it is given on by address, in memory that must then stay ours.

@@ -178,14 +178,8 @@ static int enter(struct load_ctx *c, const char *protocol, enum load_mode mode, 
 	};
 
 	*c->out = (struct load_state){
-		.mode = mode,
-		.protocol = protocol,
-		.rip = entry,
-		.rsp = LOAD_STACK_TOP,
-		.gdt = LOAD_GDT,
-		.gdt_limit = sizeof(gdt) - 1,
-		.cs = SEL_CODE,
-		.ds = SEL_DATA,
+		.mode = mode, .protocol = protocol, .rip = entry, .rsp = LOAD_STACK_TOP,
+		.gdt = LOAD_GDT, .gdt_limit = sizeof(gdt) - 1, .cs = SEL_CODE, .ds = SEL_DATA,
 		.tr = SEL_TSS,
 	};
 	return load_put(c, LOAD_GDT, gdt, sizeof(gdt));
@@ -278,14 +272,8 @@ int load_guest(const struct vm_config *cfg, const struct load_file *kernel,
 	       const struct load_file *ramdisk, struct load_target *t, gpa_t rsdp,
 	       struct load_state *out, char *why, size_t n)
 {
-	struct load_ctx c = {.cfg = cfg,
-			     .kernel = kernel,
-			     .ramdisk = ramdisk,
-			     .t = t,
-			     .rsdp = rsdp,
-			     .out = out,
-			     .why = why,
-			     .why_size = n};
+	struct load_ctx c = {.cfg = cfg, .kernel = kernel, .ramdisk = ramdisk, .t = t,
+			     .rsdp = rsdp, .out = out, .why = why, .why_size = n};
 	struct load_elf elf;
 	int err;
 

@@ -245,8 +245,7 @@ static u32 put_madt(struct table_writer *w, u32 vcpus)
 static u32 put_mcfg(struct table_writer *w)
 {
 	const struct acpi_mcfg m = {
-		.h = header("MCFG", 1, sizeof(m)),
-		.base = PLAT_ECAM_BASE,
+		.h = header("MCFG", 1, sizeof(m)), .base = PLAT_ECAM_BASE,
 		.last_bus = (PLAT_ECAM_SIZE >> 20) - 1,
 	};
 
