@@ -135,16 +135,12 @@ int guest_mp_table(struct load_target *t)
 	struct table_writer w = {.t = t, .at = TABLES_MP, .end = TABLES_END};
 	const struct mp_pointer p = {.signature = {'_', 'M', 'P', '_'},
 				     .table = TABLES_MP + sizeof(p),
-				     .length = sizeof(p) / 16,
-				     .revision = REVISION};
+				     .length = sizeof(p) / 16, .revision = REVISION};
 	const struct mp_header h = {
 		.signature = {'P', 'C', 'M', 'P'},
 		.length = (u16)(sizeof(h) + t->vcpus * sizeof(struct mp_processor) + BOARD_SIZE),
-		.revision = REVISION,
-		.oem = "DALANG  ",
-		.product = "VM          ",
-		.entries = (u16)(t->vcpus + BOARD_ENTRIES),
-		.lapic = PLAT_LAPIC_BASE,
+		.revision = REVISION, .oem = "DALANG  ", .product = "VM          ",
+		.entries = (u16)(t->vcpus + BOARD_ENTRIES), .lapic = PLAT_LAPIC_BASE,
 	};
 
 	if (t->vcpus > TABLES_VCPUS)
