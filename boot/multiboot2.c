@@ -6,14 +6,8 @@
 #include "boot/boot.h"
 #include "lib/string.h"
 
-enum {
-	MBI_END = 0,
-	MBI_MODULE = 3,
-	MBI_MEMMAP = 6,
-	MBI_FRAMEBUFFER = 8,
-	MBI_ACPI_OLD = 14,
-	MBI_ACPI_NEW = 15,
-};
+enum { MBI_END = 0, MBI_MODULE = 3, MBI_MEMMAP = 6, MBI_FRAMEBUFFER = 8, MBI_ACPI_OLD = 14,
+       MBI_ACPI_NEW = 15 };
 
 struct mbi_tag {
 	u32 type, size;
