@@ -65,7 +65,8 @@ static bool cell_is(u32 col, u32 row, u32 c)
 {
 	for (u32 y = 0; y < 10 * scale; y++)
 		for (u32 x = 0; x < 6 * scale; x++) {
-			if (dot_of(c, x / scale, y / scale) != !!pixel(col * 6 * scale + x, row * 10 * scale + y))
+			if (dot_of(c, x / scale, y / scale) !=
+			    !!pixel(col * 6 * scale + x, row * 10 * scale + y))
 				return false;
 		}
 	return true;

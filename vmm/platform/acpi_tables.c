@@ -214,7 +214,8 @@ static u32 put_madt(struct table_writer *w, u32 vcpus)
 		.flags = MADT_PCAT_COMPAT,
 	};
 	struct madt_tail tail = {
-		.ioapic = {MADT_IOAPIC, sizeof(tail.ioapic), PLAT_IOAPIC_ID, 0, PLAT_IOAPIC_BASE, 0},
+		.ioapic = {MADT_IOAPIC, sizeof(tail.ioapic), PLAT_IOAPIC_ID, 0, PLAT_IOAPIC_BASE,
+			   0},
 		.nmi = {MADT_NMI, sizeof(tail.nmi), LAPIC_ALL, 0, LINT_NMI},
 	};
 
