@@ -6,14 +6,8 @@
 #include "boot/boot.h"
 #include "lib/string.h"
 
-enum {
-	MBI_END = 0,
-	MBI_MODULE = 3,
-	MBI_MEMMAP = 6,
-	MBI_FRAMEBUFFER = 8,
-	MBI_ACPI_OLD = 14,
-	MBI_ACPI_NEW = 15,
-};
+enum { MBI_END = 0, MBI_MODULE = 3, MBI_MEMMAP = 6, MBI_FRAMEBUFFER = 8, MBI_ACPI_OLD = 14,
+       MBI_ACPI_NEW = 15 };
 
 struct mbi_tag {
 	u32 type, size;
@@ -84,14 +78,9 @@ static void add_framebuffer(struct boot_info *bi, const struct mbi_framebuffer *
 {
 	if (fb->tag.size < sizeof(*fb) || fb->type != FB_TYPE_RGB)
 		return;
-	bi->fb = (struct boot_fb){.addr = fb->addr,
-				  .width = fb->width,
-				  .height = fb->height,
-				  .pitch = fb->pitch,
-				  .bpp = fb->bpp,
-				  .red_shift = fb->red_pos,
-				  .green_shift = fb->green_pos,
-				  .blue_shift = fb->blue_pos};
+	bi->fb = (struct boot_fb){.addr = fb->addr, .width = fb->width, .height = fb->height,
+				  .pitch = fb->pitch, .bpp = fb->bpp, .red_shift = fb->red_pos,
+				  .green_shift = fb->green_pos, .blue_shift = fb->blue_pos};
 }
 
 /* The tag holds a copy of the RSDP: it is given on by address, in memory that must then stay ours.

@@ -497,13 +497,8 @@ int cfg_parse(const char *file, const char *text, size_t n, struct cfg_space *sp
 	      bool (*fn)(void *arg, const struct cfg_assign *a), void *arg,
 	      const struct cfg_diag *diag)
 {
-	struct parser ps = {.file = file,
-			    .p = text,
-			    .end = text + n,
-			    .line = 1,
-			    .col = 1,
-			    .sp = sp,
-			    .diag = diag};
+	struct parser ps = {.file = file, .p = text, .end = text + n, .line = 1, .col = 1,
+			    .sp = sp, .diag = diag};
 
 	/* Some editors begin a UTF-8 file with a byte order mark. */
 	if (n >= 3 && !memcmp(text, "\xef\xbb\xbf", 3))

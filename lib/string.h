@@ -16,7 +16,6 @@ size_t strnlen(const char *s, size_t max);
 int strcmp(const char *a, const char *b);
 int strncmp(const char *a, const char *b, size_t n);
 char *strchr(const char *s, int c);
-char *strrchr(const char *s, int c);
 /* stb_sprintf behind the C names: always terminated, returns the untruncated length. No floats. */
 int snprintf(char *buf, size_t size, const char *fmt, ...) __format(3, 4);
 int vsnprintf(char *buf, size_t size, const char *fmt, va_list ap);

@@ -86,16 +86,10 @@ static bool open_file(const char *name, struct load_file *f, char *why, size_t n
 static bool load(struct vm *vm)
 {
 	struct load_target t = {
-		.ram_low = vm->ram_low,
-		.ram_high = vm->ram_high,
-		.vcpus = vm->nr_vcpus,
-		.cpu_signature = vm->cpuid->basic[1].eax,
-		.cpu_features = vm->cpuid->basic[1].edx,
-		.hpet = vm->cfg.hpet,
-		.write = target_write,
-		.copy = target_copy,
-		.zero = target_zero,
-		.arg = vm,
+		.ram_low = vm->ram_low, .ram_high = vm->ram_high, .vcpus = vm->nr_vcpus,
+		.cpu_signature = vm->cpuid->basic[1].eax, .cpu_features = vm->cpuid->basic[1].edx,
+		.hpet = vm->cfg.hpet, .write = target_write, .copy = target_copy,
+		.zero = target_zero, .arg = vm,
 	};
 	struct load_file kernel, ramdisk;
 	char why[256];

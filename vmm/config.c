@@ -486,11 +486,8 @@ static bool parse(struct config_ctx *c, const char *text, size_t n)
 int config_parse_vm(const char *file, const char *text, size_t n, struct vm_config *out,
 		    const struct cfg_diag *diag)
 {
-	struct config_ctx c = {.file = file,
-			       .diag = diag,
-			       .keys = vm_keys,
-			       .nr_keys = ARRAY_SIZE(vm_keys),
-			       .out = out};
+	struct config_ctx c = {.file = file, .diag = diag, .keys = vm_keys,
+			       .nr_keys = ARRAY_SIZE(vm_keys), .out = out};
 	bool ok;
 
 	memset(out, 0, sizeof(*out));
@@ -520,11 +517,8 @@ int config_parse_vm(const char *file, const char *text, size_t n, struct vm_conf
 int config_parse_host(const char *file, const char *text, size_t n, struct host_config *out,
 		      const struct cfg_diag *diag)
 {
-	struct config_ctx c = {.file = file,
-			       .diag = diag,
-			       .keys = host_keys,
-			       .nr_keys = ARRAY_SIZE(host_keys),
-			       .out = out};
+	struct config_ctx c = {.file = file, .diag = diag, .keys = host_keys,
+			       .nr_keys = ARRAY_SIZE(host_keys), .out = out};
 
 	memset(out, 0, sizeof(*out));
 	out->loglevel = LOG_INFO;

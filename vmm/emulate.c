@@ -31,11 +31,8 @@ static int alu_rm(struct em *m, enum alu_op op, u64 src, unsigned size)
 static int alu_reg(struct em *m, enum alu_op op, unsigned size)
 {
 	u64 flags = m->e->rflags, v;
-	struct em_operand o;
-	int r = em_operand(m, size, false, 0, &o);
+	int r = em_rm(m, size, &v);
 
-	if (!r)
-		r = em_get(m, &o, &v);
 	if (r)
 		return r;
 	v = em_alu(op, em_reg(m, m->i->reg, size), v, 0, size, &flags);
@@ -69,12 +66,9 @@ static int arith(struct em *m)
 static int test_rm(struct em *m, u64 src)
 {
 	unsigned size = em_size(m->i);
-	struct em_operand o;
 	u64 v;
-	int r = em_operand(m, size, false, 0, &o);
+	int r = em_rm(m, size, &v);
 
-	if (!r)
-		r = em_get(m, &o, &v);
 	if (!r)
 		em_compare(m, ALU_AND, v, src, size);
 	return r;
@@ -82,12 +76,9 @@ static int test_rm(struct em *m, u64 src)
 
 static int load_to(struct em *m, unsigned reg, unsigned size)
 {
-	struct em_operand o;
 	u64 v;
-	int r = em_operand(m, size, false, 0, &o);
+	int r = em_rm(m, size, &v);
 
-	if (!r)
-		r = em_get(m, &o, &v);
 	if (!r)
 		em_set_reg(m, reg, size, v);
 	return r;
@@ -104,12 +95,9 @@ static int store(struct em *m, u64 v, unsigned size)
 /* MOVZX, MOVSX, MOVSXD */
 static int extend(struct em *m, unsigned from, bool sign)
 {
-	struct em_operand o;
 	u64 v;
-	int r = em_operand(m, from, false, 0, &o);
+	int r = em_rm(m, from, &v);
 
-	if (!r)
-		r = em_get(m, &o, &v);
 	if (!r)
 		em_set_reg(m, m->i->reg, m->i->op_size, sign ? em_sext(v, from) : v);
 	return r;
@@ -189,12 +177,9 @@ static int bit_string(struct em *m, enum alu_op op)
 static int multiply(struct em *m, bool is_signed)
 {
 	unsigned size = em_size(m->i);
-	struct em_operand o;
 	u64 v, lo, hi;
-	int r = em_operand(m, size, false, 0, &o);
+	int r = em_rm(m, size, &v);
 
-	if (!r)
-		r = em_get(m, &o, &v);
 	if (r)
 		return r;
 	em_mul(is_signed, em_reg(m, REG_RAX, size), v, size, &lo, &hi, &m->flags);
@@ -211,12 +196,9 @@ static int multiply(struct em *m, bool is_signed)
 static int multiply_reg(struct em *m, bool has_imm)
 {
 	unsigned size = m->i->op_size;
-	struct em_operand o;
 	u64 v, lo, hi;
-	int r = em_operand(m, size, false, 0, &o);
+	int r = em_rm(m, size, &v);
 
-	if (!r)
-		r = em_get(m, &o, &v);
 	if (r)
 		return r;
 	em_mul(true, has_imm ? m->i->imm : em_reg(m, m->i->reg, size), v, size, &lo, &hi,
@@ -339,13 +321,10 @@ static int map_1(struct em *m)
 
 static int cmov(struct em *m)
 {
-	struct em_operand o;
 	u64 v;
-	int r = em_operand(m, m->i->op_size, false, 0, &o);
+	int r = em_rm(m, m->i->op_size, &v);
 
 	/* Memory is read, and 32 bits clear the upper half, whatever the condition. */
-	if (!r)
-		r = em_get(m, &o, &v);
 	if (r)
 		return r;
 	if (!em_condition(m->i->opcode, m->e->rflags))
@@ -428,7 +407,6 @@ static int map_0f38(struct em *m)
 {
 	const struct insn *i = m->i;
 	unsigned size = i->op_size, shift = 64 - 8 * size;
-	struct em_operand o;
 	u64 v;
 	int r;
 
@@ -436,9 +414,7 @@ static int map_0f38(struct em *m)
 		return EM_UNHANDLED; /* CRC32 among others */
 	if (i->opcode == 0xf1)
 		return store(m, __builtin_bswap64(em_reg(m, i->reg, size)) >> shift, size);
-	r = em_operand(m, size, false, 0, &o);
-	if (!r)
-		r = em_get(m, &o, &v);
+	r = em_rm(m, size, &v);
 	if (!r)
 		em_set_reg(m, i->reg, size, __builtin_bswap64(v) >> shift);
 	return r;

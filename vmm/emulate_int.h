@@ -75,6 +75,8 @@ int em_probe_write(struct em *m, u64 linear, unsigned n);
 /* adjust is added to the effective address: bit strings, POP. */
 int em_operand(struct em *m, unsigned size, bool write, s64 adjust, struct em_operand *o);
 int em_get(struct em *m, const struct em_operand *o, u64 *v);
+/* The r/m operand, only read. */
+int em_rm(struct em *m, unsigned size, u64 *v);
 int em_put(struct em *m, const struct em_operand *o, u64 v);
 /* o = o OP src, with LOCK (or for an exchange) atomically; *old: what was there before. */
 int em_modify(struct em *m, const struct em_operand *o, enum alu_op op, u64 src, u8 count,

@@ -159,6 +159,14 @@ int em_get(struct em *m, const struct em_operand *o, u64 *v)
 	return 0;
 }
 
+int em_rm(struct em *m, unsigned size, u64 *v)
+{
+	struct em_operand o;
+	int r = em_operand(m, size, false, 0, &o);
+
+	return r ? r : em_get(m, &o, v);
+}
+
 int em_put(struct em *m, const struct em_operand *o, u64 v)
 {
 	if (o->mem)

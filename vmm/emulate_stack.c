@@ -45,12 +45,9 @@ int em_branch(struct em *m, bool call)
 	struct emul *e = m->e;
 	unsigned size = m->i->op_size;
 	struct hv_segment cs;
-	struct em_operand o;
 	u64 target, linear;
-	int r = em_operand(m, size, false, 0, &o);
+	int r = em_rm(m, size, &target);
 
-	if (!r)
-		r = em_get(m, &o, &target);
 	if (r)
 		return r;
 	if (e->mode == INSN_64) {
@@ -68,12 +65,9 @@ int em_branch(struct em *m, bool call)
 
 int em_push_rm(struct em *m)
 {
-	struct em_operand o;
 	u64 v;
-	int r = em_operand(m, m->i->op_size, false, 0, &o);
+	int r = em_rm(m, m->i->op_size, &v);
 
-	if (!r)
-		r = em_get(m, &o, &v);
 	return r ? r : push(m, m->i->op_size, v);
 }
 

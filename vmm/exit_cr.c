@@ -242,12 +242,8 @@ static bool decode_op(struct vcpu *v, struct cr_op *op)
 
 void exit_cr(struct vcpu *v, const struct vm_exit *e)
 {
-	struct cr_op op = {.kind = e->cr.kind,
-			   .cr = e->cr.cr,
-			   .gpr = e->cr.gpr,
-			   .write = e->cr.write,
-			   .lmsw = e->cr.lmsw,
-			   .len = e->insn_len};
+	struct cr_op op = {.kind = e->cr.kind, .cr = e->cr.cr, .gpr = e->cr.gpr,
+			   .write = e->cr.write, .lmsw = e->cr.lmsw, .len = e->insn_len};
 	bool ok = true;
 
 	if ((op.gpr == 0xff || !op.len) && !decode_op(v, &op))

@@ -200,12 +200,8 @@ static void emul_get_seg(struct emul *e, enum hv_seg s, struct hv_segment *out)
 }
 
 static const struct emul_ops emul_ops = {
-	.read = emul_read,
-	.write = emul_write,
-	.cmpxchg = emul_cmpxchg,
-	.probe_write = emul_probe_write,
-	.pio_in = emul_pio_in,
-	.pio_out = emul_pio_out,
+	.read = emul_read, .write = emul_write, .cmpxchg = emul_cmpxchg,
+	.probe_write = emul_probe_write, .pio_in = emul_pio_in, .pio_out = emul_pio_out,
 	.get_seg = emul_get_seg,
 };
 
@@ -263,12 +259,8 @@ static void run_init(struct emul_run *r, struct vcpu *v, const struct insn *i)
 	struct hv_paging p;
 
 	*r = (struct emul_run){
-		.e = {.ops = &emul_ops,
-		      .gpr = v->hv.gpr,
-		      .rip = v->hv.rip,
-		      .rflags = v->hv.rflags,
-		      .mode = i->mode,
-		      .iopl = v->hv.rflags >> 12 & 3,
+		.e = {.ops = &emul_ops, .gpr = v->hv.gpr, .rip = v->hv.rip,
+		      .rflags = v->hv.rflags, .mode = i->mode, .iopl = v->hv.rflags >> 12 & 3,
 		      .rep_budget = REP_BUDGET},
 		.v = v,
 		.one_operand = has_one_operand(i),

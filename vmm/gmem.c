@@ -38,46 +38,33 @@ static inline void before_write(struct vm *vm, gpa_t gpa, u64 n)
 		fault_before_write(vm, gpa, n);
 }
 
-enum op { OP_READ, OP_WRITE, OP_ZERO };
-
-static int transfer(struct vm *vm, gpa_t gpa, void *buf, u64 n, enum op op)
+static int transfer(struct vm *vm, gpa_t gpa, void *buf, u64 n, bool write)
 {
 	if (!gmem_is_ram(vm, gpa, n))
 		return -EFAULT;
-	if (op != OP_READ)
+	if (write)
 		before_write(vm, gpa, n);
 	while (n) {
 		u64 part = MIN(n, PAGE_SIZE - (gpa & (PAGE_SIZE - 1)));
 		void *w = window_open(slot_hpa(vm_slot(vm, gpa), gpa));
 
-		if (op == OP_READ)
-			memcpy(buf, w, part);
-		else if (op == OP_WRITE)
-			memcpy(w, buf, part);
-		else
-			memset(w, 0, part);
+		memcpy(write ? w : buf, write ? buf : w, part);
 		window_close(w);
 		gpa += part;
 		n -= part;
-		if (buf)
-			buf = (u8 *)buf + part;
+		buf = (u8 *)buf + part;
 	}
 	return 0;
 }
 
 int gmem_read(struct vm *vm, gpa_t gpa, void *buf, size_t n)
 {
-	return transfer(vm, gpa, buf, n, OP_READ);
+	return transfer(vm, gpa, buf, n, false);
 }
 
 int gmem_write(struct vm *vm, gpa_t gpa, const void *buf, size_t n)
 {
-	return transfer(vm, gpa, (void *)buf, n, OP_WRITE);
-}
-
-int gmem_zero(struct vm *vm, gpa_t gpa, u64 n)
-{
-	return transfer(vm, gpa, NULL, n, OP_ZERO);
+	return transfer(vm, gpa, (void *)buf, n, true);
 }
 
 int gmem_copy_from_phys(struct vm *vm, gpa_t gpa, hpa_t src, u64 n)

@@ -11,7 +11,6 @@ struct vm;
 /* Copy. 0; -EFAULT: part of the range is not RAM (nothing was copied). Any length. */
 int gmem_read(struct vm *vm, gpa_t gpa, void *buf, size_t n);
 int gmem_write(struct vm *vm, gpa_t gpa, const void *buf, size_t n);
-int gmem_zero(struct vm *vm, gpa_t gpa, u64 n);
 /* Copy from host-physical memory (a loaded file). */
 int gmem_copy_from_phys(struct vm *vm, gpa_t gpa, hpa_t src, u64 n);
 /* A short-lived pointer to n bytes inside one 4 KiB page; NULL as -EFAULT. Unmap in reverse order. */

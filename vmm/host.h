@@ -7,7 +7,6 @@
 struct vm;
 
 const struct boot_info *host_boot_info(void);
-const struct host_config *host_config(void);
 /* A guest is about to run its first instruction: logs how long that took, once. */
 void host_note_first_entry(void);
 /* A VM or the host cannot start: one line to the log and one event. */
@@ -18,5 +17,3 @@ int host_create_vm(const char *name, char *why, size_t n);
 /* A VM has been created; one has ended: after the last one, do what dalang.cfg says. Any pCPU. */
 void host_vm_started(void);
 void host_vm_ended(void);
-/* TSC at which vmm_start() ran: the base of host times. */
-u64 host_start_tsc(void);

@@ -33,12 +33,8 @@ void vm_nmi_pin(struct vm *vm)
 void vm_msi(struct vm *vm, u64 addr, u32 data)
 {
 	struct apic_msg m = {
-		.dest = addr >> 12 & 0xff,
-		.logical = addr >> 2 & 1,
-		.vector = data & 0xff,
-		.mode = data >> 8 & 7,
-		.level_trig = data >> 15 & 1,
-		.assert = 1,
+		.dest = addr >> 12 & 0xff, .logical = addr >> 2 & 1, .vector = data & 0xff,
+		.mode = data >> 8 & 7, .level_trig = data >> 15 & 1, .assert = 1,
 	};
 
 	if (addr >> 20 == 0xfee)

@@ -28,34 +28,16 @@ unsigned guest_e820(u64 memory, struct e820_entry *e, unsigned max)
 	return n;
 }
 
-static int fail(struct load_ctx *c, int err, const char *what, const char *file, const char *fmt,
-		va_list ap)
+int load_fail(struct load_ctx *c, int err, const char *what, const char *file, const char *fmt, ...)
 {
 	int n = snprintf(c->why, c->why_size, "%s \"%s\": ", what, file);
+	va_list ap;
 
+	va_start(ap, fmt);
 	if (n >= 0 && (size_t)n < c->why_size)
 		vsnprintf(c->why + n, c->why_size - (size_t)n, fmt, ap);
+	va_end(ap);
 	return -err;
-}
-
-int load_fail_kernel(struct load_ctx *c, int err, const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	err = fail(c, err, "kernel", c->cfg->kernel, fmt, ap);
-	va_end(ap);
-	return err;
-}
-
-int load_fail_ramdisk(struct load_ctx *c, int err, const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	err = fail(c, err, "ramdisk", c->cfg->ramdisk, fmt, ap);
-	va_end(ap);
-	return err;
 }
 
 bool load_read(const struct load_ctx *c, u64 off, void *buf, size_t n)
@@ -169,23 +151,12 @@ int load_ramdisk(struct load_ctx *c, enum load_where where, u64 last)
 static int enter(struct load_ctx *c, const char *protocol, enum load_mode mode, u64 entry)
 {
 	const u64 gdt[] = {
-		0,
-		0,
-		mode == LOAD_LONG64 ? 0x00af9b000000ffffull : 0x00cf9b000000ffffull,
-		0x00cf93000000ffffull,
-		0x00008b0000000067ull,
-		0,
-	};
+		0, 0, mode == LOAD_LONG64 ? 0x00af9b000000ffffull : 0x00cf9b000000ffffull,
+		0x00cf93000000ffffull, 0x00008b0000000067ull, 0};
 
 	*c->out = (struct load_state){
-		.mode = mode,
-		.protocol = protocol,
-		.rip = entry,
-		.rsp = LOAD_STACK_TOP,
-		.gdt = LOAD_GDT,
-		.gdt_limit = sizeof(gdt) - 1,
-		.cs = SEL_CODE,
-		.ds = SEL_DATA,
+		.mode = mode, .protocol = protocol, .rip = entry, .rsp = LOAD_STACK_TOP,
+		.gdt = LOAD_GDT, .gdt_limit = sizeof(gdt) - 1, .cs = SEL_CODE, .ds = SEL_DATA,
 		.tr = SEL_TSS,
 	};
 	return load_put(c, LOAD_GDT, gdt, sizeof(gdt));
@@ -278,14 +249,8 @@ int load_guest(const struct vm_config *cfg, const struct load_file *kernel,
 	       const struct load_file *ramdisk, struct load_target *t, gpa_t rsdp,
 	       struct load_state *out, char *why, size_t n)
 {
-	struct load_ctx c = {.cfg = cfg,
-			     .kernel = kernel,
-			     .ramdisk = ramdisk,
-			     .t = t,
-			     .rsdp = rsdp,
-			     .out = out,
-			     .why = why,
-			     .why_size = n};
+	struct load_ctx c = {.cfg = cfg, .kernel = kernel, .ramdisk = ramdisk, .t = t,
+			     .rsdp = rsdp, .out = out, .why = why, .why_size = n};
 	struct load_elf elf;
 	int err;
 

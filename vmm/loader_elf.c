@@ -69,14 +69,8 @@ int load_elf_phdr(struct load_ctx *c, const struct load_elf *e, unsigned i, stru
 	if (!load_read(c, off, &p32, sizeof(p32)))
 		return -ENOEXEC;
 	*p = (struct elf64_phdr){
-		.type = p32.type,
-		.flags = p32.flags,
-		.offset = p32.offset,
-		.vaddr = p32.vaddr,
-		.paddr = p32.paddr,
-		.filesz = p32.filesz,
-		.memsz = p32.memsz,
-		.align = p32.align,
+		.type = p32.type, .flags = p32.flags, .offset = p32.offset, .vaddr = p32.vaddr,
+		.paddr = p32.paddr, .filesz = p32.filesz, .memsz = p32.memsz, .align = p32.align,
 	};
 	return 0;
 }

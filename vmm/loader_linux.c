@@ -10,14 +10,8 @@
 #include "lib/string.h"
 
 /* Offsets in the file's first sectors and, alike, in boot_params. */
-enum {
-	OFF_ACPI_RSDP = 0x070,
-	OFF_EXT_RAMDISK = 0x0c0,
-	OFF_E820_ENTRIES = 0x1e8,
-	OFF_SETUP_HEADER = 0x1f1,
-	OFF_SETUP_HEADER_END = 0x290,
-	OFF_E820_TABLE = 0x2d0,
-};
+enum { OFF_ACPI_RSDP = 0x070, OFF_EXT_RAMDISK = 0x0c0, OFF_E820_ENTRIES = 0x1e8,
+       OFF_SETUP_HEADER = 0x1f1, OFF_SETUP_HEADER_END = 0x290, OFF_E820_TABLE = 0x2d0 };
 
 struct setup_header { /* from OFF_SETUP_HEADER */
 	u8 setup_sects;

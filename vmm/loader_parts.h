@@ -47,8 +47,10 @@ struct load_ctx {
 };
 
 /* Say why in one line that begins with the file's name; returns -err. */
-int load_fail_kernel(struct load_ctx *c, int err, const char *fmt, ...) __format(3, 4);
-int load_fail_ramdisk(struct load_ctx *c, int err, const char *fmt, ...) __format(3, 4);
+int load_fail(struct load_ctx *c, int err, const char *what, const char *file, const char *fmt, ...)
+	__format(5, 6);
+#define load_fail_kernel(c, err, ...)  load_fail(c, err, "kernel", (c)->cfg->kernel, __VA_ARGS__)
+#define load_fail_ramdisk(c, err, ...) load_fail(c, err, "ramdisk", (c)->cfg->ramdisk, __VA_ARGS__)
 
 /* Bytes [off, off+n) of the kernel file; false if the file ends before. */
 bool load_read(const struct load_ctx *c, u64 off, void *buf, size_t n);

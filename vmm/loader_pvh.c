@@ -88,12 +88,8 @@ static int put_module(struct load_ctx *c, struct hvm_start_info *info)
 static int put_info(struct load_ctx *c)
 {
 	struct hvm_start_info info = {
-		.magic = HVM_START_MAGIC,
-		.version = 1,
-		.cmdline = LOAD_CMDLINE,
-		.rsdp = c->rsdp,
-		.memmap = LOAD_MEMMAP,
-		.memmap_entries = c->nr_e820,
+		.magic = HVM_START_MAGIC, .version = 1, .cmdline = LOAD_CMDLINE, .rsdp = c->rsdp,
+		.memmap = LOAD_MEMMAP, .memmap_entries = c->nr_e820,
 	};
 	int err = put_module(c, &info);
 

@@ -25,7 +25,6 @@ static const struct boot_info *boot_info;
 static struct host_config host_cfg;
 static struct vm_config vm_cfgs[HOST_MAX_VMS];
 static u32 nr_vm_cfgs;
-static u64 start_tsc;
 static bool entry_noted;
 /* VMs that have not ended; and one for the boot CPU while it creates some, lest the first end before
  * the second begins. */
@@ -37,16 +36,6 @@ static u32 nr_live = 1;
 const struct boot_info *host_boot_info(void)
 {
 	return boot_info;
-}
-
-const struct host_config *host_config(void)
-{
-	return &host_cfg;
-}
-
-u64 host_start_tsc(void)
-{
-	return start_tsc;
 }
 
 void host_note_first_entry(void)
@@ -274,7 +263,6 @@ void vmm_start(const struct boot_info *bi)
 	char why[256];
 
 	boot_info = bi;
-	start_tsc = rdtsc();
 	console_init();
 	monitor_init();
 	if (hv_select(why, sizeof(why)) || !backend_on(why, sizeof(why))) {

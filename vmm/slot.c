@@ -190,10 +190,7 @@ int vm_memory_create(struct vm *vm, char *why, size_t n)
 	int r;
 
 	vm->nested_env = (struct pt_env){
-		.alloc = nested_alloc,
-		.free = nested_free,
-		.access = nested_access,
-		.ctx = vm,
+		.alloc = nested_alloc, .free = nested_free, .access = nested_access, .ctx = vm,
 	};
 	vm->ram_bytes = MIB(vm->cfg.memory);
 	most = guest_memory_max(vm->cpuid->ext[8].eax & 0xff);

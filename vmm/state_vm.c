@@ -88,10 +88,8 @@ size_t vm_state_save(struct vm *vm, void *buf, size_t size)
 	state_begin(&w, buf, size);
 	s = state_put(&w, STATE_VM, state_version(STATE_VM), 0, sizeof(*s));
 	if (s)
-		*s = (struct state_vm){.clock_ns = vm_time_ns(vm),
-				       .ram_bytes = vm->ram_bytes,
-				       .tsc_khz = tsc_khz,
-				       .nr_vcpus = vm->nr_vcpus,
+		*s = (struct state_vm){.clock_ns = vm_time_ns(vm), .ram_bytes = vm->ram_bytes,
+				       .tsc_khz = tsc_khz, .nr_vcpus = vm->nr_vcpus,
 				       .nr_devs = vm->nr_devs};
 	for (u32 i = 0; i < vm->nr_vcpus; i++) {
 		struct vcpu *v = vm->vcpus[i];
@@ -175,15 +173,10 @@ static void restore_device(struct vdev *d, const struct state_device *s)
 int vm_state_restore(struct vm *vm, const void *buf, size_t n, char *why, size_t why_n)
 {
 	const struct state_shape shape = {
-		.ram_bytes = vm->ram_bytes,
-		.cr4_allowed = cr4_allowed(vm),
+		.ram_bytes = vm->ram_bytes, .cr4_allowed = cr4_allowed(vm),
 		.spec_ctrl_allowed = spec_ctrl_bits(vm->cpuid->basic[7].edx, vm->cpuid->ext[8].ebx),
-		.tsc_khz = tsc_khz,
-		.nr_vcpus = vm->nr_vcpus,
-		.nr_devs = vm->nr_devs,
-		.devs = vm->devs,
-		.xsave_size = fpu_area_size(),
-		.xsave_valid = fpu_area_valid,
+		.tsc_khz = tsc_khz, .nr_vcpus = vm->nr_vcpus, .nr_devs = vm->nr_devs,
+		.devs = vm->devs, .xsave_size = fpu_area_size(), .xsave_valid = fpu_area_valid,
 		.xcr0_valid = fpu_xcr0_valid,
 	};
 	struct state_view *view = kzalloc(sizeof(*view), FRAME_VM, vm->id);

@@ -131,8 +131,7 @@ static struct hv_segment segment(u16 sel, u64 d)
 {
 	struct hv_segment s = {
 		.base = (d >> 16 & 0xffffff) | (d >> 32 & 0xff000000),
-		.limit = (u32)((d & 0xffff) | (d >> 32 & 0xf0000)),
-		.attr = d >> 40 & 0xf0ff,
+		.limit = (u32)((d & 0xffff) | (d >> 32 & 0xf0000)), .attr = d >> 40 & 0xf0ff,
 		.selector = sel,
 	};
 
@@ -406,10 +405,7 @@ void exit_task_switch(struct vcpu *v, const struct vm_exit *e)
 	const struct hv_event *ev = &e->interrupted;
 	bool gate = e->task.source == BY_GATE, insn = !gate || ev->type >= HV_EV_SWINT;
 	struct task_switch t = {
-		.v = v,
-		.source = e->task.source,
-		.sel = e->task.selector,
-		.external = !insn,
+		.v = v, .source = e->task.source, .sel = e->task.selector, .external = !insn,
 	};
 	u32 flags = (u32)v->hv.rflags;
 	int r;

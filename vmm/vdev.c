@@ -312,11 +312,6 @@ struct vm_irqchip *vm_irqchip(struct vm *vm)
 	return &vm->irqchip;
 }
 
-const char *vm_name(const struct vm *vm)
-{
-	return vm->name;
-}
-
 u64 vm_memory_bytes(const struct vm *vm)
 {
 	return vm->ram_bytes;

@@ -84,7 +84,6 @@ enum vm_end { VM_END_POWEROFF, VM_END_REBOOT, VM_END_DEBUG_EXIT, VM_END_KILLED,
 void vm_request_end(struct vm *vm, enum vm_end how, u32 value);
 /* End this VM alone: reason and registers go to the log. */
 void vm_kill(struct vm *vm, const char *fmt, ...) __format(2, 3);
-const char *vm_name(const struct vm *vm);
 /* The VM's RAM in bytes, for the CMOS. */
 u64 vm_memory_bytes(const struct vm *vm);
 /* debug_exit = 1, hpet = 1 in the VM file. */

@@ -35,13 +35,12 @@ static u64 fb_bytes(void)
 /* One row of a cell's dots, a bit each, the leftmost highest. */
 static u32 dots(char c, u32 row)
 {
-	const char *art = c > ' ' && c <= '~' ? font[c - ' '] : "";
-	u32 bits = 0, from = row * (FONT_COLS + 1);
+	u32 bits = 0;
 
-	if (strlen(art) <= from)
+	if (c <= ' ' || c > '~' || row >= FONT_ROWS)
 		return 0;
 	for (u32 x = 0; x < FONT_COLS; x++)
-		bits |= art[from + x] == '#' ? BIT(CELL_W - 1 - x) : 0;
+		bits |= font_row(c - ' ', row)[x] == '#' ? BIT(CELL_W - 1 - x) : 0;
 	return bits;
 }
 

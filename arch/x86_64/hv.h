@@ -74,17 +74,11 @@ enum hv_exit_code {
 	HV_EXIT_IRQ_WINDOW, /* request_windows(HV_WIN_IRQ) came true */
 	HV_EXIT_NMI_WINDOW,
 	HV_EXIT_TPR, /* CR8 fell below tpr_threshold */
-	HV_EXIT_CPUID,
-	HV_EXIT_HLT,
-	HV_EXIT_PAUSE,
-	HV_EXIT_PIO,
-	HV_EXIT_RDMSR,
-	HV_EXIT_WRMSR,
+	HV_EXIT_CPUID, HV_EXIT_HLT, HV_EXIT_PAUSE, HV_EXIT_PIO, HV_EXIT_RDMSR, HV_EXIT_WRMSR,
 	HV_EXIT_CR, /* MOV to/from CR, CLTS, LMSW, SMSW */
 	HV_EXIT_DR,
 	HV_EXIT_NPF, /* EPT violation or misconfiguration, nested page fault */
-	HV_EXIT_EXCEPTION,
-	HV_EXIT_HYPERCALL,
+	HV_EXIT_EXCEPTION, HV_EXIT_HYPERCALL,
 	HV_EXIT_WBINVD, /* and INVD */
 	HV_EXIT_XSETBV,
 	HV_EXIT_MONITOR, /* MONITOR, MWAIT: not offered to guests */
@@ -94,9 +88,7 @@ enum hv_exit_code {
 	HV_EXIT_TASK_SWITCH,
 	HV_EXIT_DESC,	/* SGDT and friends: only if asked for */
 	HV_EXIT_UD_INSN, /* VMX/SVM instructions, GETSEC, RSM, ENCLS...: the guest gets #UD */
-	HV_EXIT_TRIPLE_FAULT,
-	HV_EXIT_INIT,
-	HV_EXIT_SIPI,
+	HV_EXIT_TRIPLE_FAULT, HV_EXIT_INIT, HV_EXIT_SIPI,
 	HV_EXIT_ENTRY_FAILED, /* the guest state did not pass the CPU's checks */
 	HV_EXIT_UNKNOWN,
 	HV_NR_EXITS

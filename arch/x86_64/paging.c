@@ -37,7 +37,7 @@ static void *table_access(void *ctx, hpa_t table)
 	return frame_va(table);
 }
 
-static struct pt_env env = {.alloc = table_alloc, .free = table_free, .access = table_access};
+struct pt_env paging_env = {.alloc = table_alloc, .free = table_free, .access = table_access};
 static struct pt host;
 static struct spinlock lock = SPINLOCK(LOCK_PAGING);
 static bool live;
@@ -105,8 +105,8 @@ static void map_pool_range(void *arg, hpa_t base, u64 size)
 void paging_init(const struct boot_info *bi)
 {
 	ASSERT(bi->image_phys == frame_pa(__image_start));
-	env.leaf_1g = cpuid(0x80000001, 0).edx & BIT(26);
-	if (pt_init(&host, &pt_host_format, &env, 4))
+	paging_env.leaf_1g = cpuid(0x80000001, 0).edx & BIT(26);
+	if (pt_init(&host, &pt_host_format, &paging_env, 4))
 		panic("no memory for the hypervisor's page tables");
 	map_section(__text_start, __text_end, PT_RX);
 	map_section(__rodata_start, __rodata_end, PT_R);

@@ -59,6 +59,7 @@ void paging_early_init(void); /* the direct map's address for the low 4 GiB, in 
 int paging_cpu_map(struct pcpu *p); /* windows and stacks; sets kstack_top. -ENOMEM */
 void paging_cpu_enable(void); /* CR0, CR4, EFER, PAT, CR3, IST of the running CPU */
 hpa_t paging_root(void);
+extern struct pt_env paging_env; /* where the host's tables come from */
 bool paging_live(void); /* our own tables are loaded */
 bool paging_on_stack(u64 va); /* is the 8-byte word at va on a mapped stack of a pCPU (or the boot stack)? */
 int paging_map_kernel(u64 va, hpa_t pa, u64 size, u32 prot, u32 memtype);

@@ -154,12 +154,9 @@ static bool range_ok(const struct pt *pt, u64 va, u64 size)
 static void fill_leaf(const struct pt *pt, struct pt_leaf *l, u64 off, u64 e, unsigned level)
 {
 	*l = (struct pt_leaf){
-		.va = to_va(pt, ALIGN_DOWN(off, span(level))),
-		.pa = leaf_pa(pt, e, level),
-		.size = span(level),
-		.prot = prot_of(pt->fmt, e),
-		.memtype = type_of(pt->fmt, e, level),
-		.accessed = e & pt->fmt->a,
+		.va = to_va(pt, ALIGN_DOWN(off, span(level))), .pa = leaf_pa(pt, e, level),
+		.size = span(level), .prot = prot_of(pt->fmt, e),
+		.memtype = type_of(pt->fmt, e, level), .accessed = e & pt->fmt->a,
 		.dirty = e & pt->fmt->d,
 	};
 }

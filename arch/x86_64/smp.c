@@ -151,32 +151,13 @@ static void start(struct pcpu *p, hpa_t low, hpa_t cr3)
  * Tables for the moment between real mode and our own: the upper half is ours, the lower half holds
  * the trampoline's page alone. All of them lie below 4 GiB, for CR3 is loaded with 32 bits.
  */
-static hpa_t t_alloc(void *ctx)
-{
-	(void)ctx;
-	return frame_alloc(0, FRAME_PT, OWNER_HOST);
-}
-
-static void t_free(void *ctx, hpa_t t)
-{
-	(void)ctx;
-	frame_free(t, 0);
-}
-
-static void *t_access(void *ctx, hpa_t t)
-{
-	(void)ctx;
-	return frame_va(t);
-}
-
-static const struct pt_env env = {.alloc = t_alloc, .free = t_free, .access = t_access};
-
 static bool build_tables(struct pt *pt, hpa_t low)
 {
 	bool flush = false;
 	u64 *to, *from = frame_va(paging_root());
 
-	if (pt_init(pt, &pt_host_format, &env, 4) || pt_map(pt, low, low, PAGE_SIZE, PT_RX, PT_WB, &flush))
+	if (pt_init(pt, &pt_host_format, &paging_env, 4) ||
+	    pt_map(pt, low, low, PAGE_SIZE, PT_RX, PT_WB, &flush))
 		return false;
 	to = frame_va(pt->root);
 	memcpy(to + 256, from + 256, 256 * sizeof(*to));

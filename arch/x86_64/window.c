@@ -97,17 +97,6 @@ void phys_read(void *dst, hpa_t src, size_t n)
 	}
 }
 
-void phys_write(hpa_t dst, const void *src, size_t n)
-{
-	for (size_t k; n; n -= k, dst += k, src = (const char *)src + k) {
-		void *p = window_open(dst);
-
-		k = to_page_end(dst, n);
-		memcpy(p, src, k);
-		window_close(p);
-	}
-}
-
 void phys_copy(hpa_t dst, hpa_t src, size_t n)
 {
 	for (size_t k; n; n -= k, dst += k, src += k) {
@@ -117,17 +106,6 @@ void phys_copy(hpa_t dst, hpa_t src, size_t n)
 		memcpy(d, s, k);
 		window_close(d);
 		window_close(s);
-	}
-}
-
-void phys_zero(hpa_t dst, size_t n)
-{
-	for (size_t k; n; n -= k, dst += k) {
-		void *p = window_open(dst);
-
-		k = to_page_end(dst, n);
-		memset(p, 0, k);
-		window_close(p);
 	}
 }
 

@@ -23,7 +23,8 @@ static const char *check(struct elf *e)
 {
 	const struct elf64_ehdr *h = e->h = (const struct elf64_ehdr *)e->file;
 
-	if (e->size < sizeof(*h) || memcmp(h->ident, "\177ELF\2\1", 6) || h->machine != ELF_EM_X86_64)
+	if (e->size < sizeof(*h) || memcmp(h->ident, "\177ELF\2\1", 6) ||
+	    h->machine != ELF_EM_X86_64)
 		return "not an ELF64 file for x86-64";
 	if (h->phentsize != sizeof(struct elf64_phdr) || h->phoff > e->size || h->phoff % 8 ||
 	    h->phnum > (e->size - h->phoff) / sizeof(struct elf64_phdr))

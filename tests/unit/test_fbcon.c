@@ -56,14 +56,17 @@ static u32 pixel(u32 x, u32 y)
 	return v;
 }
 
-static bool cell_is(u32 col, u32 row, const char *art)
+static bool dot_of(u32 c, u32 x, u32 y)
+{
+	return x < FONT_COLS && y < FONT_ROWS && font_row(c, y)[x] == '#';
+}
+
+static bool cell_is(u32 col, u32 row, u32 c)
 {
 	for (u32 y = 0; y < 10 * scale; y++)
 		for (u32 x = 0; x < 6 * scale; x++) {
-			u32 at = y / scale * 6 + x / scale;
-			bool dot = x / scale < 5 && at < strlen(art) && art[at] == '#';
-
-			if (dot != !!pixel(col * 6 * scale + x, row * 10 * scale + y))
+			if (dot_of(c, x / scale, y / scale) !=
+			    !!pixel(col * 6 * scale + x, row * 10 * scale + y))
 				return false;
 		}
 	return true;
@@ -72,7 +75,7 @@ static bool cell_is(u32 col, u32 row, const char *art)
 static char read_cell(u32 col, u32 row)
 {
 	for (u32 c = 0; c < 95; c++)
-		if (cell_is(col, row, font[c]))
+		if (cell_is(col, row, c))
 			return ' ' + c;
 	return 0;
 }
@@ -88,14 +91,26 @@ static void expect_row(u32 row, const char *want)
 static void test_font(void **s)
 {
 	(void)s;
-	for (u32 i = 0; i < 95; i++) {
-		u32 n = strlen(font[i]);
+	for (u32 i = 0; i < ARRAY_SIZE(font); i++) {
+		u32 n = strlen(font[i]), band = i / FONT_ROWS;
 
-		assert_true(n <= FONT_ROWS * 6 - 1 && (n == 0 ? i == 0 : n % 6 == 5));
+		assert_int_equal(n, MIN(FONT_BAND, FONT_LETTERS - band * FONT_BAND) * 6 - 1);
 		for (u32 k = 0; k < n; k++)
 			assert_true(k % 6 == 5 ? font[i][k] == ' ' : font[i][k] == '#' || font[i][k] == '.');
-		for (u32 k = 0; k < i; k++)
-			assert_true(strcmp(font[i], font[k])); /* no two letters look alike */
+	}
+	for (u32 i = 0; i < FONT_LETTERS; i++) {
+		bool blank = true;
+
+		for (u32 at = 0; at < FONT_ROWS * FONT_COLS; at++)
+			blank = blank && !dot_of(i, at % FONT_COLS, at / FONT_COLS);
+		assert_true(blank == !i); /* ' ' alone */
+		for (u32 k = 0; k < i; k++) { /* no two letters look alike */
+			bool same = true;
+
+			for (u32 y = 0; y < FONT_ROWS; y++)
+				same = same && !memcmp(font_row(i, y), font_row(k, y), FONT_COLS);
+			assert_false(same);
+		}
 	}
 }
 

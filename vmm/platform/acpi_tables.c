@@ -131,17 +131,27 @@ enum { MADT_PCAT_COMPAT = 1, LAPIC_ENABLED = 1 };
 static struct acpi_header header(const char *signature, u8 revision, size_t length)
 {
 	struct acpi_header h = {
-		.length = (u32)length,
-		.revision = revision,
-		.oem_id = {'D', 'A', 'L', 'A', 'N', 'G'},
+		.length = (u32)length, .revision = revision,
+		.oem_id = {'D', 'A', 'L', 'A', 'N', 'G'}, .oem_revision = 1,
 		.oem_table_id = {'D', 'A', 'L', 'A', 'N', 'G', 'V', 'M'},
-		.oem_revision = 1,
-		.creator_id = {'D', 'L', 'N', 'G'},
-		.creator_revision = 1,
+		.creator_id = {'D', 'L', 'N', 'G'}, .creator_revision = 1,
 	};
 
 	memcpy(h.signature, signature, 4);
 	return h;
+}
+
+static u32 table_done(struct table_writer *w)
+{
+	table_end(w, offsetof(struct acpi_header, checksum));
+	return (u32)w->table;
+}
+
+static u32 put_table(struct table_writer *w, const void *table, size_t n)
+{
+	table_begin(w, 16);
+	table_put(w, table, n);
+	return table_done(w);
 }
 
 static u32 put_facs(struct table_writer *w)
@@ -161,8 +171,7 @@ static u32 put_dsdt(struct table_writer *w)
 	table_begin(w, 16);
 	table_put(w, &h, sizeof(h));
 	table_put(w, dsdt_aml, sizeof(dsdt_aml));
-	table_end(w, offsetof(struct acpi_header, checksum));
-	return (u32)w->table;
+	return table_done(w);
 }
 
 static struct acpi_gas port(u32 address, u32 bytes, u8 access)
@@ -174,25 +183,17 @@ static struct acpi_gas port(u32 address, u32 bytes, u8 access)
 static u32 put_fadt(struct table_writer *w, u32 facs, u32 dsdt)
 {
 	const struct acpi_fadt f = {
-		.h = header("FACP", 5, sizeof(f)),
-		.facs = facs,
-		.dsdt = dsdt,
-		.sci_int = PLAT_GSI_SCI,
-		.pm1a_evt = PLAT_PM1_EVT,
-		.pm1a_cnt = PLAT_PM1_CNT,
-		.pm_tmr = PLAT_PM_TMR,
-		.gpe0 = PLAT_GPE0,
-		.pm1_evt_len = PLAT_PM1_EVT_LEN,
-		.pm1_cnt_len = PLAT_PM1_CNT_LEN,
-		.pm_tmr_len = PLAT_PM_TMR_LEN,
-		.gpe0_len = PLAT_GPE0_LEN,
+		.h = header("FACP", 5, sizeof(f)), .facs = facs, .dsdt = dsdt,
+		.sci_int = PLAT_GSI_SCI, .pm1a_evt = PLAT_PM1_EVT, .pm1a_cnt = PLAT_PM1_CNT,
+		.pm_tmr = PLAT_PM_TMR, .gpe0 = PLAT_GPE0,
+		.pm1_evt_len = PLAT_PM1_EVT_LEN, .pm1_cnt_len = PLAT_PM1_CNT_LEN,
+		.pm_tmr_len = PLAT_PM_TMR_LEN, .gpe0_len = PLAT_GPE0_LEN,
 		.p_lvl2_lat = 101,  /* more than 100: no C2 */
 		.p_lvl3_lat = 1001, /* more than 1000: no C3 */
 		.iapc_boot_arch = BOOT_LEGACY_DEVICES | BOOT_NO_VGA,
 		.flags = FADT_WBINVD | FADT_PROC_C1 | FADT_SLP_BUTTON | FADT_FIX_RTC |
 			 FADT_RESET_REG_SUP,
-		.reset_reg = port(PLAT_RESET_PORT, 1, GAS_BYTE),
-		.reset_value = PLAT_RESET_VALUE,
+		.reset_reg = port(PLAT_RESET_PORT, 1, GAS_BYTE), .reset_value = PLAT_RESET_VALUE,
 		.x_dsdt = dsdt,
 		.x_pm1a_evt = port(PLAT_PM1_EVT, PLAT_PM1_EVT_LEN, GAS_WORD),
 		.x_pm1a_cnt = port(PLAT_PM1_CNT, PLAT_PM1_CNT_LEN, GAS_WORD),
@@ -200,10 +201,7 @@ static u32 put_fadt(struct table_writer *w, u32 facs, u32 dsdt)
 		.x_gpe0 = port(PLAT_GPE0, PLAT_GPE0_LEN, GAS_BYTE),
 	};
 
-	table_begin(w, 16);
-	table_put(w, &f, sizeof(f));
-	table_end(w, offsetof(struct acpi_header, checksum));
-	return (u32)w->table;
+	return put_table(w, &f, sizeof(f));
 }
 
 static u32 put_madt(struct table_writer *w, u32 vcpus)
@@ -224,11 +222,8 @@ static u32 put_madt(struct table_writer *w, u32 vcpus)
 	for (u32 i = 0; i < ARRAY_SIZE(isa_overrides); i++) {
 		const struct isa_override *o = &isa_overrides[i];
 
-		tail.override[i].type = MADT_OVERRIDE;
-		tail.override[i].length = sizeof(tail.override[i]);
-		tail.override[i].source = o->irq;
-		tail.override[i].gsi = o->pin;
-		tail.override[i].flags = o->flags;
+		tail.override[i] = (__typeof__(tail.override[i])){
+			MADT_OVERRIDE, sizeof(tail.override[i]), 0, o->irq, o->pin, o->flags};
 	}
 	table_begin(w, 16);
 	table_put(w, &m, sizeof(m));
@@ -238,22 +233,17 @@ static u32 put_madt(struct table_writer *w, u32 vcpus)
 		table_put(w, &l, sizeof(l));
 	}
 	table_put(w, &tail, sizeof(tail));
-	table_end(w, offsetof(struct acpi_header, checksum));
-	return (u32)w->table;
+	return table_done(w);
 }
 
 static u32 put_mcfg(struct table_writer *w)
 {
 	const struct acpi_mcfg m = {
-		.h = header("MCFG", 1, sizeof(m)),
-		.base = PLAT_ECAM_BASE,
+		.h = header("MCFG", 1, sizeof(m)), .base = PLAT_ECAM_BASE,
 		.last_bus = (PLAT_ECAM_SIZE >> 20) - 1,
 	};
 
-	table_begin(w, 16);
-	table_put(w, &m, sizeof(m));
-	table_end(w, offsetof(struct acpi_header, checksum));
-	return (u32)w->table;
+	return put_table(w, &m, sizeof(m));
 }
 
 static u32 put_hpet(struct table_writer *w)
@@ -265,10 +255,7 @@ static u32 put_hpet(struct table_writer *w)
 		.min_period = MIN_PERIOD_NS / PLAT_HPET_TICK_NS,
 	};
 
-	table_begin(w, 16);
-	table_put(w, &t, sizeof(t));
-	table_end(w, offsetof(struct acpi_header, checksum));
-	return (u32)w->table;
+	return put_table(w, &t, sizeof(t));
 }
 
 static u32 put_sdt(struct table_writer *w, const char *signature, size_t width, const u32 *table, u32 n)
@@ -282,8 +269,7 @@ static u32 put_sdt(struct table_writer *w, const char *signature, size_t width, 
 
 		table_put(w, &address, width);
 	}
-	table_end(w, offsetof(struct acpi_header, checksum));
-	return (u32)w->table;
+	return table_done(w);
 }
 
 /* Two checksums: of the first 20 bytes (ACPI 1.0's structure) and of all. */
@@ -291,11 +277,8 @@ static void put_rsdp(struct table_writer *w, u32 rsdt, u32 xsdt)
 {
 	const struct acpi_rsdp r = {
 		.signature = {'R', 'S', 'D', ' ', 'P', 'T', 'R', ' '},
-		.oem_id = {'D', 'A', 'L', 'A', 'N', 'G'},
-		.revision = 2,
-		.rsdt = rsdt,
-		.length = sizeof(r),
-		.xsdt = xsdt,
+		.oem_id = {'D', 'A', 'L', 'A', 'N', 'G'}, .revision = 2,
+		.length = sizeof(r), .rsdt = rsdt, .xsdt = xsdt,
 	};
 
 	table_begin(w, 16);

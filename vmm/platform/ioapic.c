@@ -40,12 +40,8 @@ static void deliver(struct vdev *d, unsigned pin)
 	struct ioapic *s = d->state;
 	u32 lo = s->redir[pin].lo;
 	struct apic_msg m = {
-		.dest = s->redir[pin].hi >> 24,
-		.vector = (u8)lo,
-		.mode = REDIR_MODE(lo),
-		.logical = !!(lo & REDIR_LOGICAL),
-		.level_trig = has_remote_irr(lo),
-		.assert = 1,
+		.dest = s->redir[pin].hi >> 24, .vector = (u8)lo, .mode = REDIR_MODE(lo),
+		.logical = !!(lo & REDIR_LOGICAL), .level_trig = has_remote_irr(lo), .assert = 1,
 	};
 
 	if (has_remote_irr(lo))

@@ -69,8 +69,7 @@ enum { BUS_PCI, BUS_ISA }; /* a PCI bus has its own number */
 static void put_processors(struct table_writer *w)
 {
 	for (u32 i = 0; i < w->t->vcpus; i++) {
-		const struct mp_processor p = {.type = MP_PROCESSOR,
-					       .lapic_id = (u8)i,
+		const struct mp_processor p = {.type = MP_PROCESSOR, .lapic_id = (u8)i,
 					       .lapic_version = LAPIC_VERSION,
 					       .flags = CPU_ENABLED | (i ? 0 : CPU_BOOT),
 					       .signature = w->t->cpu_signature,
@@ -105,8 +104,7 @@ static void put_pci_lines(struct table_writer *w)
 {
 	for (u8 dev = 0; dev < PCI_DEVICES; dev++)
 		for (u8 pin = 0; pin < PCI_PINS; pin++) {
-			const struct mp_interrupt m = {.type = MP_IO_INTERRUPT,
-						       .bus = BUS_PCI,
+			const struct mp_interrupt m = {.type = MP_IO_INTERRUPT, .bus = BUS_PCI,
 						       .irq = (u8)(dev << 2 | pin),
 						       .apic = PLAT_IOAPIC_ID,
 						       .pin = PLAT_GSI_PCI(dev, pin + 1u)};
@@ -137,16 +135,12 @@ int guest_mp_table(struct load_target *t)
 	struct table_writer w = {.t = t, .at = TABLES_MP, .end = TABLES_END};
 	const struct mp_pointer p = {.signature = {'_', 'M', 'P', '_'},
 				     .table = TABLES_MP + sizeof(p),
-				     .length = sizeof(p) / 16,
-				     .revision = REVISION};
+				     .length = sizeof(p) / 16, .revision = REVISION};
 	const struct mp_header h = {
 		.signature = {'P', 'C', 'M', 'P'},
 		.length = (u16)(sizeof(h) + t->vcpus * sizeof(struct mp_processor) + BOARD_SIZE),
-		.revision = REVISION,
-		.oem = "DALANG  ",
-		.product = "VM          ",
-		.entries = (u16)(t->vcpus + BOARD_ENTRIES),
-		.lapic = PLAT_LAPIC_BASE,
+		.revision = REVISION, .oem = "DALANG  ", .product = "VM          ",
+		.entries = (u16)(t->vcpus + BOARD_ENTRIES), .lapic = PLAT_LAPIC_BASE,
 	};
 
 	if (t->vcpus > TABLES_VCPUS)

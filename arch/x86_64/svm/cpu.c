@@ -116,15 +116,20 @@ static int check_controls(const struct svm_cpuid *c, char *why, size_t n)
 	return 0;
 }
 
-int svm_probe(char *why, size_t n)
+static int check_cpu(struct svm_cpuid *c, char *why, size_t n)
 {
-	struct svm_cpuid c;
-	int err = read_cpuid(&c, why, n);
+	int err = read_cpuid(c, why, n);
 
 	if (!err)
 		err = check_locked(why, n);
-	if (!err)
-		err = check_controls(&c, why, n);
+	return err ? err : check_controls(c, why, n);
+}
+
+int svm_probe(char *why, size_t n)
+{
+	struct svm_cpuid c;
+	int err = check_cpu(&c, why, n);
+
 	if (err)
 		return err;
 	svm_caps = c.caps;
@@ -157,12 +162,8 @@ int svm_cpu_enable(struct pcpu *cpu, char *why, size_t n)
 {
 	struct svm_cpu *sc = cpu->hv_priv;
 	struct svm_cpuid c;
-	int err = read_cpuid(&c, why, n);
+	int err = check_cpu(&c, why, n);
 
-	if (!err)
-		err = check_locked(why, n);
-	if (!err)
-		err = check_controls(&c, why, n);
 	if (!err)
 		err = spec_cpu_init(c.caps & SVM_CAP_SPEC_CTRL, why, n);
 	if (err)

@@ -8,27 +8,20 @@
  * (load and put). No others may be passed: EFER would show SVME, PAT is left to the exit
  * because not every implementation loads G_PAT, the rest is the host's.
  */
+/* clang-format off */
 static const struct {
 	u32 msr;
 	bool write;
 } passable[] = {
 	{MSR_TSC, false}, /* reads have TSC_OFFSET added, writes would move the host's */
-	{MSR_SYSENTER_CS, true},
-	{MSR_SYSENTER_ESP, true},
-	{MSR_SYSENTER_EIP, true},
-	{MSR_STAR, true},
-	{MSR_LSTAR, true},
-	{MSR_CSTAR, true},
-	{MSR_SFMASK, true},
-	{MSR_FS_BASE, true},
-	{MSR_GS_BASE, true},
-	{MSR_KERNEL_GS_BASE, true},
-	{MSR_TSC_AUX, true},
-	{MSR_PRED_CMD, true}, /* commands without state; */
-	{MSR_FLUSH_CMD, true}, /* the CPU refuses bits that it does not have */
-	{MSR_MPERF, false},
-	{MSR_APERF, false},
+	{MSR_SYSENTER_CS, true}, {MSR_SYSENTER_ESP, true}, {MSR_SYSENTER_EIP, true},
+	{MSR_STAR, true}, {MSR_LSTAR, true}, {MSR_CSTAR, true}, {MSR_SFMASK, true},
+	{MSR_FS_BASE, true}, {MSR_GS_BASE, true}, {MSR_KERNEL_GS_BASE, true}, {MSR_TSC_AUX, true},
+	/* Commands without state; the CPU refuses bits that it does not have. */
+	{MSR_PRED_CMD, true}, {MSR_FLUSH_CMD, true},
+	{MSR_MPERF, false}, {MSR_APERF, false},
 };
+/* clang-format on */
 
 /* Bit of the read right in the map, the write right is the next; -1: the MSR always exits. */
 static int msrpm_bit(u32 msr)

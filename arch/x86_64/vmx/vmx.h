@@ -39,15 +39,8 @@ struct vmx_pcpu {
 
 /* The MSRs that no VMCS field holds and the hypervisor does not use itself: the guest's values stay
  * in the CPU from load to put. Order of REG_STAR .. REG_KERNEL_GS_BASE, then TSC_AUX. */
-enum {
-	LIVE_STAR,
-	LIVE_LSTAR,
-	LIVE_CSTAR,
-	LIVE_SFMASK,
-	LIVE_KERNEL_GS_BASE,
-	LIVE_TSC_AUX,
-	NR_LIVE_MSRS
-};
+enum { LIVE_STAR, LIVE_LSTAR, LIVE_CSTAR, LIVE_SFMASK, LIVE_KERNEL_GS_BASE, LIVE_TSC_AUX,
+       NR_LIVE_MSRS };
 
 /*
  * CR0 and CR4 bits that the guest cannot change without an exit. Of CR0: PE and PG (the vmm follows

@@ -273,10 +273,8 @@ static void reset_segments(struct hv_vcpu *v)
 {
 	/* Real-mode data, read-write and accessed; code the same but executable. */
 	struct hv_segment data = {.limit = 0xffff, .attr = SEG_ATTR_P | SEG_ATTR_S | 3};
-	struct hv_segment code = {.limit = 0xffff,
-				  .attr = SEG_ATTR_P | SEG_ATTR_S | 11,
-				  .base = 0xffff0000,
-				  .selector = 0xf000};
+	struct hv_segment code = {.limit = 0xffff, .attr = SEG_ATTR_P | SEG_ATTR_S | 11,
+				  .base = 0xffff0000, .selector = 0xf000};
 	struct hv_segment ldt = {.limit = 0xffff, .attr = SEG_ATTR_P | 2};
 	struct hv_segment tss = {.limit = 0xffff, .attr = SEG_ATTR_P | TYPE_BUSY_TSS};
 
