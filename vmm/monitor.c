@@ -227,7 +227,7 @@ static bool serve(struct sched_work *w)
 	if (n) {
 		wrong = run_line(line);
 		if (wrong)
-			say("error: %s: %s", line, wrong);
+			say("error: %.32s: %s", line, wrong);
 		else
 			say("ok");
 	}
