@@ -185,15 +185,18 @@ static bool have_rtc(void)
 	return !acpi.no_rtc && cmos(0x0d) != 0xff;
 }
 
-/* False when it does not come: a second is more than 100,000 reads of a port, and less than 10 million. */
+/* False when it does not come: a second is fewer ticks than this, if the TSC counts at less than 10 GHz. Reads
+ * of the port are no measure: an emulator does more than ten million of them in a second. */
+#define SECOND_TICKS 10000000000ull
 static bool next_second(void)
 {
+	u64 end = rdtsc() + 2 * SECOND_TICKS;
 	u8 from = cmos(0);
 
-	for (u32 polls = 0; polls < 10 * MAX_POLLS; polls++)
-		if (inb(0x71) != from)
-			return true;
-	return false;
+	while (inb(0x71) == from)
+		if (rdtsc() > end)
+			return false;
+	return true;
 }
 
 static bool measure_rtc(struct reference *r, struct sample *s)

@@ -110,9 +110,10 @@ def iommu(device, said, writes):
 
 def font():
     with open(os.path.join(ROOT, "arch", "x86_64", "font.c"), encoding="ascii") as f:
-        found = re.findall(r'^\t/\* (.) \*/ "([.# ]*)",$', f.read(), re.M)
-    check(len(found) == 95, f"font.c has {len(found)} letters")
-    return {tuple(r.ljust(5, ".") for r in (art.split() + ["....."] * 9)[:9]): c for c, art in found}
+        rows = [r.split() for r in re.findall(r'^\t"([.# ]*)",$', f.read(), re.M)]
+    letters = [tuple(row[k] for row in rows[i:i + 9]) for i in range(0, len(rows), 9) for k in range(len(rows[i]))]
+    check(len(letters) == 95, f"font.c has {len(letters)} letters")
+    return {art: chr(32 + i) for i, art in enumerate(letters)}
 
 
 def read_screen(path, letters):
