@@ -4,6 +4,7 @@ controller away: each reaches /init, and none warns of more than it does on the 
 import os
 import re
 import subprocess
+import threading
 
 import bare
 from harness import ROOT, Case, Failed, Skip, check, check_backend, check_status
@@ -12,6 +13,7 @@ from util import GUEST_DIR, guest_file
 CMDLINE = "console=ttyS0"
 OPTIONS = ("acpi=off", "noapic", "nolapic", "hpet=off", "tsc=unstable")
 KERNELS = ("generic", "rt", "686", "686-pae")
+FETCHING = threading.Lock()  # two tests side by side would unpack into one folder
 
 # Warnings that the VM may give and the bare machine does not: (pattern, why).
 ALLOWED = ()
@@ -22,10 +24,11 @@ def kernel(name):
     if name == "cloud":
         return guest_file("vmlinuz")
     path = os.path.join(GUEST_DIR, "vmlinuz-" + name)
-    if not os.path.exists(path):
-        r = subprocess.run([os.path.join(ROOT, "tools", "setup"), name], capture_output=True, text=True, check=False)
-        if r.returncode:
-            raise Skip(f"cannot fetch the kernel: {r.stderr.strip().splitlines()[-1:]}")
+    with FETCHING:
+        if not os.path.exists(path):
+            r = subprocess.run([os.path.join(ROOT, "tools", "setup"), name], capture_output=True, text=True, check=False)
+            if r.returncode:
+                raise Skip(f"cannot fetch the kernel: {r.stderr.strip().splitlines()[-1:]}")
     return path
 
 
