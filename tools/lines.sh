@@ -1,12 +1,13 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-2-Clause
-# Code lines (neither blank nor only comment) by room; the core's total against its limit.
-# Fails when the core is over it.
+# Code lines (neither blank nor only comment) by room; the totals of the core and of the devices
+# against their limits. Fails when one is over its limit. Why there are two: docs/architecture.md.
 # --update writes the table of docs/architecture.md anew; --check fails when a row of it is off by
 # more than a tenth (and 20 lines).
 set -eu
 cd "$(dirname -- "$0")/.."
-limit=25000
+core_limit=25000
+devices_limit=15000
 doc=docs/architecture.md
 
 case ${1:-} in
@@ -90,20 +91,30 @@ room() { # LABEL DIR [FIND ARGUMENTS...]: prints a row, sets $n
 	printf '%-28s %6d\n' "$label" "$n"
 }
 
-core=0
+sum=0
 add() {
 	room "$@"
-	core=$((core + n))
+	sum=$((sum + n))
 }
+total() { # LABEL LIMIT: prints the sum so far and starts a new one
+	printf '%-28s %6d of %d\n' "$1" "$sum" "$2"
+	if [ "$sum" -gt "$2" ]; then
+		echo "lines: the $1: over the limit" >&2
+		over=1
+	fi
+	sum=0
+}
+over=0
 add boot boot
 add 'arch/x86_64 (common)' arch/x86_64 -path arch/x86_64/vmx -prune -o -path arch/x86_64/svm -prune -o
 add arch/x86_64/vmx arch/x86_64/vmx
 add arch/x86_64/svm arch/x86_64/svm
-add 'vmm (common)' vmm -path vmm/platform -prune -o
+add vmm vmm -path vmm/platform -prune -o
+add lib lib
+total core "$core_limit"
 add vmm/platform vmm/platform
 add drivers drivers
-add lib lib
-printf '%-28s %6d of %d\n' 'core' "$core" "$limit"
+total devices "$devices_limit"
 room tests tests
 room 'tools (C)' tools
-[ "$core" -le "$limit" ] || { echo "lines: the core is over its limit" >&2; exit 1; }
+exit "$over"
