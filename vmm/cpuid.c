@@ -113,7 +113,7 @@ static void hypervisor_leaves(const struct vm *vm, struct cpuid_table *t)
 {
 	t->hv[0] = (struct cpuid){0x40000010, 0, 0, 0};
 	memcpy(&t->hv[0].ebx, "DalangDalang", 12);
-	t->hv[2] = (struct cpuid){tsc_khz, LAPIC_TIMER_HZ / 1000, 0, 0};
+	t->hv[2] = (struct cpuid){(u32)vm->tsc_khz, LAPIC_TIMER_HZ / 1000, 0, 0};
 	if (!vm->cfg.paravirt) {
 		t->hv[4].eax = 0;
 		return;
