@@ -312,6 +312,17 @@ static void test_topology(void **state)
 	v.lapic.id = 0;
 }
 
+/* The compacted format has no gaps, so it is no larger; a CPU without XSAVEC has no such size. */
+static void test_xsave_size(void **state)
+{
+	struct cpuid whole = ask(0xd, 0), c = ask(0xd, 1);
+
+	(void)state;
+	if (!(ask(1, 0).ecx >> 26 & 1))
+		return;
+	assert_true(c.eax & 2 ? c.ebx >= 576 && c.ebx <= whole.ebx && c.ebx <= cpuid(0xd, 1).ebx : !c.ebx);
+}
+
 /* Of KVM's interface all or nothing; the stable clock only on a machine whose TSCs are in step. */
 static void test_paravirt(void **state)
 {
@@ -565,6 +576,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(test_cpuid, start),
 		cmocka_unit_test_setup(test_topology, start),
+		cmocka_unit_test_setup(test_xsave_size, start),
 		cmocka_unit_test_setup(test_paravirt, start),
 		cmocka_unit_test_setup(test_table, start),
 		cmocka_unit_test_setup(test_reserved_bits, start),
