@@ -51,9 +51,9 @@ static int choose_tsc(struct vm *vm, char *why, size_t n)
 
 	if (vm_set_tsc_khz(vm, khz))
 		return 0;
-	snprintf(why, n, "%s: tsc_khz = %lu, but the TSC here has %lu kHz and %s; take the line out", vm->name,
+	snprintf(why, n, "%s: tsc_khz = %lu, but the TSC here has %lu kHz and this CPU %s; take the line out", vm->name,
 		 (unsigned long)khz, (unsigned long)tsc_khz,
-		 hv->tsc_scaling ? "256 times that is too much" : "this CPU cannot scale it");
+		 hv->tsc_scaling ? "scales it by less than 256" : "cannot scale it");
 	return -EINVAL;
 }
 
