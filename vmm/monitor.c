@@ -126,6 +126,20 @@ static const char *verb_shutdown(struct vm *vm)
 	return NULL;
 }
 
+static void say_region(void *arg, const char *space, u64 first, u64 last, const char *device)
+{
+	(void)arg;
+	say("%-6s %8lx-%-8lx %s", space, (unsigned long)first, (unsigned long)last, device);
+}
+
+static const char *verb_regions(struct vm *vm)
+{
+	spin_lock(&vm->dev_lock);
+	vm_regions(vm, say_region, NULL);
+	spin_unlock(&vm->dev_lock);
+	return NULL;
+}
+
 static const char *verb_help(struct vm *vm);
 
 static const struct verb {
@@ -142,6 +156,7 @@ static const struct verb {
 	{"reset", "NAME: start it anew, as the reset button does", true, verb_reset},
 	{"trigger", "NAME nmi: press its NMI button", true, verb_trigger},
 	{"pause", "NAME: stop its vCPUs", true, verb_pause},
+	{"regions", "NAME: its ports and device memory, and whose they are", true, verb_regions},
 	{"unpause", "NAME: let them go on", true, verb_unpause},
 };
 

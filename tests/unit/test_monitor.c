@@ -39,6 +39,11 @@ void vm_stop(struct vm *vm, u32 why) { snprintf(did, sizeof(did), "stop %s %u", 
 void vm_unpause(struct vm *vm) { snprintf(did, sizeof(did), "unpause %s", vm->name); }
 void vm_nmi_pin(struct vm *vm) { snprintf(did, sizeof(did), "nmi %s", vm->name); }
 void acpi_power_button(struct vm *vm) { snprintf(did, sizeof(did), "button %s", vm->name); }
+void vm_regions(struct vm *vm, vm_region_fn fn, void *arg)
+{
+	(void)vm;
+	fn(arg, "port", 0x60, 0x60, "i8042");
+}
 int host_create_vm(const char *name, char *why, size_t n)
 {
 	snprintf(created, sizeof(created), "%s", name);
@@ -97,6 +102,7 @@ static void verbs(void **state)
 	assert_string_equal(did, "button b");
 	assert_string_equal(line("trigger b nmi"), "ok\r\n");
 	assert_string_equal(did, "nmi b");
+	assert_string_equal(line("regions a"), "port         60-60       i8042\r\nok\r\n");
 	assert_string_equal(line("create c"), "ok\r\n");
 	assert_string_equal(created, "c");
 	assert_non_null(strstr(line("mem"), "ours: 8 KiB, free 4\r\n"));
