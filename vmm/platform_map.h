@@ -24,9 +24,11 @@
 /* Global system interrupts. ISA IRQ n is GSI n; IRQ 0 arrives at I/O APIC pin 2 (MADT override). */
 #define PLAT_GSI_PIT	    0u
 #define PLAT_IOAPIC_PIN_PIT 2u
+#define PLAT_GSI_KBD	    1u
 #define PLAT_GSI_COM1	    4u
 #define PLAT_GSI_RTC	    8u
 #define PLAT_GSI_SCI	    9u /* level, active high (MADT override) */
+#define PLAT_GSI_MOUSE	    12u
 #define PLAT_GSI_PCI_FIRST  16u
 #define PLAT_GSI_PCI_LAST   23u
 /* INTA..INTD (pin 1..4) of device dev on bus 0, as the DSDT's _PRT must say: the usual swizzle. */

@@ -17,8 +17,8 @@
 #define FAKE_MAX_MSGS 64
 
 /* The devices, for fake_attach(). */
-extern const struct vdev_type acpi_pm_vdev, debug_exit_vdev, hpet_vdev, ioapic_vdev, pci_vdev,
-	pic_vdev, pit_vdev, reset_vdev, rtc_vdev, uart_vdev;
+extern const struct vdev_type acpi_pm_vdev, debug_exit_vdev, hpet_vdev, i8042_vdev, ioapic_vdev, pci_vdev,
+	pic_vdev, pit_vdev, ports_vdev, rtc_vdev, uart_vdev;
 
 struct fake_timer {
 	bool armed;
