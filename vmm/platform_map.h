@@ -57,6 +57,12 @@
 /* debug_exit = 1: writing v here, at any width, ends the VM with value v. */
 #define PLAT_DEBUG_EXIT_PORT 0xf4u
 
+/* debugcon = 1 */
+#define PLAT_DEBUGCON_PORT 0xe9u
+/* QEMU's fw_cfg: selector and data, DMA address. */
+#define PLAT_FW_CFG_PORT 0x510u
+#define PLAT_FW_CFG_DMA	 0x514u
+
 /* ACPI fixed hardware (ACPI 6.4, 4.8.3): one block of 128 ports. */
 #define PLAT_PM_BASE	 0x600u
 #define PLAT_PM_LEN	 0x80u

@@ -334,6 +334,21 @@ bool vm_debug_exit_wanted(const struct vm *vm)
 	return vm->cfg.debug_exit;
 }
 
+bool vm_debugcon_wanted(const struct vm *vm)
+{
+	return vm->cfg.debugcon;
+}
+
+u32 vm_vcpu_count(const struct vm *vm)
+{
+	return vm->nr_vcpus;
+}
+
+const char *vm_fw_cfg(const struct vm *vm)
+{
+	return vm->cfg.fw_cfg;
+}
+
 bool vm_hpet_wanted(const struct vm *vm)
 {
 	return vm->cfg.hpet;

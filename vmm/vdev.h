@@ -89,9 +89,13 @@ void vm_request_end(struct vm *vm, enum vm_end how, u32 value);
 void vm_kill(struct vm *vm, const char *fmt, ...) __format(2, 3);
 /* The VM's RAM in bytes, for the CMOS. */
 u64 vm_memory_bytes(const struct vm *vm);
-/* debug_exit = 1, hpet = 1 in the VM file. */
+u32 vm_vcpu_count(const struct vm *vm);
+/* debug_exit = 1, debugcon = 1, hpet = 1 in the VM file. */
 bool vm_debug_exit_wanted(const struct vm *vm);
+bool vm_debugcon_wanted(const struct vm *vm);
 bool vm_hpet_wanted(const struct vm *vm);
+/* Its fw_cfg: strings "NAME=CONTENT" one behind the other; an empty one ends them. */
+const char *vm_fw_cfg(const struct vm *vm);
 /* This VM's instance of a device; NULL: the VM has none. Valid from the first init() on. */
 struct vdev *vm_vdev(struct vm *vm, const struct vdev_type *type);
 

@@ -155,6 +155,15 @@ DefinitionBlock ("", "DSDT", 2, "DALANG", "DALANGVM", 1)
 					})
 				}
 
+				Device (FWCF)
+				{
+					Name (_HID, "QEMU0002")
+					Name (_STA, 0x0b)
+					Name (_CRS, ResourceTemplate () {
+						IO (Decode16, 0x510, 0x510, 1, 12)
+					})
+				}
+
 				/* Where there is none (hpet = 0) nobody answers. */
 				Device (HPET)
 				{
