@@ -20,12 +20,14 @@ mount -t devtmpfs dev /dev 2>/dev/null
 hostname guest
 echo
 echo "Linux $(uname -r), $(nproc) CPU(s), $(awk '/MemTotal/ {{print $2}}' /proc/meminfo) KiB of memory."
-case " $(cat /proc/cmdline) " in *" check "*)
+case " $(cat /proc/cmdline) " in
+*" check "*)
 	# For tests that type nothing: what the kernel thought of its machine, and the end.
 	clock=/sys/devices/system/clocksource/clocksource0/current_clocksource
 	echo "CHECK cpus=$(nproc) clock=$(cat $clock) complaints=$(dmesg | grep -ciE '{COMPLAINTS}')"
 	dmesg | grep -iE '{COMPLAINTS}'
-	poweroff -f
+	poweroff -f ;;
+*" restart "*) reboot -f ;;
 esac
 echo "A busybox shell; 'poweroff -f' ends it."
 export PS1='{PROMPT}' HOME=/ TERM=vt100 PATH=/bin:/sbin:/usr/bin:/usr/sbin
