@@ -27,7 +27,9 @@ const struct verb monitor_verbs[] = {
 	 .takes = VERB_VM, .run = verb_unpause},
 	{.name = "console", .args = "NAME", .help = "show its console and type into it; Ctrl-] leads back",
 	 .takes = VERB_VM, .run = verb_console},
-	{.name = "mem", .args = "", .help = "both memory pools, in KiB",
-	 .takes = VERB_HOST, .run = verb_mem},
+	{.name = "mem", .args = "[NAME]", .help = "both memory pools by type, and what the VMs hold, in KiB",
+	 .more = "Of a VM: its RAM, what the balloon may grow it to, our own memory for it, and the leaves of\n"
+		 "its nested tables by size. Objects of up to 2 KiB count as the host's heap.",
+	 .takes = VERB_EACH, .begin = mem_begin, .run = verb_mem},
 };
 const u32 monitor_nr_verbs = ARRAY_SIZE(monitor_verbs);

@@ -28,4 +28,5 @@ enum mon_status verb_trigger(struct mon_call *c);
 enum mon_status verb_console(struct mon_call *c);
 /* verb_host.c */
 enum mon_status verb_help(struct mon_call *c);
+void mem_begin(struct mon_call *c);
 enum mon_status verb_mem(struct mon_call *c);
