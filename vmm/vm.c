@@ -3,6 +3,7 @@
 #include "vmm/vm.h"
 #include "arch/x86_64/asm.h"
 #include "arch/x86_64/frame.h"
+#include "arch/x86_64/machine.h"
 #include "lib/errno.h"
 #include "lib/log.h"
 #include "lib/string.h"
@@ -52,6 +53,18 @@ static bool vm_free(struct vm *vm)
 	return true;
 }
 
+static int choose_tsc(struct vm *vm, char *why, size_t n)
+{
+	u64 khz = vm->cfg.tsc_khz ?: tsc_khz;
+
+	if (vm_set_tsc_khz(vm, khz))
+		return 0;
+	snprintf(why, n, "%s: tsc_khz = %lu, but the TSC here has %lu kHz and this CPU %s; take the line out", vm->name,
+		 (unsigned long)khz, (unsigned long)tsc_khz,
+		 hv->tsc_scaling ? "scales it by less than 256" : "cannot scale it");
+	return -EINVAL;
+}
+
 void vm_unbuild(struct vm *vm)
 {
 	u16 id = vm->id;
@@ -63,8 +76,10 @@ void vm_unbuild(struct vm *vm)
 
 static int build(struct vm *vm, char *why, size_t n)
 {
-	int r = sched_vm_create(vm, why, n);
+	int r = choose_tsc(vm, why, n);
 
+	if (!r)
+		r = sched_vm_create(vm, why, n);
 	if (r)
 		return r;
 	r = cpuid_build(vm);
@@ -106,6 +121,7 @@ struct vm *vm_build(const struct vm_config *cfg, char *why, size_t n)
 	vm->dev_lock = (struct spinlock)SPINLOCK(LOCK_DEVICES);
 	vm->nested_lock = (struct spinlock)SPINLOCK(LOCK_NESTED);
 	vm->run.lock = (struct spinlock)SPINLOCK(LOCK_RUN);
+	list_init(&vm->sched.node); /* for vm_free() */
 	if (!build(vm, why, n))
 		return vm;
 	vm_unbuild(vm);
