@@ -6,6 +6,8 @@
 
 struct vm;
 
+#define DALANG_VERSION "0.1"
+
 const struct boot_info *host_boot_info(void);
 /* A guest is about to run its first instruction: logs how long that took, once. */
 void host_note_first_entry(void);

@@ -18,8 +18,7 @@
 #include "vmm/sched.h"
 #include "vmm/vm.h"
 
-#define DALANG_VERSION "0.1"
-#define CONFIG_MAX     KIB(256) /* a VM file is text of a few lines */
+#define CONFIG_MAX KIB(256) /* a VM file is text of a few lines */
 
 static const struct boot_info *boot_info;
 static struct host_config host_cfg;
