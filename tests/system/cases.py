@@ -10,6 +10,7 @@ FILES = [
     "kernels",
     "lifecycle",
     "many",
+    "memory",
     "bad_input",
     "firmware",
     "smp",
