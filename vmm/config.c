@@ -316,6 +316,7 @@ static const struct config_key vm_keys[] = {
 	{"on_reboot", set_action, VMS(on_reboot), 0, 0, NULL},
 	{"on_crash", set_action, VMS(on_crash), 0, 0, NULL},
 	{"debug_exit", set_number, VMS(debug_exit), BOOLEAN},
+	{"gdb", set_number, VMS(gdb), BOOLEAN},
 	{"hpet", set_number, VMS(hpet), BOOLEAN},
 	{"paravirt", set_number, VMS(paravirt), BOOLEAN},
 	{"torture", set_number, VMS(torture), 0, INT64_MAX, ""},

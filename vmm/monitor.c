@@ -43,7 +43,7 @@ static char state_letter(const struct vm *vm)
 	if (vm->preserved)
 		return 's';
 	if (vm->run.state == VM_STOPPED)
-		return vm->run.why & STOP_PAUSE ? 'p' : '-';
+		return vm->run.why & STOP_STAYS ? 'p' : '-';
 	if (vm->run.state == VM_STOPPING)
 		return '-';
 	for (u32 i = 0; i < vm->nr_vcpus; i++)

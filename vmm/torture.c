@@ -206,6 +206,7 @@ void torture_rebuild(struct vm *vm)
 	vm_devices_stop(vm);
 	parts_swap(vm, p);
 	for (u32 i = 0; i < vm->nr_vcpus; i++) {
+		vm->vcpus[i]->hv.debug = p->hv[i].debug;
 		msrs_pass(vm->vcpus[i]);
 		poison_vcpu(vm->vcpus[i]);
 	}

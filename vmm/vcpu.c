@@ -321,6 +321,8 @@ static bool vcpu_ready(struct vcpu *v)
 		if (v->requests & REQ_OUTSIDE)
 			return false;
 		vcpu_serve_requests(v);
+		if (v->requests & REQ_OUTSIDE) /* by what was served */
+			return false;
 	}
 	if (v->state == VCPU_RUNNING)
 		return true;
@@ -329,6 +331,15 @@ static bool vcpu_ready(struct vcpu *v)
 	v->state = VCPU_RUNNING;
 	v->pv.unhalted = 0;
 	return true;
+}
+
+/* torture_in has come to 0. */
+static void after_exit(struct vcpu *v)
+{
+	if (v->hv.debug.flags & HV_DEBUG_STEP)
+		gdb_after_exit(v);
+	else
+		torture_step(v);
 }
 
 void vcpu_run(struct vcpu *v)
@@ -349,7 +360,7 @@ void vcpu_run(struct vcpu *v)
 			v->reinject = exit.interrupted;
 		exit_table[exit.code](v, &exit);
 		if (unlikely(v->torture_in) && !--v->torture_in)
-			torture_step(v);
+			after_exit(v);
 	} while (likely(!sched_pending()));
 	__atomic_store_n(&v->in_run, false, __ATOMIC_RELEASE);
 }

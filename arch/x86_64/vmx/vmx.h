@@ -65,12 +65,14 @@ struct vmx_vcpu {
 	bool flush_ept, flush_vpid;
 	u32 intr_state;  /* interruptibility */
 	u32 proc, entry; /* the words that change in a vCPU's life, as last written */
+	u32 debug; /* HV_DEBUG_*, as in force */
 	u32 tpr_threshold;
 	/* What the VMCS, or the CPU, holds; written again only when hv_vcpu says otherwise. */
 	u64 rip, rsp, rflags, cr2, dr6;
 	u64 host_rsp, eptp;
 	u64 cr0_shadow, cr4_shadow;
 	u64 tsc_offset;
+	u64 dr7; /* the guest's, with HV_DEBUG_DR */
 	u64 live_msr[NR_LIVE_MSRS];
 	struct pcpu *host_cpu; /* whose host state the VMCS holds */
 };
@@ -151,6 +153,9 @@ int vmx_cpu_enable(struct pcpu *cpu, char *why, size_t n);
 void vmx_cpu_disable(void);
 
 /* vmx_vcpu.c */
+/* #DB and #AC: an exception whose handler raises it again would hold the CPU for ever, deaf even to
+ * interrupts (CVE-2015-5307, CVE-2015-8104). #MC is the host's. */
+#define EXCEPTIONS_INTERCEPTED (BIT(EXC_DB) | BIT(EXC_AC) | BIT(EXC_MC))
 int vmx_vcpu_create(struct hv_vcpu *v);
 void vmx_vcpu_destroy(struct hv_vcpu *v);
 void vmx_load(struct hv_vcpu *v);
@@ -159,6 +164,7 @@ u64 vmx_eptp(const struct hv_vcpu *v);
 
 /* vmx_regs.c */
 void vmx_reset(struct hv_vcpu *v);
+void vmx_follow_debug(struct hv_vcpu *v); /* v->debug is another than what is in force, or may be */
 void vmx_reset_plain(struct hv_vcpu *v); /* the part that needs no loaded VMCS */
 void vmx_reset_vmcs(struct hv_vcpu *v);  /* the part in the VMCS */
 void vmx_live_msrs_load(struct vmx_vcpu *x);
