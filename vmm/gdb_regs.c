@@ -178,7 +178,7 @@ static bool rip_set(struct vcpu *v, u64 val)
 		return false;
 	/* What was about to be delivered belongs to the instruction that is left. */
 	if (v->hv.rip != val)
-		v->exception.valid = v->hv.pending_db = 0;
+		v->exception.valid = v->hv.pending_db = v->reinject.valid = 0;
 	v->hv.rip = val;
 	return true;
 }

@@ -304,7 +304,8 @@ bool gdb_exception(struct vcpu *v, struct hv_event *ev, u64 *payload)
 
 enum { REPAIR_PUSHF = 1, REPAIR_SYSCALL };
 
-/* A backend may step by RFLAGS.TF: which instruction shows it to the guest, or takes it from us? v is loaded. */
+/* Backends step by RFLAGS.TF: which instruction shows it to the guest, or takes it from us? INT n would push and clear
+ * it: it is put in as an event. v is loaded. */
 static void begin_step(struct vcpu *v)
 {
 	struct vcpu_gdb *s = &v->gdb;
@@ -329,6 +330,8 @@ static void begin_step(struct vcpu *v)
 		v->hv.debug.flags |= HV_DEBUG_LOADS_FLAGS;
 	else if (i.map == INSN_MAP_0F && i.opcode == 0x05)
 		s->repair = REPAIR_SYSCALL;
+	else if (i.map == INSN_MAP_1 && i.opcode == 0xcd && !v->reinject.valid && !v->exception.valid && !v->hv.pending_db)
+		v->reinject = (struct hv_event){.valid = 1, .type = HV_EV_SWINT, .vector = (u8)i.imm, .insn_len = i.len};
 	if (s->repair != REPAIR_SYSCALL)
 		return;
 	sfmask = hv->get_reg(&v->hv, REG_SFMASK); /* TF must survive it */

@@ -92,7 +92,6 @@ enum vmcs_field {
 #define PROC_NMI_WINDOW      BIT(22)
 #define PROC_MOV_DR          BIT(23)
 #define PROC_UNCOND_IO       BIT(24)
-#define PROC_MONITOR_TRAP    BIT(27)
 #define PROC_MSR_BITMAPS     BIT(28)
 #define PROC_MONITOR_EXITING BIT(29)
 #define PROC_SECONDARY       BIT(31)

@@ -63,6 +63,8 @@ struct vmx_vcpu {
 	bool event_in;     /* an event waits in the entry fields */
 	bool intr_valid;   /* intr_state was read since the last exit */
 	bool flush_ept, flush_vpid;
+	/* vmx_step_entry(): each entry is a step; this one was; TF was the guest's own, it was set at the exit */
+	bool step, stepped, step_guest_tf, step_tf;
 	u32 intr_state;  /* interruptibility */
 	u32 proc, entry; /* the words that change in a vCPU's life, as last written */
 	u32 debug; /* HV_DEBUG_*, as in force */
@@ -184,6 +186,8 @@ static inline void vmx_follow_dr6(struct hv_vcpu *v, u64 dr6)
 }
 
 /* vmx_event.c */
+void vmx_step_entry(struct hv_vcpu *v);
+void vmx_step_exit(struct hv_vcpu *v);
 u32 vmx_intr_state(struct vmx_vcpu *x);
 void vmx_set_intr_state(struct vmx_vcpu *x, u32 state);
 void vmx_advance(struct hv_vcpu *v, unsigned len);

@@ -61,6 +61,18 @@ static void debug_exception(struct hv_vcpu *v, struct vm_exit *e)
 	vmwrite(VMCS_GUEST_DEBUGCTL, vmread(VMCS_GUEST_DEBUGCTL) & ~DEBUGCTL_LBR);
 }
 
+/* The trap of our TF. DR6 is as before it. */
+static void step_done(struct hv_vcpu *v, struct vm_exit *e)
+{
+	struct vmx_vcpu *x = vmx_of(v);
+
+	if (x->step_tf && v->debug.flags & HV_DEBUG_LOADS_FLAGS)
+		v->rflags |= RFLAGS_TF; /* the guest has just set it */
+	e->exc.payload = (e->hw_info1 & DR6_B0_B3) | (x->step_guest_tf ? DR6_BS : 0);
+	e->code = HV_EXIT_STEP;
+	vmwrite(VMCS_GUEST_PENDING_DEBUG, 0); /* Bochs 2.7 leaves there what the exit has reported */
+}
+
 static void conv_exception(struct hv_vcpu *v, struct vm_exit *e)
 {
 	u32 info = (u32)vmread(VMCS_EXIT_INTR_INFO);
@@ -83,24 +95,15 @@ static void conv_exception(struct hv_vcpu *v, struct vm_exit *e)
 		return;
 	}
 	event_from_info(&e->exc.ev, info, VMCS_EXIT_INTR_ERROR, VMCS_EXIT_INSN_LEN);
-	e->exc.payload = 0;
+	e->exc.payload = e->exc.ev.vector == EXC_PF ? e->hw_info1 : 0;
 	if (e->exc.ev.vector != EXC_DB || e->exc.ev.type != HV_EV_EXC) /* INT1 leaves DR6 alone */
 		return;
-	if (unlikely(v->debug.flags & HV_DEBUG_DR))
+	if (unlikely(vmx_of(v)->stepped && e->hw_info1 & DR6_BS))
+		step_done(v, e);
+	else if (unlikely(v->debug.flags & HV_DEBUG_DR))
 		e->exc.payload = e->hw_info1 & (DR6_B0_B3 | DR6_BS | DR6_BT);
 	else
 		debug_exception(v, e);
-}
-
-/* Debug traps of the instruction wait in a field of their own (26.5.2). */
-static void conv_step(struct hv_vcpu *v, struct vm_exit *e)
-{
-	u64 pending = vmread(VMCS_GUEST_PENDING_DEBUG);
-
-	(void)v;
-	e->exc.payload = pending & (DR6_B0_B3 | DR6_BS);
-	if (pending)
-		vmwrite(VMCS_GUEST_PENDING_DEBUG, 0);
 }
 
 /* The vmm makes the guest's access: are there breakpoints that it may hit? */
@@ -231,7 +234,7 @@ static const struct exit_row rows[REASON_NR] = {
 	[REASON_RDMSR] = INSN(HV_EXIT_RDMSR), [REASON_WRMSR] = INSN(HV_EXIT_WRMSR),
 	[REASON_ENTRY_GUEST_STATE] = {HV_EXIT_ENTRY_FAILED, F_QUAL, NULL},
 	[REASON_ENTRY_MSR_LOAD] = {HV_EXIT_ENTRY_FAILED, F_QUAL, NULL}, [35] = UNKNOWN,
-	[REASON_MWAIT] = INSN(HV_EXIT_MONITOR), [REASON_MTF] = {HV_EXIT_STEP, 0, conv_step}, [38] = UNKNOWN,
+	[REASON_MWAIT] = INSN(HV_EXIT_MONITOR), [REASON_MTF] = UNKNOWN, [38] = UNKNOWN,
 	[REASON_MONITOR] = INSN(HV_EXIT_MONITOR), [REASON_PAUSE] = INSN(HV_EXIT_PAUSE),
 	[REASON_ENTRY_MCE] = {HV_EXIT_ENTRY_FAILED, F_QUAL, NULL}, [42] = UNKNOWN,
 	[REASON_TPR] = {HV_EXIT_TPR, 0, NULL},

@@ -255,7 +255,7 @@ void vmx_set_seg(struct hv_vcpu *v, enum hv_seg s, const struct hv_segment *in)
 	vmwrite(vmcs_nth(VMCS_GUEST_ES_ATTR, s), entry_attr(s, in));
 }
 
-/* The monitor trap flag: SDM vol. 3, 26.5.2. */
+/* A step by TF has all exceptions exit, that none is delivered with it: vmx_step_entry(). */
 void vmx_follow_debug(struct hv_vcpu *v)
 {
 	struct vmx_vcpu *x = vmx_of(v);
@@ -264,11 +264,13 @@ void vmx_follow_debug(struct hv_vcpu *v)
 	if (!(x->debug & HV_DEBUG_DR))
 		x->dr7 = vmread(VMCS_GUEST_DR7);
 	vmwrite(VMCS_GUEST_DR7, flags & HV_DEBUG_DR ? v->debug.dr7 : x->dr7);
-	vmwrite(VMCS_EXCEPTION_BITMAP, EXCEPTIONS_INTERCEPTED | (flags & HV_DEBUG_BP ? BIT(EXC_BP) : 0));
-	x->proc &= ~(u32)(PROC_MOV_DR | PROC_MONITOR_TRAP);
-	x->proc |= (u32)((flags & HV_DEBUG_DR ? PROC_MOV_DR : 0) |
-			 (flags & HV_DEBUG_STEP ? PROC_MONITOR_TRAP : 0));
+	vmwrite(VMCS_EXCEPTION_BITMAP, flags & HV_DEBUG_STEP ? ~0u
+				       : EXCEPTIONS_INTERCEPTED | (flags & HV_DEBUG_BP ? BIT(EXC_BP) : 0));
+	x->proc &= ~(u32)PROC_MOV_DR;
+	x->proc |= flags & HV_DEBUG_DR ? (u32)PROC_MOV_DR : 0;
 	vmwrite(VMCS_PROC_CTLS, x->proc);
+	x->step = flags & HV_DEBUG_STEP;
+	x->stepped = false;
 	x->debug = flags;
 }
 
