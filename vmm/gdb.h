@@ -52,7 +52,7 @@ struct gdb {
 	bool held; /* the VM stays stopped */
 	bool owed; /* it runs, and the debugger waits for a stop reply */
 	bool phys; /* addresses of memory are guest-physical */
-	bool wait; /* held is what the VM is to be at its first instruction */
+	bool wait; /* the VM is to be held at its first instruction */
 	u32 cpu;   /* for registers and memory: index of the vCPU */
 	struct gdb_action act[VM_MAX_VCPUS];
 
@@ -116,7 +116,7 @@ bool gdb_create(struct vm *vm);
 void gdb_input(struct vm *vm, u8 byte);
 /* The VM is stopped and the debugger has something to say or to hear. true: it stays so. */
 bool gdb_serve(struct vm *vm);
-/* vCPU 0 stands at its first instruction. With `gdb = 1` the first time the VM stays there. */
+/* vCPU 0 stands at its first instruction. With `gdb = 1` the VM stays there the first time, unless a debugger has come. */
 void gdb_booted(struct vm *vm);
 /* The VM begins anew: its memory with our breakpoints is gone. */
 void gdb_restarts(struct vm *vm);

@@ -415,6 +415,7 @@ static void start_step(struct gdb *g, u32 cpu, const struct gdb_action *a)
 void gdb_hold(struct gdb *g)
 {
 	g->held = true;
+	g->wait = false;
 	for (u32 i = 0; i < g->vm->nr_vcpus; i++)
 		if (g->vm->vcpus[i]->hv.debug.flags & HV_DEBUG_STEP)
 			end_step(gdb_load(g, i));
@@ -566,6 +567,7 @@ void gdb_booted(struct vm *vm)
 		return;
 	g->wait = false;
 	g->held = true;
+	console_event("vm-waits %s", vm->name);
 	vm_stop(vm, STOP_GDB);
 }
 

@@ -3,6 +3,7 @@
 import bad_input
 import boots
 import cpu
+import debug
 import ends
 import firmware
 import kernels
@@ -16,5 +17,5 @@ import torture
 
 
 def all_cases():
-    return (onhost.CASES + boots.CASES + cpu.CASES + ends.CASES + kernels.CASES + lifecycle.CASES + many.CASES + bad_input.CASES +
+    return (onhost.CASES + boots.CASES + cpu.CASES + debug.CASES + ends.CASES + kernels.CASES + lifecycle.CASES + many.CASES + bad_input.CASES +
             firmware.CASES + smp.CASES + torture.CASES + pv.CASES + scheduler.CASES)

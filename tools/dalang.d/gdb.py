@@ -22,28 +22,33 @@ def parse(specs):
 
 
 class Debugger:
-    """One debugger at a time; the next waits in the socket's queue."""
+    """One debugger at a time; the next waits in the socket's queue. Until the VM is there, or waits for it, the
+    port refuses, and gdb tries again."""
 
-    def __init__(self, vm, port):
-        self.vm = vm
+    def __init__(self, vm, port, waits):
+        self.vm, self._waits = vm, waits
         self._listen = socket.socket()
         self._listen.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             self._listen.bind(("127.0.0.1", port))
         except OSError as e:
             raise Fail(TOOL, f"--gdb {port}: {e.strerror}; name a port that is free") from e
-        self._listen.listen(4)
         self._peer = None
-        self._alive = False
-        say(f"VM {vm}: in gdb, `target remote :{self._listen.getsockname()[1]}`")
+        self._open = False
 
     def sockets(self):
-        """Until the VM is there a debugger waits."""
-        return [self._peer or self._listen] if self._peer or self._alive else []
+        return [self._peer or self._listen] if self._open else []
+
+    def event(self, text):
+        word, name = (text.split(" ") + [""])[:2]
+        if self._open or name != self.vm or word != ("vm-waits" if self._waits else "vm-start"):
+            return
+        self._listen.listen(4)
+        self._open = True
+        say(f"VM {name}: in gdb, `target remote :{self._listen.getsockname()[1]}`")
 
     def serve(self, ready, alive):
         """Bytes for the host. alive: the VM is there."""
-        self._alive = alive
         if self._peer is None:
             if self._listen in ready:
                 self._peer = self._listen.accept()[0]

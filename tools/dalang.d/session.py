@@ -50,6 +50,8 @@ class Outcome:
             return self._vm_end(args)
         if word == "vm-restart":
             return f"VM {args[0]}: restarted"
+        if word == "vm-waits":
+            return f"VM {args[0]}: waits for its debugger"
         if word == "refused":
             self.refused.append(rest)
             return f"refused: {rest}"
@@ -136,7 +138,7 @@ class Terminal:
 
 class Session:
     """order: as in Outcome. watch(name, bytes): sees each guest's output and may return bytes to type.
-    control: where others reach the monitor. gdb: [(VM or None for the first, TCP port)]."""
+    control: where others reach the monitor. gdb: [(VM or None for the first, TCP port, does it wait)]."""
 
     def __init__(self, emulator, order, timeout=None, stdin=None, stdout=None, watch=None, control=None, gdb=()):
         self.emulator = emulator
@@ -147,7 +149,7 @@ class Session:
         self._stdout = 1 if stdout is None else stdout
         self._watch = watch
         self._control = Control(control) if control else None
-        self._debuggers = [Debugger(vm or self.outcome.order[0], port) for vm, port in gdb]
+        self._debuggers = [Debugger(vm or self.outcome.order[0], port, waits) for vm, port, waits in gdb]
         self._in_channel = CHANNEL_FIRST
         self._demux, self._nocsi = Demux(), NoCsi()
         self._lines = Lines(self._write)
@@ -213,6 +215,8 @@ class Session:
                 self._type(CHANNEL_FIRST, self._watch(name, data) or b"")
 
     def _event(self, text):
+        for d in self._debuggers:
+            d.event(text)
         line = self.outcome.event(text)
         if line:
             say(line)

@@ -96,8 +96,8 @@ void vmx_step_exit(struct hv_vcpu *v)
 		return;
 	x->step_tf = true;
 	v->rflags &= ~RFLAGS_TF;
-	if (vmx_intr_state(x) & INTR_MOVSS)
-		vmwrite(VMCS_GUEST_PENDING_DEBUG, vmread(VMCS_GUEST_PENDING_DEBUG) & ~DR6_BS);
+	/* As put there for a shadow; and Bochs 2.7 saves it with any exit under TF. */
+	vmwrite(VMCS_GUEST_PENDING_DEBUG, vmread(VMCS_GUEST_PENDING_DEBUG) & ~DR6_BS);
 }
 
 /*
