@@ -1,31 +1,20 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* GDB's remote protocol: packets, and what each asks for. Nothing of the VM is in here; what a debugger sends is as
- * little to be trusted as what a guest does. */
-#include "vmm/gdb.h"
+/* GDB's remote protocol, the upper half: what each packet asks for ("Debugging with GDB", E.2). Nothing of the VM is in
+ * here; what a debugger sends is as little to be trusted as what a guest does. */
+#include "vmm/gdb_int.h"
 #include "lib/string.h"
 
-enum { RX_IDLE, RX_DATA, RX_ESCAPE, RX_SUM, RX_SUM2 };
-
 /* --- numbers --- */
-
-static int digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
 
 /* A hexadecimal number; false: there is none, or it has more than 64 bits. */
 static bool number(const char **p, u64 *val)
 {
 	const char *s = *p;
 
-	for (*val = 0; digit(*s) >= 0; s++) {
+	for (*val = 0; gdb_digit(*s) >= 0; s++) {
 		if (*val >> 60)
 			return false;
-		*val = *val << 4 | (u64)digit(*s);
+		*val = *val << 4 | (u64)gdb_digit(*s);
 	}
 	if (s == *p)
 		return false;
@@ -53,9 +42,9 @@ static bool range(const char **p, u64 *addr, u64 *len)
 static bool bytes(const char *p, u8 *buf, size_t n)
 {
 	for (size_t i = 0; i < n; i++, p += 2) {
-		if (digit(p[0]) < 0 || digit(p[1]) < 0)
+		if (gdb_digit(p[0]) < 0 || gdb_digit(p[1]) < 0)
 			return false;
-		buf[i] = (u8)(digit(p[0]) << 4 | digit(p[1]));
+		buf[i] = (u8)(gdb_digit(p[0]) << 4 | gdb_digit(p[1]));
 	}
 	return !*p;
 }
@@ -75,82 +64,23 @@ static bool thread(struct gdb *g, const char **p, int *id)
 	return true;
 }
 
-/* --- out --- */
-
-static void begin(struct gdb *g)
-{
-	g->out[0] = '$';
-	g->out_len = 1;
-}
-
-/* What does not fit is left out; what is asked for is bounded so that it does. */
-static void raw(struct gdb *g, char c)
-{
-	if (g->out_len < GDB_PACKET + 1)
-		g->out[g->out_len++] = c;
-}
-
-static void put(struct gdb *g, const char *s)
-{
-	while (*s)
-		raw(g, *s++);
-}
-
-static void put_hex(struct gdb *g, const void *buf, size_t n)
-{
-	for (size_t i = 0; i < n; i++) {
-		u8 b = ((const u8 *)buf)[i];
-
-		raw(g, "0123456789abcdef"[b >> 4]);
-		raw(g, "0123456789abcdef"[b & 15]);
-	}
-}
-
-static void put_number(struct gdb *g, u32 n)
-{
-	char text[12];
-
-	snprintf(text, sizeof(text), "%x", n);
-	put(g, text);
-}
-
-static void end(struct gdb *g)
-{
-	u8 sum = 0;
-
-	for (u32 i = 1; i < g->out_len; i++)
-		sum += (u8)g->out[i];
-	g->out[g->out_len++] = '#';
-	for (int shift = 4; shift >= 0; shift -= 4)
-		g->out[g->out_len++] = "0123456789abcdef"[sum >> shift & 15];
-	gdb_send(g, g->out, g->out_len);
-}
-static_assert(sizeof(((struct gdb *)0)->out) >= GDB_PACKET + 1 + 3, "$ and #xx");
-
-static void reply(struct gdb *g, const char *text)
-{
-	begin(g);
-	put(g, text);
-	end(g);
-}
-
 static void ok_if(struct gdb *g, bool ok)
 {
-	reply(g, ok ? "OK" : "E01");
+	gdb_reply(g, ok ? "OK" : "E01");
 }
 
 void gdb_tell_stop(struct gdb *g)
 {
 	g->owed = false;
 	g->cpu = g->stop_cpu;
-	begin(g);
-	raw(g, 'T');
-	put_hex(g, &g->signal, 1);
-	put(g, "thread:");
-	put_number(g, g->stop_cpu + 1);
-	put(g, ";");
-	put(g, g->stop_why);
-	end(g);
+	gdb_begin(g);
+	gdb_raw(g, 'T');
+	gdb_put_hex(g, &g->signal, 1);
+	gdb_put(g, "thread:");
+	gdb_put_number(g, g->stop_cpu + 1);
+	gdb_put(g, ";");
+	gdb_put(g, g->stop_why);
+	gdb_end(g);
 }
 
 void gdb_tell_end(struct gdb *g, char how)
@@ -158,7 +88,7 @@ void gdb_tell_end(struct gdb *g, char how)
 	const char text[] = {how, '0', how == 'X' ? '9' : '0', 0};
 
 	if (g->owed)
-		reply(g, text);
+		gdb_reply(g, text);
 	g->owed = false;
 }
 
@@ -171,17 +101,17 @@ static void read_memory(struct gdb *g, const char *p)
 	size_t n;
 
 	if (!range(&p, &addr, &len) || *p) {
-		reply(g, "E01");
+		gdb_reply(g, "E01");
 		return;
 	}
 	n = gdb_read(g, addr, buf, MIN(len, sizeof(buf)));
 	if (len && !n) {
-		reply(g, "E14"); /* EFAULT */
+		gdb_reply(g, "E14"); /* EFAULT */
 		return;
 	}
-	begin(g);
-	put_hex(g, buf, n);
-	end(g);
+	gdb_begin(g);
+	gdb_put_hex(g, buf, n);
+	gdb_end(g);
 }
 
 /* M ADDR,LEN:HEX, X ADDR,LEN:BINARY. A write of nothing asks whether X is known. */
@@ -199,7 +129,7 @@ static void write_memory(struct gdb *g, const char *p, bool binary)
 		ok = bytes(p, buf, len);
 	}
 	if (ok && gdb_write(g, addr, buf, len) != len)
-		reply(g, "E14");
+		gdb_reply(g, "E14");
 	else
 		ok_if(g, ok);
 }
@@ -208,12 +138,12 @@ static void read_registers(struct gdb *g)
 {
 	u8 buf[GDB_REG_MAX];
 
-	begin(g);
+	gdb_begin(g);
 	for (unsigned r = 0, n; (n = gdb_reg_size(r)); r++) {
 		gdb_reg_get(g, r, buf);
-		put_hex(g, buf, n);
+		gdb_put_hex(g, buf, n);
 	}
-	end(g);
+	gdb_end(g);
 }
 
 /* All at once: those that may not be set, or not to that, stay as they are, as GDB sends them unasked. */
@@ -225,7 +155,7 @@ static void write_registers(struct gdb *g, const char *p)
 	for (unsigned r = 0, n; (n = gdb_reg_size(r)); r++, p += 2 * n) {
 		str_copy(text, p, 2 * n + 1);
 		if (!bytes(text, buf, n)) {
-			reply(g, "E01");
+			gdb_reply(g, "E01");
 			return;
 		}
 		gdb_reg_set(g, r, buf);
@@ -242,12 +172,12 @@ static void one_register(struct gdb *g, const char *p, bool write)
 	if (write) {
 		ok_if(g, n && skip(&p, "=") && bytes(p, buf, n) && gdb_reg_set(g, (unsigned)r, buf));
 	} else if (!n || *p) {
-		reply(g, "E01");
+		gdb_reply(g, "E01");
 	} else {
 		gdb_reg_get(g, (unsigned)r, buf);
-		begin(g);
-		put_hex(g, buf, n);
-		end(g);
+		gdb_begin(g);
+		gdb_put_hex(g, buf, n);
+		gdb_end(g);
 	}
 }
 
@@ -257,9 +187,9 @@ static void breakpoint(struct gdb *g, const char *p, bool insert)
 	u64 type, addr, len;
 
 	if (!number(&p, &type) || !skip(&p, ",") || !range(&p, &addr, &len) || *p)
-		reply(g, "E01");
+		gdb_reply(g, "E01");
 	else if (type > 4)
-		reply(g, "");
+		gdb_reply(g, "");
 	else
 		ok_if(g, gdb_breakpoint(g, (unsigned)type, addr, len, insert));
 }
@@ -307,7 +237,7 @@ static void v_cont(struct gdb *g, const char *p)
 	for (u32 i = 0; i < gdb_nr_cpus(g); i++)
 		any |= given[i];
 	if (*p || !any)
-		reply(g, "E01");
+		gdb_reply(g, "E01");
 	else
 		go_on(g);
 }
@@ -316,7 +246,7 @@ static void v_cont(struct gdb *g, const char *p)
 static void continue_all(struct gdb *g, const char *p, bool step)
 {
 	if (*p) {
-		reply(g, "E01");
+		gdb_reply(g, "E01");
 		return;
 	}
 	memset(g->act, 0, sizeof(g->act));
@@ -329,12 +259,12 @@ static void continue_all(struct gdb *g, const char *p, bool step)
 
 static void all_threads(struct gdb *g)
 {
-	begin(g);
+	gdb_begin(g);
 	for (u32 i = 0; i < gdb_nr_cpus(g); i++) {
-		put(g, i ? "," : "m");
-		put_number(g, i + 1);
+		gdb_put(g, i ? "," : "m");
+		gdb_put_number(g, i + 1);
 	}
-	end(g);
+	gdb_end(g);
 }
 
 static void thread_info(struct gdb *g, const char *p)
@@ -343,13 +273,13 @@ static void thread_info(struct gdb *g, const char *p)
 	char text[48];
 
 	if (!thread(g, &p, &id) || id < 1) {
-		reply(g, "E01");
+		gdb_reply(g, "E01");
 		return;
 	}
 	snprintf(text, sizeof(text), "vCPU %d, %s", id - 1, gdb_cpu_state(g, (u32)id - 1));
-	begin(g);
-	put_hex(g, text, strlen(text));
-	end(g);
+	gdb_begin(g);
+	gdb_put_hex(g, text, strlen(text));
+	gdb_end(g);
 }
 
 static void features(struct gdb *g, const char *p)
@@ -359,21 +289,21 @@ static void features(struct gdb *g, const char *p)
 	size_t n;
 
 	if (!skip(&p, "target.xml:") || !range(&p, &off, &len) || *p || off > 1u << 20) {
-		reply(g, "E00");
+		gdb_reply(g, "E00");
 		return;
 	}
 	len = MIN(len, sizeof(text));
 	n = gdb_description(text, off, len);
-	begin(g);
-	raw(g, n == len ? 'm' : 'l');
+	gdb_begin(g);
+	gdb_raw(g, n == len ? 'm' : 'l');
 	for (size_t i = 0; i < n; i++) {
 		if (strchr("#$}*", text[i])) {
-			raw(g, '}');
+			gdb_raw(g, '}');
 			text[i] ^= 0x20;
 		}
-		raw(g, text[i]);
+		gdb_raw(g, text[i]);
 	}
-	end(g);
+	gdb_end(g);
 }
 
 static void monitor(struct gdb *g, const char *p)
@@ -382,18 +312,18 @@ static void monitor(struct gdb *g, const char *p)
 	size_t n = strlen(p) / 2;
 
 	if (n >= sizeof(line) || !bytes(p, (u8 *)line, n)) {
-		reply(g, "E01");
+		gdb_reply(g, "E01");
 		return;
 	}
 	line[n] = 0;
 	answer[0] = 0;
 	gdb_monitor(g, line, answer, sizeof(answer));
-	begin(g);
+	gdb_begin(g);
 	if (answer[0])
-		put_hex(g, answer, strlen(answer));
+		gdb_put_hex(g, answer, strlen(answer));
 	else
-		put(g, "OK");
-	end(g);
+		gdb_put(g, "OK");
+	gdb_end(g);
 }
 
 static void supported(struct gdb *g)
@@ -402,7 +332,7 @@ static void supported(struct gdb *g)
 
 	snprintf(text, sizeof(text), "PacketSize=%x;qXfer:features:read+;QStartNoAckMode+;vContSupported+;"
 				     "swbreak+;hwbreak+;qqemu.PhyMemMode+", GDB_PACKET);
-	reply(g, text);
+	gdb_reply(g, text);
 }
 
 static void phys_mode(struct gdb *g, const char *p)
@@ -410,11 +340,11 @@ static void phys_mode(struct gdb *g, const char *p)
 	bool on = *p == '1';
 
 	if ((*p != '0' && *p != '1') || p[1]) {
-		reply(g, "E01");
+		gdb_reply(g, "E01");
 		return;
 	}
 	g->phys = on;
-	reply(g, "OK");
+	gdb_reply(g, "OK");
 }
 
 static void question(struct gdb *g, const char *p)
@@ -426,22 +356,22 @@ static void question(struct gdb *g, const char *p)
 	else if (skip(&p, "qfThreadInfo"))
 		all_threads(g);
 	else if (skip(&p, "qsThreadInfo"))
-		reply(g, "l");
+		gdb_reply(g, "l");
 	else if (skip(&p, "qThreadExtraInfo,"))
 		thread_info(g, p);
 	else if (skip(&p, "qRcmd,"))
 		monitor(g, p);
 	else if (skip(&p, "qAttached"))
-		reply(g, "1");
+		gdb_reply(g, "1");
 	else if (skip(&p, "qqemu.PhyMemMode"))
-		reply(g, g->phys ? "1" : "0");
+		gdb_reply(g, g->phys ? "1" : "0");
 	else if (!strcmp(p, "qC")) {
-		begin(g);
-		put(g, "QC");
-		put_number(g, g->cpu + 1);
-		end(g);
+		gdb_begin(g);
+		gdb_put(g, "QC");
+		gdb_put_number(g, g->cpu + 1);
+		gdb_end(g);
 	} else {
-		reply(g, "");
+		gdb_reply(g, "");
 	}
 }
 
@@ -459,14 +389,14 @@ static void choose(struct gdb *g, const char *p, bool set)
 static void v_packet(struct gdb *g, const char *p)
 {
 	if (!strcmp(p, "vCont?"))
-		reply(g, "vCont;c;C;s;S;r");
+		gdb_reply(g, "vCont;c;C;s;S;r");
 	else if (skip(&p, "vCont"))
 		v_cont(g, p);
 	else if (skip(&p, "vKill;")) {
-		reply(g, "OK");
+		gdb_reply(g, "OK");
 		gdb_kill(g);
 	} else {
-		reply(g, "");
+		gdb_reply(g, "");
 	}
 }
 
@@ -475,20 +405,20 @@ static void set_packet(struct gdb *g, const char *p)
 	if (skip(&p, "Qqemu.PhyMemMode:")) {
 		phys_mode(g, p);
 	} else if (skip(&p, "QStartNoAckMode")) {
-		reply(g, "OK");
+		gdb_reply(g, "OK");
 		g->no_ack = true;
 	} else {
-		reply(g, "");
+		gdb_reply(g, "");
 	}
 }
 
-static void leave(struct gdb *g)
+void gdb_leave(struct gdb *g)
 {
 	gdb_detach(g);
 	g->held = g->owed = g->phys = g->no_ack = false;
 }
 
-static void packet(struct gdb *g)
+void gdb_packet(struct gdb *g)
 {
 	const char *p = g->in;
 
@@ -537,88 +467,13 @@ static void packet(struct gdb *g)
 		set_packet(g, p);
 		break;
 	case 'D':
-		reply(g, "OK");
-		leave(g);
+		gdb_reply(g, "OK");
+		gdb_leave(g);
 		break;
 	case 'k':
 		gdb_kill(g);
 		break;
 	default:
-		reply(g, "");
-	}
-}
-
-/* --- in --- */
-
-static void whole_packet(struct gdb *g, bool sum_right)
-{
-	g->rx = RX_IDLE;
-	g->in[g->in_len] = 0;
-	/* Who begins a session does not know of the one before it, which may have ended without a word. */
-	if (!strncmp(g->in, "qSupported", 10))
-		g->no_ack = g->phys = false;
-	if (!g->no_ack)
-		gdb_send(g, sum_right ? "+" : "-", 1);
-	if (!sum_right)
-		return;
-	gdb_hold(g);
-	g->owed = false;
-	if (g->too_long)
-		reply(g, "E01");
-	else
-		packet(g);
-}
-
-static void add(struct gdb *g, char c)
-{
-	if (g->in_len < GDB_PACKET)
-		g->in[g->in_len++] = c;
-	else
-		g->too_long = true;
-}
-
-static void between_packets(struct gdb *g, u8 b)
-{
-	if (b == '-' && !g->no_ack && g->out_len) {
-		gdb_send(g, g->out, g->out_len);
-	} else if (b == GDB_GONE) {
-		leave(g);
-	} else if (b == GDB_BREAK && g->owed) {
-		gdb_hold(g);
-		gdb_tell_stop(g);
-	} else if (b == '$') {
-		g->rx = RX_DATA;
-		g->in_len = g->sum = 0;
-		g->too_long = false;
-	}
-}
-
-bool gdb_byte(struct gdb *g, u8 b)
-{
-	int d = digit((char)b);
-
-	switch (g->rx) {
-	case RX_IDLE:
-		between_packets(g, b);
-		return false;
-	case RX_DATA:
-		if (b == '#' || b == '}')
-			g->rx = b == '#' ? RX_SUM : RX_ESCAPE;
-		else
-			add(g, (char)b);
-		g->sum += b == '#' ? 0 : b;
-		return false;
-	case RX_ESCAPE:
-		add(g, (char)(b ^ 0x20));
-		g->sum += b;
-		g->rx = RX_DATA;
-		return false;
-	case RX_SUM:
-		g->got = (u8)d;
-		g->rx = RX_SUM2;
-		return false;
-	default:
-		whole_packet(g, d >= 0 && g->got < 16 && (g->got << 4 | d) == g->sum);
-		return true;
+		gdb_reply(g, "");
 	}
 }

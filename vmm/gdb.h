@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Debugging a guest from outside: GDB's remote protocol ("Debugging with GDB", appendix E), all-stop, the vCPUs
- * as threads from 1 on. gdb.c is the protocol, pure; gdb_regs.c the registers; gdb_target.c the VM: breakpoints,
+ * as threads from 1 on. gdb_link.c and gdb.c are the protocol, pure; gdb_regs.c the registers; gdb_target.c the VM: breakpoints,
  * steps, stops. Packets are served while the VM is stopped, by the work that found it so (vm_stopped()): nobody else
  * is in it then. A debugger may come and go at any time, on channel CHANNEL_GDB + its guest's (docs/console.md).
  */
@@ -79,14 +79,14 @@ struct vcpu_gdb {
 	u32 torture_in; /* vcpu.torture_in, which the step uses */
 };
 
-/* --- gdb.c: one byte in. The VM is stopped. true: it ended a packet, which has been answered. --- */
+/* --- gdb_link.c: one byte in. The VM is stopped. true: it ended a packet, which has been answered. --- */
 bool gdb_byte(struct gdb *g, u8 b);
-/* The VM has stopped while a debugger waits for that: tell. */
+/* gdb.c. The VM has stopped while a debugger waits for that: tell. */
 void gdb_tell_stop(struct gdb *g);
 /* The VM is gone: how is 'W' (ended) or 'X' (killed). */
 void gdb_tell_end(struct gdb *g, char how);
 
-/* --- what gdb.c needs of the VM: gdb_target.c, gdb_regs.c --- */
+/* --- what the protocol needs of the VM: gdb_target.c, gdb_regs.c --- */
 u32 gdb_nr_cpus(struct gdb *g);
 const char *gdb_cpu_state(struct gdb *g, u32 cpu);
 void gdb_send(struct gdb *g, const char *buf, size_t n);
