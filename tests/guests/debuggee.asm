@@ -87,8 +87,8 @@ ap64:	mov eax, 0x10
 	mov rsp, ap_stack_end
 ap_loop:
 	inc qword [ap_count]
-ap_nop:
-	nop			; not PAUSE: TCG 7.2 forgets the single step trap behind it
+ap_in:
+	in al, 0x80		; not PAUSE: TCG 7.2 forgets the single step trap behind it
 ap_jump:
 	jmp ap_loop
 
