@@ -7,7 +7,7 @@
 #include "lib/spinlock.h"
 #include "lib/string.h"
 #include "vmm/gdb.h"
-#include "vmm/monitor.h"
+#include "vmm/monitor/monitor.h"
 #include "vmm/timer.h"
 #include "vmm/vm.h"
 

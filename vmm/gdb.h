@@ -76,7 +76,6 @@ struct vcpu_gdb {
 	bool sfmask_tf; /* it was taken out of SFMASK */
 	u64 rip, rflags; /* before the step */
 	u64 from, to;
-	u32 torture_in; /* vcpu.torture_in, which the step uses */
 };
 
 /* --- gdb_link.c: one byte in. The VM is stopped. true: it ended a packet, which has been answered. --- */

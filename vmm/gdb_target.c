@@ -370,7 +370,7 @@ static void end_step(struct vcpu *v)
 	repair(v);
 	v->gdb.repair = 0;
 	v->hv.debug.flags &= ~(u32)(HV_DEBUG_STEP | HV_DEBUG_LOADS_FLAGS);
-	v->torture_in = v->gdb.torture_in;
+	__atomic_fetch_and(&v->watch, ~(u32)WATCH_STEP, __ATOMIC_SEQ_CST);
 }
 
 void gdb_stepped(struct vcpu *v, u64 hits)
@@ -392,7 +392,6 @@ void gdb_stepped(struct vcpu *v, u64 hits)
 
 void gdb_after_exit(struct vcpu *v)
 {
-	v->torture_in = 1;
 	/* What was emulated is done when it has moved on; an event has been delivered when its handler stands there. */
 	if (v->hv.rip != v->gdb.rip)
 		gdb_stepped(v, 0);
@@ -405,8 +404,7 @@ static void start_step(struct gdb *g, u32 cpu, const struct gdb_action *a)
 	v->gdb.from = a->from;
 	v->gdb.to = a->to;
 	v->gdb.hold_irqs = v->state == VCPU_RUNNING; /* what else would wake it from HLT */
-	v->gdb.torture_in = v->torture_in;
-	v->torture_in = 1;
+	__atomic_fetch_or(&v->watch, WATCH_STEP, __ATOMIC_SEQ_CST);
 	begin_step(v);
 }
 

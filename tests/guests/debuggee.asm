@@ -85,6 +85,7 @@ ap64:	mov eax, 0x10
 	mov ds, eax
 	mov ss, eax
 	mov rsp, ap_stack_end
+	sti			; nobody interrupts it; but with IF clear in host and guest Bochs 2.7 lets none out, either
 ap_loop:
 	inc qword [ap_count]
 ap_in:

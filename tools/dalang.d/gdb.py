@@ -41,6 +41,8 @@ class Debugger:
 
     def event(self, text):
         word, name = (text.split(" ") + [""])[:2]
+        if word == "vm-rename" and name == self.vm:
+            self.vm = text.split(" ")[2]
         if self._open or name != self.vm or word != ("vm-waits" if self._waits else "vm-start"):
             return
         self._listen.listen(4)
