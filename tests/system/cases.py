@@ -6,6 +6,7 @@ FILES = [
     "onhost",
     "boots",
     "cpu",
+    "debug",
     "ends",
     "kernels",
     "lifecycle",
