@@ -109,10 +109,11 @@ add boot boot
 add 'arch/x86_64 (common)' arch/x86_64 -path arch/x86_64/vmx -prune -o -path arch/x86_64/svm -prune -o
 add arch/x86_64/vmx arch/x86_64/vmx
 add arch/x86_64/svm arch/x86_64/svm
-add vmm vmm -path vmm/platform -prune -o
+add vmm vmm -path vmm/platform -prune -o -path vmm/gdb -prune -o
 add lib lib
 total core "$core_limit"
 add vmm/platform vmm/platform
+add vmm/gdb vmm/gdb
 add drivers drivers
 total devices "$devices_limit"
 room tests tests

@@ -6,7 +6,7 @@
 #include "lib/log.h"
 #include "lib/spinlock.h"
 #include "lib/string.h"
-#include "vmm/gdb.h"
+#include "vmm/gdb/gdb.h"
 #include "vmm/monitor/monitor.h"
 #include "vmm/timer.h"
 #include "vmm/vm.h"

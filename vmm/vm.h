@@ -9,7 +9,7 @@
 #include "vmm/config.h"
 #include "vmm/cpuid.h"
 #include "vmm/fetch.h"
-#include "vmm/gdb.h"
+#include "vmm/gdb/gdb.h"
 #include "vmm/irq.h"
 #include "vmm/lapic.h"
 #include "vmm/loader.h"

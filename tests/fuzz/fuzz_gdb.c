@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* unit: vmm/gdb.c vmm/gdb_link.c lib/string.c */
+/* unit: vmm/gdb/gdb.c vmm/gdb/link.c lib/string.c */
 /*
  * Whatever a debugger sends: answers stay within a packet, the vCPU in use is one of those there are, and a byte never
  * leaves the VM both held and owed. Each line of the input is made a packet, with its frame; one that begins with '\' is

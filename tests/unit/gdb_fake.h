@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* A VM for vmm/gdb.c: NR_CPUS vCPUs, memory that is a buffer at MEM_AT, four registers. What was sent is in `sent`. */
+/* A VM for vmm/gdb/gdb.c: NR_CPUS vCPUs, memory that is a buffer at MEM_AT, four registers. What was sent is in `sent`. */
 #pragma once
 #include "lib/string.h"
-#include "vmm/gdb.h"
+#include "vmm/gdb/gdb.h"
 
 #define NR_CPUS 3
 #define MEM_AT	0x1000

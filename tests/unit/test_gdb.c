@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* unit: vmm/gdb.c vmm/gdb_link.c lib/string.c */
+/* unit: vmm/gdb/gdb.c vmm/gdb/link.c lib/string.c */
 /* GDB's remote protocol over a VM that is none: packets whole and broken, and what each asks for. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """`run --gdb`: a TCP port for a debugger, and its channel on the host's serial port. What it says goes through
-unread (vmm/gdb.c understands it), but for its end, which the channel cannot know."""
+unread (vmm/gdb/gdb.c understands it), but for its end, which the channel cannot know."""
 import re
 import socket
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* GDB's remote protocol, the lower half: bytes to packets and back ("Debugging with GDB", E.1). */
-#include "vmm/gdb_int.h"
+#include "vmm/gdb/gdb_int.h"
 #include "lib/string.h"
 
 enum { RX_IDLE, RX_DATA, RX_ESCAPE, RX_SUM, RX_SUM2 };

@@ -6,7 +6,7 @@
 #include "arch/x86_64/fpu.h"
 #include "arch/x86_64/x86.h"
 #include "lib/string.h"
-#include "vmm/gdb_int.h"
+#include "vmm/gdb/gdb_int.h"
 #include "vmm/vm.h"
 
 enum kind { GPR, RIP, FLAGS, SELECTOR, ST, FPU, XMM, MXCSR, BASE, SYSTEM };

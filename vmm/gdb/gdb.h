@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Debugging a guest from outside: GDB's remote protocol ("Debugging with GDB", appendix E), all-stop, the vCPUs
- * as threads from 1 on. gdb_link.c and gdb.c are the protocol, pure; gdb_regs.c the registers; gdb_target.c the VM: breakpoints,
+ * as threads from 1 on. link.c and gdb.c are the protocol, pure; regs.c the registers; target.c the VM: breakpoints,
  * steps, stops. Packets are served while the VM is stopped, by the work that found it so (vm_stopped()): nobody else
  * is in it then. A debugger may come and go at any time, on channel CHANNEL_GDB + its guest's (docs/console.md).
  */
@@ -72,20 +72,20 @@ struct gdb {
 struct vcpu_gdb {
 	bool held;	/* the VM runs without it */
 	bool hold_irqs; /* its step is of one instruction, not of a handler's */
-	u8 repair;	/* what a TF that nobody is to see has left: gdb_target.c */
+	u8 repair;	/* what a TF that nobody is to see has left: target.c */
 	bool sfmask_tf; /* it was taken out of SFMASK */
 	u64 rip, rflags; /* before the step */
 	u64 from, to;
 };
 
-/* --- gdb_link.c: one byte in. The VM is stopped. true: it ended a packet, which has been answered. --- */
+/* --- link.c: one byte in. The VM is stopped. true: it ended a packet, which has been answered. --- */
 bool gdb_byte(struct gdb *g, u8 b);
 /* gdb.c. The VM has stopped while a debugger waits for that: tell. */
 void gdb_tell_stop(struct gdb *g);
 /* The VM is gone: how is 'W' (ended) or 'X' (killed). */
 void gdb_tell_end(struct gdb *g, char how);
 
-/* --- what the protocol needs of the VM: gdb_target.c, gdb_regs.c --- */
+/* --- what the protocol needs of the VM: target.c, regs.c --- */
 u32 gdb_nr_cpus(struct gdb *g);
 const char *gdb_cpu_state(struct gdb *g, u32 cpu);
 void gdb_send(struct gdb *g, const char *buf, size_t n);
@@ -108,7 +108,7 @@ bool gdb_reg_set(struct gdb *g, unsigned reg, const u8 *buf); /* false: it may n
 /* n bytes from `off` of the target description; how many there are. */
 size_t gdb_description(char *buf, size_t off, size_t n);
 
-/* --- what the rest of vmm/ calls: gdb_target.c --- */
+/* --- what the rest of vmm/ calls: target.c --- */
 /* A VM that is to wait for its debugger has one from the start. false: no memory. */
 bool gdb_create(struct vm *vm);
 /* From the serial interrupt, the list of VMs locked. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* GDB's remote protocol, the upper half: what each packet asks for ("Debugging with GDB", E.2). Nothing of the VM is in
  * here; what a debugger sends is as little to be trusted as what a guest does. */
-#include "vmm/gdb_int.h"
+#include "vmm/gdb/gdb_int.h"
 #include "lib/string.h"
 
 /* --- numbers --- */

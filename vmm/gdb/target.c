@@ -8,7 +8,7 @@
 #include "arch/x86_64/x86.h"
 #include "lib/string.h"
 #include "vmm/console.h"
-#include "vmm/gdb_int.h"
+#include "vmm/gdb/gdb_int.h"
 #include "vmm/gmem.h"
 #include "vmm/gwalk.h"
 #include "vmm/vm.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What the gdb*.c files share. */
 #pragma once
-#include "vmm/gdb.h"
+#include "vmm/gdb/gdb.h"
 
 /* A stopped VM's vCPU in this pCPU, for its registers; out of it again, for its FPU. */
 struct vcpu *gdb_load(struct gdb *g, u32 cpu);
@@ -9,7 +9,7 @@ void gdb_unload(struct gdb *g);
 /* Could addr be a linear address as v's mode is? v is loaded. */
 bool gdb_is_linear(struct vcpu *v, u64 addr);
 
-/* gdb_link.c: an answer, piece by piece. What does not fit is left out. */
+/* link.c: an answer, piece by piece. What does not fit is left out. */
 int gdb_digit(char c); /* -1: it is none */
 void gdb_begin(struct gdb *g);
 void gdb_raw(struct gdb *g, char c);
