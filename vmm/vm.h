@@ -226,6 +226,9 @@ struct vm {
 /* Build a VM: memory, vCPUs, devices; stopped, REQ_BOOT set. channel: its console's, 0 for a new
  * one. 0 or -errno, `why` says it. */
 int vm_create(const struct vm_config *cfg, u32 channel, struct vm **out, char *why, size_t n);
+/* The first half of it, that needs memory, and its undoing: nobody has seen the VM. */
+struct vm *vm_build(const struct vm_config *cfg, char *why, size_t n); /* NULL: `why` says it */
+void vm_unbuild(struct vm *vm);
 void vm_start(struct vm *vm); /* a created one; it may have ended before this returns */
 /* Ask for a stop (STOP_*). Any pCPU, interrupts off, no lock of class LOCK_RUN or later held. */
 void vm_stop(struct vm *vm, u32 why);
@@ -257,8 +260,9 @@ bool vm_boot_step(struct vm *vm); /* true: vCPU 0 stands at the first instructio
 void vm_boot_restart(struct vm *vm, u64 delay_ns);
 
 /* --- slot.c --- */
+/* 0 or -errno, `why` says it; what was there by then is vm_memory_destroy()'s. */
 int vm_memory_create(struct vm *vm, char *why, size_t n);
-void vm_memory_destroy(struct vm *vm);
+bool vm_memory_destroy(struct vm *vm); /* a step of at most some 20,000 instructions; true: all is given back */
 /* Nested tables of their own for all that the slots hold. 0 or -ENOMEM (nothing is left behind). */
 int vm_nested_build(struct vm *vm, struct pt *pt);
 /* Show the guest what lies at gpa again, as far as the block of 2 MiB goes. */
@@ -287,6 +291,9 @@ void fault_before_write(struct vm *vm, gpa_t gpa, u64 n);
 /* --- torture.c --- */
 int torture_create(struct vm *vm); /* vm->cfg.torture is the seed, 0: none */
 void torture_tune(struct vm *vm);  /* it may have changed; the VM is stopped */
+/* Before such a VM is created: each allocation that this takes fails once, and if no VM is there (alone), so that
+ * nobody else takes or gives memory, nothing may stay behind. */
+void torture_creation(const struct vm_config *cfg, bool alone);
 void torture_destroy(struct vm *vm);
 void torture_step(struct vcpu *v); /* between an exit's handler and the next entry */
 void torture_rebuild(struct vm *vm); /* STOP_TORTURE */

@@ -198,7 +198,7 @@ struct hv_vcpu {
 	struct pcpu *cpu; /* where loaded; NULL: nowhere */
 	struct pcpu *last_cpu;
 	hpa_t nested_root;
-	u16 id;		/* for messages */
+	u16 id;		/* the VM's, for messages and as the owner of frames */
 	/* DR6 bits of a #DB trap that is due before the next instruction: BS by advance(), B0..B3 by
 	 * the vmm, for breakpoints on what it does in the guest's stead. The vmm injects it. */
 	u16 pending_db;
@@ -224,6 +224,7 @@ struct hv_ops {
 
 	/* Data, set by probe(): the nested page-table format and what the backend can do. */
 	const struct pt_format *nested_format;
+	bool nested_1g; /* nested tables may have leaves of 1 GiB */
 	bool tsc_scaling; /* set_tsc() takes any ratio */
 
 	/*

@@ -11,6 +11,7 @@ FILES = [
     "kernels",
     "lifecycle",
     "many",
+    "memory",
     "bad_input",
     "firmware",
     "smp",

@@ -44,8 +44,10 @@ const struct verb monitor_verbs[] = {
 	 .more = "Memory in MiB but for what ends in _kib. total_memory is both pools, free_memory what guests\n"
 		 "could get.",
 	 .takes = VERB_HOST, .run = verb_info},
-	{.name = "mem", .args = "", .help = "both memory pools, in KiB",
-	 .takes = VERB_HOST, .run = verb_mem},
+	{.name = "mem", .args = "[NAME]", .help = "both memory pools by type, and what the VMs hold, in KiB",
+	 .more = "Of a VM: its RAM, what the balloon may grow it to, our own memory for it, and the leaves of\n"
+		 "its nested tables by size. Objects of up to 2 KiB count as the host's heap.",
+	 .takes = VERB_EACH, .begin = mem_begin, .run = verb_mem},
 	{.name = "dmesg", .args = "", .help = "the host's log",
 	 .more = "As much as is kept: the newest 64 KiB.",
 	 .takes = VERB_HOST, .begin = dmesg_begin, .run = verb_dmesg},

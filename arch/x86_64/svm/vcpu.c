@@ -92,16 +92,16 @@ static void svm_vcpu_destroy(struct hv_vcpu *v)
 
 static int svm_vcpu_create(struct hv_vcpu *v)
 {
-	struct svm_vcpu *s = kzalloc(sizeof(*s), FRAME_VCPU, OWNER_HOST);
+	struct svm_vcpu *s = kzalloc(sizeof(*s), FRAME_VCPU, v->id);
 	hpa_t msrpm;
 
 	v->priv = s;
 	if (!s)
 		return -ENOMEM;
-	s->vmcb_pa = frame_alloc(0, FRAME_VCPU, OWNER_HOST);
+	s->vmcb_pa = frame_alloc(0, FRAME_VCPU, v->id);
 	if (s->vmcb_pa != HPA_NONE)
 		s->vmcb = frame_va(s->vmcb_pa);
-	msrpm = frame_alloc(1, FRAME_VCPU, OWNER_HOST);
+	msrpm = frame_alloc(1, FRAME_VCPU, v->id);
 	if (msrpm != HPA_NONE)
 		s->msrpm = frame_va(msrpm);
 	if (!s->vmcb || !s->msrpm) {

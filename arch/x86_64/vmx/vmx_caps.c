@@ -243,6 +243,7 @@ int vmx_caps_init(char *why, size_t n)
 		vmx_caps.proc |= PROC_CR8_LOAD | PROC_CR8_STORE;
 	/* Only now is it known that this MSR exists (A.10). */
 	vmx_caps.ept_vpid = rdmsr(MSR_VMX_EPT_VPID_CAP);
+	vmx_ops.nested_1g = vmx_caps.ept_vpid & EPT_CAP_1G;
 	vmx_caps.basic = basic;
 	vmx_caps.rdtscp = vmx_caps.proc2 & PROC2_RDTSCP;
 	vmx_ops.tsc_scaling = vmx_caps.proc2 & PROC2_TSC_SCALING;

@@ -64,14 +64,14 @@ void vmx_vcpu_destroy(struct hv_vcpu *v)
 
 int vmx_vcpu_create(struct hv_vcpu *v)
 {
-	struct vmx_vcpu *x = kzalloc(sizeof(*x), FRAME_VCPU, OWNER_HOST);
+	struct vmx_vcpu *x = kzalloc(sizeof(*x), FRAME_VCPU, v->id);
 
 	if (!x)
 		return -ENOMEM;
 	v->priv = x;
-	x->vmcs_pa = frame_alloc(0, FRAME_VCPU, OWNER_HOST);
-	x->msr_bitmap_pa = frame_alloc(0, FRAME_VCPU, OWNER_HOST);
-	x->vapic_pa = frame_alloc(0, FRAME_VCPU, OWNER_HOST);
+	x->vmcs_pa = frame_alloc(0, FRAME_VCPU, v->id);
+	x->msr_bitmap_pa = frame_alloc(0, FRAME_VCPU, v->id);
+	x->vapic_pa = frame_alloc(0, FRAME_VCPU, v->id);
 	x->vpid = vpid_alloc();
 	if (x->vmcs_pa == HPA_NONE || x->msr_bitmap_pa == HPA_NONE || x->vapic_pa == HPA_NONE ||
 	    !x->vpid) {
