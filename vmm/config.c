@@ -318,6 +318,7 @@ static const struct config_key vm_keys[] = {
 	{"debug_exit", set_number, VMS(debug_exit), BOOLEAN},
 	{"hpet", set_number, VMS(hpet), BOOLEAN},
 	{"paravirt", set_number, VMS(paravirt), BOOLEAN},
+	{"testdev", set_number, VMS(testdev), 0, 8, ""},
 	{"torture", set_number, VMS(torture), 0, INT64_MAX, ""},
 };
 

@@ -44,6 +44,7 @@ struct vm_config {
 	struct vm_disk disks[VM_MAX_DISKS];
 	enum vm_action on_poweroff, on_reboot, on_crash;
 	bool debug_exit, hpet;
+	u32 testdev; /* testdev = N: as many PCI devices for tests (platform/pci_testdev.c) */
 	bool paravirt; /* paravirt = 0: do not offer KVM's paravirtual interface (pv.h) */
 	u64 torture; /* torture = SEED: state rebuilt and memory protected at random exits; 0: off */
 };

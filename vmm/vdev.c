@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The devices of a VM: instances of every struct vdev_type in the image's .vdevs section, their
- * regions in two sorted arrays searched by bisection, their timers.
+ * The devices of a VM: instances of every struct vdev_type in the image's .vdevs section, and of those
+ * that were plugged in later; the accesses to their regions; their timers.
  */
 #include "vmm/vdev.h"
 #include "arch/x86_64/asm.h"
@@ -10,6 +10,7 @@
 #include "lib/errno.h"
 #include "lib/log.h"
 #include "lib/string.h"
+#include "vmm/pci.h"
 #include "vmm/vm.h"
 
 extern const struct vdev_type *const __vdevs_start[], *const __vdevs_end[];
@@ -53,64 +54,94 @@ void vdev_timer_stop(struct vdev *d, unsigned idx)
 	timer_stop(&dt->t);
 }
 
-int vdev_add_pio(struct vdev *d, const struct vdev_pio *r)
+/* Its fixed regions; a PCI function has none. */
+static int add_regions(struct vdev *d)
 {
-	struct vm *vm = d->vm;
-	u32 first = r->first, last = first + r->count - 1, i;
-
-	if (vm->nr_pio == VM_MAX_REGIONS)
-		return -ENOSPC;
-	for (i = vm->nr_pio; i && vm->pio[i - 1].first > last; i--)
-		;
-	if (i && vm->pio[i - 1].last >= first)
-		return -EEXIST;
-	memmove(&vm->pio[i + 1], &vm->pio[i], (vm->nr_pio - i) * sizeof(vm->pio[0]));
-	vm->pio[i] = (struct region_pio){first, last, r, d};
-	vm->nr_pio++;
-	return 0;
-}
-
-int vdev_add_mmio(struct vdev *d, const struct vdev_mmio *r)
-{
-	struct vm *vm = d->vm;
-	gpa_t first = r->base, last = first + r->size - 1;
-	u32 i;
-
-	if (vm->nr_mmio == VM_MAX_REGIONS)
-		return -ENOSPC;
-	for (i = vm->nr_mmio; i && vm->mmio[i - 1].first > last; i--)
-		;
-	if (i && vm->mmio[i - 1].last >= first)
-		return -EEXIST;
-	memmove(&vm->mmio[i + 1], &vm->mmio[i], (vm->nr_mmio - i) * sizeof(vm->mmio[0]));
-	vm->mmio[i] = (struct region_mmio){first, last, r, d};
-	vm->nr_mmio++;
-	return 0;
-}
-
-static int device_create(struct vm *vm, const struct vdev_type *type)
-{
-	struct vdev *d = &vm->devs[vm->nr_devs];
+	const struct vdev_type *type = d->type;
 	int r = 0;
 
-	*d = (struct vdev){.type = type, .vm = vm};
-	d->state = kzalloc(MAX(type->state_size, 1u), FRAME_DEVICE, vm->id);
+	for (unsigned i = 0; !r && i < type->nr_pio; i++) {
+		const struct vdev_pio *p = &type->pio[i];
+
+		r = regions_add_pio(&d->vm->regions,
+				    &(struct region_pio){.first = p->first, .last = p->first + p->count - 1u, .r = p, .d = d});
+	}
+	for (unsigned i = 0; !r && i < type->nr_mmio; i++) {
+		const struct vdev_mmio *m = &type->mmio[i];
+
+		r = regions_add_mmio(&d->vm->regions,
+				     &(struct region_mmio){.first = m->base, .last = m->base + m->size - 1, .r = m, .d = d});
+	}
+	return r;
+}
+
+static int fill(struct vdev *d)
+{
+	const struct vdev_type *type = d->type;
+	int r = 0;
+
+	d->state = kzalloc(MAX(vdev_state_size(type), 1u), FRAME_DEVICE, d->vm->id);
 	if (!d->state)
 		return -ENOMEM;
-	for (unsigned t = 0; t < VDEV_MAX_TIMERS; t++) {
-		struct dev_timer *dt = &vm->dev_timers[vm->nr_devs * VDEV_MAX_TIMERS + t];
-
-		timer_init(&dt->t, dev_timer_fired);
-		dt->d = d;
+	if (type->pci) {
+		ASSERT(!type->nr_pio && !type->nr_mmio);
+		d->pci = kzalloc(sizeof(*d->pci), FRAME_DEVICE, d->vm->id);
+		r = d->pci ? pci_attach(d) : -ENOMEM;
+		if (r && d->pci) {
+			kfree(d->pci);
+			d->pci = NULL;
+		}
 	}
-	vm->nr_devs++;
-	for (unsigned i = 0; !r && i < type->nr_pio; i++)
-		r = vdev_add_pio(d, &type->pio[i]);
-	for (unsigned i = 0; !r && i < type->nr_mmio; i++)
-		r = vdev_add_mmio(d, &type->mmio[i]);
+	if (!r)
+		r = add_regions(d);
 	if (!r && type->init)
 		r = type->init(d);
 	return r;
+}
+
+static struct vdev *free_place(struct vm *vm)
+{
+	for (u32 i = 0; i < vm->nr_devs; i++)
+		if (!vm->devs[i].type)
+			return &vm->devs[i];
+	return vm->nr_devs < VM_MAX_DEVS ? &vm->devs[vm->nr_devs] : NULL;
+}
+
+int vdev_create(struct vm *vm, const struct vdev_type *type, u32 unit, struct vdev **out)
+{
+	struct vdev *d = free_place(vm);
+	int r;
+
+	if (!d)
+		return -ENOSPC;
+	*d = (struct vdev){.type = type, .vm = vm, .unit = unit};
+	if (d == &vm->devs[vm->nr_devs])
+		vm->nr_devs++;
+	r = fill(d);
+	if (r)
+		vdev_destroy(d);
+	else if (out)
+		*out = d;
+	return r;
+}
+
+static void free_device(struct vdev *d)
+{
+	if (d->pci)
+		kfree(d->pci);
+	if (d->state)
+		kfree(d->state);
+	*d = (struct vdev){.vm = d->vm};
+}
+
+void vdev_destroy(struct vdev *d)
+{
+	/* A timer that has come due already finds that it is not set. */
+	for (unsigned t = 0; t < d->type->nr_timers; t++)
+		vdev_timer_stop(d, t);
+	if (d->pci)
+		pci_detach(d);
+	free_device(d);
 }
 
 int vm_devices_create(struct vm *vm, char *why, size_t n)
@@ -121,17 +152,21 @@ int vm_devices_create(struct vm *vm, char *why, size_t n)
 		snprintf(why, n, "%s: no memory of our own is left for devices", vm->name);
 		return -ENOMEM;
 	}
+	for (u32 i = 0; i < VM_MAX_DEVS * VDEV_MAX_TIMERS; i++) {
+		timer_init(&vm->dev_timers[i].t, dev_timer_fired);
+		vm->dev_timers[i].d = &vm->devs[i / VDEV_MAX_TIMERS];
+	}
 	for (const struct vdev_type *const *t = __vdevs_start; t < __vdevs_end; t++) {
-		int r;
+		u32 count = (*t)->wanted && !(*t)->wanted(vm) ? 0 : (*t)->count ? (*t)->count(vm) : 1;
 
-		if ((*t)->wanted && !(*t)->wanted(vm))
-			continue;
-		ASSERT(vm->nr_devs < VM_MAX_DEVS);
-		r = device_create(vm, *t);
-		if (r) {
-			snprintf(why, n, "%s: device %s could not be made (error %d)", vm->name,
-				 (*t)->name, -r);
-			return r;
+		for (u32 unit = 0; unit < count; unit++) {
+			int r = vdev_create(vm, *t, unit, NULL);
+
+			if (r) {
+				snprintf(why, n, "%s: device %s could not be made (error %d)", vm->name,
+					 (*t)->name, -r);
+				return r;
+			}
 		}
 	}
 	return 0;
@@ -140,7 +175,7 @@ int vm_devices_create(struct vm *vm, char *why, size_t n)
 void vm_devices_stop(struct vm *vm)
 {
 	for (u32 i = 0; i < vm->nr_devs; i++)
-		for (unsigned t = 0; t < vm->devs[i].type->nr_timers; t++)
+		for (unsigned t = 0; vm->devs[i].type && t < vm->devs[i].type->nr_timers; t++)
 			vdev_timer_stop(&vm->devs[i], t);
 }
 
@@ -152,8 +187,9 @@ void vm_devices_destroy(struct vm *vm)
 	for (u32 i = 0; i < vm->nr_devs * VDEV_MAX_TIMERS; i++)
 		timer_stop_sync(&vm->dev_timers[i].t);
 	for (u32 i = 0; i < vm->nr_devs; i++)
-		kfree(vm->devs[i].state);
-	vm->nr_devs = vm->nr_pio = vm->nr_mmio = 0;
+		free_device(&vm->devs[i]);
+	vm->nr_devs = 0;
+	memset(&vm->regions, 0, sizeof(vm->regions));
 	if (vm->dev_timers)
 		kfree(vm->dev_timers);
 	vm->dev_timers = NULL;
@@ -162,25 +198,15 @@ void vm_devices_destroy(struct vm *vm)
 void vm_devices_reset(struct vm *vm)
 {
 	vm_devices_stop(vm);
-	for (u32 i = 0; i < vm->nr_devs; i++)
-		if (vm->devs[i].type->reset)
-			vm->devs[i].type->reset(&vm->devs[i]);
-}
+	for (u32 i = 0; i < vm->nr_devs; i++) {
+		struct vdev *d = &vm->devs[i];
 
-/* The first region that ends at or after port; NULL: none. */
-static const struct region_pio *find_pio(const struct vm *vm, u32 port)
-{
-	u32 lo = 0, hi = vm->nr_pio;
-
-	while (lo < hi) {
-		u32 mid = (lo + hi) / 2;
-
-		if (port > vm->pio[mid].last)
-			lo = mid + 1;
-		else
-			hi = mid;
+		if (d->pci)
+			pci_reset(d);
+		if (d->type && d->type->reset)
+			d->type->reset(d);
 	}
-	return lo < vm->nr_pio ? &vm->pio[lo] : NULL;
+	pci_firmware(vm);
 }
 
 static bool covers(const struct region_pio *r, u32 port, unsigned size)
@@ -197,59 +223,58 @@ static u32 ones(unsigned size)
  * An access that is only partly inside a region is what a bus makes of it: byte by byte, and where
  * nobody answers, ones.
  */
-u32 vm_pio_read(struct vm *vm, u16 port, unsigned size)
+static u32 pio_read_bytes(struct vm *vm, u32 port, unsigned size)
 {
-	const struct region_pio *r = find_pio(vm, port);
 	u32 val = 0;
 
-	if (likely(covers(r, port, size))) {
-		if (!r->r->read)
-			return ones(size);
-		spin_lock(&vm->dev_lock);
-		val = r->r->read(r->d, port, size) & ones(size);
-		spin_unlock(&vm->dev_lock);
-		return val;
+	for (unsigned i = 0; i < size; i++) {
+		const struct region_pio *r = regions_find_pio(&vm->regions, (u16)(port + i));
+		u32 byte = 0xff;
+
+		if (covers(r, (u16)(port + i), 1) && r->r->read)
+			byte = r->r->read(r->d, (u16)(port + i - r->base), 1) & 0xff;
+		val |= byte << i * 8;
 	}
-	if (!r || r->first > port + size - 1u)
-		return ones(size);
-	for (unsigned i = 0; i < size; i++)
-		val |= vm_pio_read(vm, port + i, 1) << i * 8;
 	return val;
+}
+
+u32 vm_pio_read(struct vm *vm, u16 port, unsigned size)
+{
+	const struct region_pio *r;
+	u32 val = ~0u;
+
+	spin_lock(&vm->dev_lock);
+	r = regions_find_pio(&vm->regions, port);
+	if (unlikely(!covers(r, port, size)))
+		val = pio_read_bytes(vm, port, size);
+	else if (likely(r->r->read))
+		val = r->r->read(r->d, (u16)(port - r->base), size);
+	spin_unlock(&vm->dev_lock);
+	return val & ones(size);
+}
+
+/* Every byte is looked up anew: the one before may have moved a BAR. */
+static void pio_write_bytes(struct vm *vm, u32 port, unsigned size, u32 val)
+{
+	for (unsigned i = 0; i < size; i++) {
+		const struct region_pio *r = regions_find_pio(&vm->regions, (u16)(port + i));
+
+		if (covers(r, (u16)(port + i), 1) && r->r->write)
+			r->r->write(r->d, (u16)(port + i - r->base), 1, val >> i * 8 & 0xff);
+	}
 }
 
 void vm_pio_write(struct vm *vm, u16 port, unsigned size, u32 val)
 {
-	const struct region_pio *r = find_pio(vm, port);
+	const struct region_pio *r;
 
-	if (likely(covers(r, port, size))) {
-		if (!r->r->write)
-			return;
-		spin_lock(&vm->dev_lock);
-		r->r->write(r->d, port, size, val & ones(size));
-		spin_unlock(&vm->dev_lock);
-		return;
-	}
-	if (!r || r->first > port + size - 1u)
-		return;
-	for (unsigned i = 0; i < size; i++)
-		vm_pio_write(vm, port + i, 1, val >> i * 8 & 0xff);
-}
-
-static const struct region_mmio *find_mmio(const struct vm *vm, gpa_t gpa, unsigned size)
-{
-	u32 lo = 0, hi = vm->nr_mmio;
-
-	while (lo < hi) {
-		u32 mid = (lo + hi) / 2;
-
-		if (gpa > vm->mmio[mid].last)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	if (lo == vm->nr_mmio || gpa < vm->mmio[lo].first || gpa + size - 1 > vm->mmio[lo].last)
-		return NULL;
-	return &vm->mmio[lo];
+	spin_lock(&vm->dev_lock);
+	r = regions_find_pio(&vm->regions, port);
+	if (unlikely(!covers(r, port, size)))
+		pio_write_bytes(vm, port, size, val);
+	else if (likely(r->r->write))
+		r->r->write(r->d, (u16)(port - r->base), size, val & ones(size));
+	spin_unlock(&vm->dev_lock);
 }
 
 static bool is_lapic(const struct vcpu *v, gpa_t gpa)
@@ -262,18 +287,17 @@ static bool is_lapic(const struct vcpu *v, gpa_t gpa)
 u64 vm_mmio_read(struct vcpu *v, gpa_t gpa, unsigned size)
 {
 	const struct region_mmio *r;
-	u64 val;
+	u64 val = ~0ull;
 
 	if (is_lapic(v, gpa)) {
 		if (v->pv.eoi_lent)
 			pv_eoi_take_back(v);
 		return lapic_mmio_read(v, gpa & 0xfff, size);
 	}
-	r = find_mmio(v->vm, gpa, size);
-	if (!r || !r->r->read)
-		return ~0ull;
 	spin_lock(&v->vm->dev_lock);
-	val = r->r->read(r->d, gpa - r->first, size);
+	r = regions_find_mmio(&v->vm->regions, gpa, size);
+	if (likely(r && r->r->read))
+		val = r->r->read(r->d, gpa - r->first, size);
 	spin_unlock(&v->vm->dev_lock);
 	return val;
 }
@@ -288,11 +312,10 @@ void vm_mmio_write(struct vcpu *v, gpa_t gpa, unsigned size, u64 val)
 		lapic_mmio_write(v, gpa & 0xfff, size, val);
 		return;
 	}
-	r = find_mmio(v->vm, gpa, size);
-	if (!r || !r->r->write)
-		return;
 	spin_lock(&v->vm->dev_lock);
-	r->r->write(r->d, gpa - r->first, size, val);
+	r = regions_find_mmio(&v->vm->regions, gpa, size);
+	if (likely(r && r->r->write))
+		r->r->write(r->d, gpa - r->first, size, val);
 	spin_unlock(&v->vm->dev_lock);
 }
 
@@ -325,6 +348,21 @@ bool vm_debug_exit_wanted(const struct vm *vm)
 bool vm_hpet_wanted(const struct vm *vm)
 {
 	return vm->cfg.hpet;
+}
+
+unsigned vm_testdev_count(const struct vm *vm)
+{
+	return vm->cfg.testdev;
+}
+
+struct regions *vm_regions(struct vm *vm)
+{
+	return &vm->regions;
+}
+
+struct vdev **vm_pci_slots(struct vm *vm)
+{
+	return vm->pci_slots;
 }
 
 struct vdev *vm_vdev(struct vm *vm, const struct vdev_type *type)

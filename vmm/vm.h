@@ -12,13 +12,13 @@
 #include "vmm/lapic.h"
 #include "vmm/loader.h"
 #include "vmm/pv.h"
+#include "vmm/regions.h"
 #include "vmm/sched.h"
 #include "vmm/timer.h"
 #include "vmm/vdev.h"
 
 #define VM_MAX_SLOTS   8
-#define VM_MAX_DEVS    32
-#define VM_MAX_REGIONS 64
+#define VM_MAX_DEVS    40
 
 /* A reference-counted set of 2 MiB blocks of the guests' pool: it may outlive a VM and be shared.
  */
@@ -100,16 +100,6 @@ struct vcpu {
 	u64 exits[HV_NR_EXITS];
 };
 
-struct region_pio {
-	u32 first, last;
-	const struct vdev_pio *r;
-	struct vdev *d;
-};
-struct region_mmio {
-	gpa_t first, last;
-	const struct vdev_mmio *r;
-	struct vdev *d;
-};
 struct dev_timer {
 	struct timer t;
 	struct vdev *d;
@@ -182,10 +172,9 @@ struct vm {
 	struct spinlock dev_lock; /* held while any device or interrupt controller is touched */
 	struct vdev devs[VM_MAX_DEVS];
 	struct dev_timer *dev_timers; /* VDEV_MAX_TIMERS a device */
-	u32 nr_devs;
-	struct region_pio pio[VM_MAX_REGIONS];   /* sorted */
-	struct region_mmio mmio[VM_MAX_REGIONS]; /* sorted */
-	u32 nr_pio, nr_mmio;
+	u32 nr_devs; /* places in use; some may be free again */
+	struct regions regions;
+	struct vdev *pci_slots[32]; /* function 0 of each device on bus 0 (platform/pci*.c) */
 	struct vm_irqchip irqchip;
 	bool pic_intr; /* the PIC's INTR output, kept by vm_pic_changed() */
 	u32 lowest_next; /* where the search for the lowest priority begins */

@@ -5,7 +5,7 @@ TG_CC ?= gcc
 TG_CFLAGS := -std=gnu17 -O2 -m64 -ffreestanding -fno-pic -fno-pie -mcmodel=small -mno-red-zone \
 	-mgeneral-regs-only -fno-stack-protector -fcf-protection=none -fno-asynchronous-unwind-tables \
 	-fno-tree-loop-distribute-patterns -Wall -Wextra -Werror
-all: $(TG)/tiny.elf $(TG)/share.elf $(TG)/cputest.elf $(TG)/cputest32.elf $(TG)/pvtest.elf $(TG)/smp.elf $(TG)/kvmprobe.bin $(TG)/probe
+all: $(TG)/tiny.elf $(TG)/share.elf $(TG)/cputest.elf $(TG)/cputest32.elf $(TG)/pvtest.elf $(TG)/pcitest.elf $(TG)/smp.elf $(TG)/kvmprobe.bin $(TG)/probe
 
 $(TG)/kvmprobe.bin: tests/guests/kvmprobe.asm
 	@mkdir -p $(@D)
@@ -36,6 +36,9 @@ $(TG)/cputest.elf: $(patsubst %,$(TG)/%.o,start cputest64 cputest cputest_lib cp
 	ld -n -nostdlib -z noexecstack --no-warn-rwx-segments -T tests/guests/guest.ld $(filter %.o,$^) -o $@.64
 	objcopy -O elf32-i386 $@.64 $@
 $(TG)/pvtest.elf: $(patsubst %,$(TG)/%.o,start cputest64 pvtest cputest_lib) tests/guests/guest.ld
+	ld -n -nostdlib -z noexecstack --no-warn-rwx-segments -T tests/guests/guest.ld $(filter %.o,$^) -o $@.64
+	objcopy -O elf32-i386 $@.64 $@
+$(TG)/pcitest.elf: $(patsubst %,$(TG)/%.o,start pcitest cputest_lib) tests/guests/guest.ld
 	ld -n -nostdlib -z noexecstack --no-warn-rwx-segments -T tests/guests/guest.ld $(filter %.o,$^) -o $@.64
 	objcopy -O elf32-i386 $@.64 $@
 $(TG)/cputest32a.o: tests/guests/cputest32.asm

@@ -9,6 +9,7 @@ import kernels
 import lifecycle
 import many
 import onhost
+import pci
 import pv
 import smp
 import scheduler
@@ -17,4 +18,4 @@ import torture
 
 def all_cases():
     return (onhost.CASES + boots.CASES + cpu.CASES + ends.CASES + kernels.CASES + lifecycle.CASES + many.CASES + bad_input.CASES +
-            firmware.CASES + smp.CASES + torture.CASES + pv.CASES + scheduler.CASES)
+            firmware.CASES + smp.CASES + torture.CASES + pv.CASES + pci.CASES + scheduler.CASES)
