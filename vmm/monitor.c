@@ -6,6 +6,8 @@
 #include "lib/string.h"
 #include "vmm/console.h"
 #include "vmm/host.h"
+#include "vmm/pci.h"
+#include "vmm/platform/isa.h"
 #include "vmm/vm.h"
 
 #define LINE_MAX 256
@@ -126,6 +128,35 @@ static const char *verb_shutdown(struct vm *vm)
 	return NULL;
 }
 
+static const char *verb_pci_attach(struct vm *vm)
+{
+	unsigned slot;
+	int err;
+
+	if (strcmp(mon.word, "testdev"))
+		return "what to plug in: testdev";
+	spin_lock(&vm->dev_lock);
+	err = pci_hotplug_add(vm, &pci_testdev_vdev, 100, &slot);
+	spin_unlock(&vm->dev_lock);
+	if (err)
+		return err == -ENOSPC ? "no slot is free; pci-detach frees one" : "no memory of our own is left for it";
+	say("slot %u", slot);
+	return NULL;
+}
+
+static const char *verb_pci_detach(struct vm *vm)
+{
+	unsigned slot = 0;
+	int err;
+
+	for (const char *p = mon.word; *p; p++) /* anything but a number is no slot */
+		slot = *p >= '0' && *p <= '9' && slot < 100 ? 10 * slot + (unsigned)(*p - '0') : 100;
+	spin_lock(&vm->dev_lock);
+	err = pci_hotplug_remove(vm, slot);
+	spin_unlock(&vm->dev_lock);
+	return err ? "nothing in that slot that could be taken out" : NULL;
+}
+
 static const char *verb_help(struct vm *vm);
 
 static const struct verb {
@@ -141,6 +172,8 @@ static const struct verb {
 	{"shutdown", "NAME: press its power button", true, verb_shutdown},
 	{"reset", "NAME: start it anew, as the reset button does", true, verb_reset},
 	{"trigger", "NAME nmi: press its NMI button", true, verb_trigger},
+	{"pci-attach", "NAME testdev: plug a PCI device in", true, verb_pci_attach},
+	{"pci-detach", "NAME SLOT: ask the guest to let go of the device there", true, verb_pci_detach},
 	{"pause", "NAME: stop its vCPUs", true, verb_pause},
 	{"unpause", "NAME: let them go on", true, verb_unpause},
 };
@@ -149,7 +182,7 @@ static const char *verb_help(struct vm *vm)
 {
 	(void)vm;
 	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++)
-		say("%-9s %s", verbs[i].name, verbs[i].help);
+		say("%-10s %s", verbs[i].name, verbs[i].help);
 	return NULL;
 }
 
@@ -200,7 +233,7 @@ static const char *run_line(char *line)
 			continue;
 		if (v->takes_vm != (arg && *arg))
 			return v->takes_vm ? "name a VM" : "it takes no argument";
-		if (word && v->fn != verb_trigger)
+		if (word && v->fn != verb_trigger && v->fn != verb_pci_attach && v->fn != verb_pci_detach)
 			return "one word too many";
 		return v->takes_vm ? on_vm(v, arg) : v->fn(NULL);
 	}

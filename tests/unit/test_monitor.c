@@ -39,6 +39,19 @@ void vm_stop(struct vm *vm, u32 why) { snprintf(did, sizeof(did), "stop %s %u", 
 void vm_unpause(struct vm *vm) { snprintf(did, sizeof(did), "unpause %s", vm->name); }
 void vm_nmi_pin(struct vm *vm) { snprintf(did, sizeof(did), "nmi %s", vm->name); }
 void acpi_power_button(struct vm *vm) { snprintf(did, sizeof(did), "button %s", vm->name); }
+const struct vdev_type pci_testdev_vdev;
+int pci_hotplug_add(struct vm *vm, const struct vdev_type *type, u32 unit, unsigned *slot)
+{
+	assert_ptr_equal(type, &pci_testdev_vdev);
+	snprintf(did, sizeof(did), "plug %s %u", vm->name, unit);
+	*slot = 4;
+	return vm == &vms[0] ? 0 : -ENOSPC;
+}
+int pci_hotplug_remove(struct vm *vm, unsigned slot)
+{
+	snprintf(did, sizeof(did), "unplug %s %u", vm->name, slot);
+	return slot == 12 ? 0 : -ENODEV;
+}
 int host_create_vm(const char *name, char *why, size_t n)
 {
 	snprintf(created, sizeof(created), "%s", name);
@@ -97,6 +110,10 @@ static void verbs(void **state)
 	assert_string_equal(did, "button b");
 	assert_string_equal(line("trigger b nmi"), "ok\r\n");
 	assert_string_equal(did, "nmi b");
+	assert_string_equal(line("pci-attach a testdev"), "slot 4\r\nok\r\n");
+	assert_string_equal(did, "plug a 100");
+	assert_string_equal(line("pci-detach b 12"), "ok\r\n");
+	assert_string_equal(did, "unplug b 12");
 	assert_string_equal(line("create c"), "ok\r\n");
 	assert_string_equal(created, "c");
 	assert_non_null(strstr(line("mem"), "ours: 8 KiB, free 4\r\n"));
@@ -134,6 +151,12 @@ static void errors(void **state)
 	text[sizeof(text) - 1] = 0;
 	assert_non_null(strstr(line(text), "no such verb"));
 	assert_string_equal(did, "");
+	assert_string_equal(line("pci-attach a disk"), "error: pci-attach: what to plug in: testdev\r\n");
+	assert_string_equal(line("pci-attach b testdev"), "error: pci-attach: no slot is free; pci-detach frees one\r\n");
+	assert_string_equal(line("pci-detach a 13"), "error: pci-detach: nothing in that slot that could be taken out\r\n");
+	assert_non_null(strstr(line("pci-detach a 4294967308"), "error"));
+	assert_non_null(strstr(line("pci-detach a 1x"), "error"));
+	assert_non_null(strstr(line("pci-detach a"), "error"));
 	/* More than the ring holds: cut, answered, and the next line is itself again. */
 	for (int i = 0; i < 3000; i++)
 		monitor_input('y');
