@@ -6,7 +6,7 @@
 #include "lib/string.h"
 #include "vmm/console.h"
 #include "vmm/host.h"
-#include "vmm/pci.h"
+#include "vmm/platform/pci.h"
 #include "vmm/platform/isa.h"
 #include "vmm/vm.h"
 

@@ -5,7 +5,7 @@
 #include "lib/errno.h"
 #include "lib/log.h"
 #include "lib/string.h"
-#include "vmm/pci.h"
+#include "vmm/platform/pci.h"
 
 /* Versions of the payloads; devices have their own. */
 static const u16 versions[STATE_END + 1] = {

@@ -8,7 +8,7 @@
 #include "lib/errno.h"
 #include "lib/log.h"
 #include "lib/string.h"
-#include "vmm/pci.h"
+#include "vmm/platform/pci.h"
 
 size_t vm_state_size(const struct vm *vm)
 {

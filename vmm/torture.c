@@ -14,7 +14,7 @@
 #include "lib/errno.h"
 #include "lib/log.h"
 #include "lib/string.h"
-#include "vmm/pci.h"
+#include "vmm/platform/pci.h"
 #include "vmm/sched.h"
 #include "vmm/state.h"
 

@@ -10,7 +10,7 @@
 #include "lib/errno.h"
 #include "lib/log.h"
 #include "lib/string.h"
-#include "vmm/pci.h"
+#include "vmm/platform/pci.h"
 #include "vmm/vm.h"
 
 extern const struct vdev_type *const __vdevs_start[], *const __vdevs_end[];

@@ -42,7 +42,7 @@ struct vdev_type {
 	u8 nr_pio, nr_mmio;
 	const struct vdev_pio *pio; /* fixed regions */
 	const struct vdev_mmio *mmio;
-	const struct pci_ident *pci; /* it is a PCI function (vmm/pci.h), and its regions are BARs; NULL: it is none */
+	const struct pci_ident *pci; /* it is a PCI function (platform/pci.h), and its regions are BARs; NULL: it is none */
 	/* Optional: is the device part of this VM (debug exit port...)? NULL: always. */
 	bool (*wanted)(const struct vm *vm);
 	/* Optional: how many of it are, told apart by vdev.unit. NULL: one. */

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include "arch/x86_64/x86.h"
 #include "lib/string.h"
-#include "vmm/pci.h"
+#include "vmm/platform/pci.h"
 #include "vmm/state.h"
 
 #define FAKE_XSAVE 832

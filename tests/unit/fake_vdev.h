@@ -6,7 +6,7 @@
 #pragma once
 #include "vmm/irq.h"
 #include "vmm/lapic.h"
-#include "vmm/pci.h"
+#include "vmm/platform/pci.h"
 #include "vmm/regions.h"
 #include "lib/string.h"
 #include <setjmp.h>

@@ -95,6 +95,7 @@ static void defaults(void **state)
 	assert_int_equal(vm.on_crash, ACTION_DESTROY);
 	assert_false(vm.debug_exit);
 	assert_true(vm.hpet);
+	assert_int_equal(vm.testdev, 0);
 	assert_true(vm.paravirt);
 	assert_int_equal(vm.torture, 0);
 	assert_int_equal(vm.cpu_weight, 256);
@@ -109,7 +110,7 @@ static void all_keys(void **state)
 	(void)state;
 	accepted("maxmem=64;vcpus=1;type='pvh';ramdisk='r';cmdline=\"a b\"\n"
 		 "on_poweroff='restart'\non_reboot='rename-restart'\non_crash='preserve'\n"
-		 "debug_exit=1\nhpet=0\ntorture=9\nparavirt=0\ndisk=['a.img,raw,xvda,ro', 'b.img,,hdb']");
+		 "debug_exit=1\nhpet=0\ntestdev=5\ntorture=9\nparavirt=0\ndisk=['a.img,raw,xvda,ro', 'b.img,,hdb']");
 	assert_int_equal(vm.type, VM_TYPE_PVH);
 	assert_string_equal(vm.ramdisk, "r");
 	assert_string_equal(vm.cmdline, "a b");
@@ -118,6 +119,7 @@ static void all_keys(void **state)
 	assert_int_equal(vm.on_crash, ACTION_PRESERVE);
 	assert_true(vm.debug_exit);
 	assert_false(vm.hpet);
+	assert_int_equal(vm.testdev, 5);
 	assert_false(vm.paravirt);
 	assert_int_equal(vm.torture, 9);
 	assert_int_equal(vm.nr_disks, 2);
@@ -159,6 +161,7 @@ static void values(void **state)
 	refused("vcpus=[1]", "vcpus is a number, this is a list");
 	refused("maxmem=32", "v.cfg:4:1: error: maxmem = 32 is less");
 	refused("torture=[]", "torture is a number, this is a list; write torture = 0");
+	refused("testdev=9", "testdev = 9 is out of range; 0 to 8");
 	refused("debug_exit=2", "debug_exit = 2 is out of range; 0 to 1");
 	refused("memory=64", "v.cfg:4:1: error: 'memory' is already set in line 2; remove one");
 	refused("type='pv'", "type \"pv\": paravirtual guests are Xen's own; write \"hvm\" or");

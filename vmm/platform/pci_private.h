@@ -2,7 +2,7 @@
 /* What the parts of the PCI bus share: platform/pci*.c. */
 #pragma once
 #include "lib/string.h"
-#include "vmm/pci.h"
+#include "vmm/platform/pci.h"
 #include "vmm/platform/isa.h"
 #include "vmm/platform_map.h"
 
