@@ -46,6 +46,7 @@ struct vm_config {
 	bool debug_exit, hpet;
 	u32 testdev; /* testdev = N: as many PCI devices for tests (platform/pci_testdev.c) */
 	bool paravirt; /* paravirt = 0: do not offer KVM's paravirtual interface (pv.h) */
+	u64 tsc_khz; /* of the guest's TSC; 0: the host's */
 	u64 torture; /* torture = SEED: state rebuilt and memory protected at random exits; 0: off */
 };
 
