@@ -245,10 +245,10 @@ u32 vm_pio_read(struct vm *vm, u16 port, unsigned size)
 
 	spin_lock(&vm->dev_lock);
 	r = regions_find_pio(&vm->regions, port);
-	if (unlikely(!covers(r, port, size)))
+	if (likely(covers(r, port, size)))
+		val = r->r->read ? r->r->read(r->d, (u16)(port - r->base), size) : ~0u;
+	else if (r && r->first < port + size)
 		val = pio_read_bytes(vm, port, size);
-	else if (likely(r->r->read))
-		val = r->r->read(r->d, (u16)(port - r->base), size);
 	spin_unlock(&vm->dev_lock);
 	return val & ones(size);
 }
@@ -270,10 +270,12 @@ void vm_pio_write(struct vm *vm, u16 port, unsigned size, u32 val)
 
 	spin_lock(&vm->dev_lock);
 	r = regions_find_pio(&vm->regions, port);
-	if (unlikely(!covers(r, port, size)))
+	if (likely(covers(r, port, size))) {
+		if (likely(r->r->write))
+			r->r->write(r->d, (u16)(port - r->base), size, val & ones(size));
+	} else if (r && r->first < port + size) {
 		pio_write_bytes(vm, port, size, val);
-	else if (likely(r->r->write))
-		r->r->write(r->d, (u16)(port - r->base), size, val & ones(size));
+	}
 	spin_unlock(&vm->dev_lock);
 }
 
