@@ -11,6 +11,7 @@
 #include "lib/log.h"
 #include "lib/string.h"
 #include "vmm/platform/pci.h"
+#include "vmm/platform_map.h"
 #include "vmm/vm.h"
 
 extern const struct vdev_type *const __vdevs_start[], *const __vdevs_end[];
@@ -54,25 +55,29 @@ void vdev_timer_stop(struct vdev *d, unsigned idx)
 	timer_stop(&dt->t);
 }
 
-/* Its fixed regions; a PCI function has none. */
-static int add_regions(struct vdev *d)
+int vdev_add_pio(struct vdev *d, const struct vdev_pio *r)
 {
-	const struct vdev_type *type = d->type;
-	int r = 0;
+	return regions_add(&d->vm->pio, &(struct region){
+		.first = r->first, .last = r->first + r->count - 1u, .d = d, .pio = r});
+}
 
-	for (unsigned i = 0; !r && i < type->nr_pio; i++) {
-		const struct vdev_pio *p = &type->pio[i];
+int vdev_add_mmio(struct vdev *d, const struct vdev_mmio *r)
+{
+	return regions_add(&d->vm->mmio, &(struct region){
+		.first = r->base, .last = r->base + r->size - 1, .base = r->base, .d = d, .mmio = r});
+}
 
-		r = regions_add_pio(&d->vm->regions,
-				    &(struct region_pio){.first = p->first, .last = p->first + p->count - 1u, .r = p, .d = d});
-	}
-	for (unsigned i = 0; !r && i < type->nr_mmio; i++) {
-		const struct vdev_mmio *m = &type->mmio[i];
+void vm_regions(struct vm *vm, vm_region_fn fn, void *arg)
+{
+	const struct region_table *t = &vm->pio;
 
-		r = regions_add_mmio(&d->vm->regions,
-				     &(struct region_mmio){.first = m->base, .last = m->base + m->size - 1, .r = m, .d = d});
-	}
-	return r;
+	for (u32 i = 0; i < t->nr; i++)
+		fn(arg, "port", t->r[i].first, t->r[i].last, t->r[i].d->type->name);
+	t = &vm->mmio;
+	for (u32 i = 0; i < t->nr; i++)
+		fn(arg, "memory", t->r[i].first, t->r[i].last, t->r[i].d->type->name);
+	/* Each vCPU's own, where its base MSR says: above all devices, unless the guest moves it. */
+	fn(arg, "memory", PLAT_LAPIC_BASE, PLAT_LAPIC_BASE + PLAT_LAPIC_SIZE - 1, "lapic");
 }
 
 static int fill(struct vdev *d)
@@ -92,8 +97,10 @@ static int fill(struct vdev *d)
 			d->pci = NULL;
 		}
 	}
-	if (!r)
-		r = add_regions(d);
+	for (unsigned i = 0; !r && i < type->nr_pio; i++)
+		r = vdev_add_pio(d, &type->pio[i]);
+	for (unsigned i = 0; !r && i < type->nr_mmio; i++)
+		r = vdev_add_mmio(d, &type->mmio[i]);
 	if (!r && type->init)
 		r = type->init(d);
 	return r;
@@ -188,8 +195,7 @@ void vm_devices_destroy(struct vm *vm)
 		timer_stop_sync(&vm->dev_timers[i].t);
 	for (u32 i = 0; i < vm->nr_devs; i++)
 		free_device(&vm->devs[i]);
-	vm->nr_devs = 0;
-	memset(&vm->regions, 0, sizeof(vm->regions));
+	vm->nr_devs = vm->pio.nr = vm->mmio.nr = vm->pio.hit = vm->mmio.hit = 0;
 	if (vm->dev_timers)
 		kfree(vm->dev_timers);
 	vm->dev_timers = NULL;
@@ -209,11 +215,6 @@ void vm_devices_reset(struct vm *vm)
 	pci_firmware(vm);
 }
 
-static bool covers(const struct region_pio *r, u32 port, unsigned size)
-{
-	return r && port >= r->first && port + size - 1 <= r->last;
-}
-
 static u32 ones(unsigned size)
 {
 	return size == 4 ? ~0u : (1u << size * 8) - 1;
@@ -221,62 +222,51 @@ static u32 ones(unsigned size)
 
 /*
  * An access that is only partly inside a region is what a bus makes of it: byte by byte, and where
- * nobody answers, ones.
+ * nobody answers, ones. Behind port 0xffff there is nobody. Each byte is looked up for itself: the one before
+ * may have moved a BAR.
  */
-static u32 pio_read_bytes(struct vm *vm, u32 port, unsigned size)
+static u32 pio_read(struct vm *vm, u32 port, unsigned size)
 {
-	u32 val = 0;
+	const struct region *r;
+	u32 val = ~0u;
+	bool partly = false;
 
-	for (unsigned i = 0; i < size; i++) {
-		const struct region_pio *r = regions_find_pio(&vm->regions, (u16)(port + i));
-		u32 byte = 0xff;
+	spin_lock(&vm->dev_lock);
+	r = regions_find(&vm->pio, port);
+	if (likely(region_covers(r, port, size)))
+		val = r->pio->read ? r->pio->read(r->d, (u16)(port - r->base), size) : ~0u;
+	else
+		partly = region_touches(r, port, size);
+	spin_unlock(&vm->dev_lock);
+	for (unsigned i = 0; partly && i < size; i++)
+		val = (val & ~(0xffu << i * 8)) | pio_read(vm, port + i, 1) << i * 8;
+	return val & ones(size);
+}
 
-		if (covers(r, (u16)(port + i), 1) && r->r->read)
-			byte = r->r->read(r->d, (u16)(port + i - r->base), 1) & 0xff;
-		val |= byte << i * 8;
-	}
-	return val;
+static void pio_write(struct vm *vm, u32 port, unsigned size, u32 val)
+{
+	const struct region *r;
+	bool partly = false;
+
+	spin_lock(&vm->dev_lock);
+	r = regions_find(&vm->pio, port);
+	if (unlikely(!region_covers(r, port, size)))
+		partly = region_touches(r, port, size);
+	else if (likely(r->pio->write))
+		r->pio->write(r->d, (u16)(port - r->base), size, val & ones(size));
+	spin_unlock(&vm->dev_lock);
+	for (unsigned i = 0; partly && i < size; i++)
+		pio_write(vm, port + i, 1, val >> i * 8 & 0xff);
 }
 
 u32 vm_pio_read(struct vm *vm, u16 port, unsigned size)
 {
-	const struct region_pio *r;
-	u32 val = ~0u;
-
-	spin_lock(&vm->dev_lock);
-	r = regions_find_pio(&vm->regions, port);
-	if (likely(covers(r, port, size)))
-		val = r->r->read ? r->r->read(r->d, (u16)(port - r->base), size) : ~0u;
-	else if (r && r->first < port + size)
-		val = pio_read_bytes(vm, port, size);
-	spin_unlock(&vm->dev_lock);
-	return val & ones(size);
-}
-
-/* Every byte is looked up anew: the one before may have moved a BAR. */
-static void pio_write_bytes(struct vm *vm, u32 port, unsigned size, u32 val)
-{
-	for (unsigned i = 0; i < size; i++) {
-		const struct region_pio *r = regions_find_pio(&vm->regions, (u16)(port + i));
-
-		if (covers(r, (u16)(port + i), 1) && r->r->write)
-			r->r->write(r->d, (u16)(port + i - r->base), 1, val >> i * 8 & 0xff);
-	}
+	return pio_read(vm, port, size);
 }
 
 void vm_pio_write(struct vm *vm, u16 port, unsigned size, u32 val)
 {
-	const struct region_pio *r;
-
-	spin_lock(&vm->dev_lock);
-	r = regions_find_pio(&vm->regions, port);
-	if (likely(covers(r, port, size))) {
-		if (likely(r->r->write))
-			r->r->write(r->d, (u16)(port - r->base), size, val & ones(size));
-	} else if (r && r->first < port + size) {
-		pio_write_bytes(vm, port, size, val);
-	}
-	spin_unlock(&vm->dev_lock);
+	pio_write(vm, port, size, val);
 }
 
 static bool is_lapic(const struct vcpu *v, gpa_t gpa)
@@ -288,25 +278,36 @@ static bool is_lapic(const struct vcpu *v, gpa_t gpa)
 
 u64 vm_mmio_read(struct vcpu *v, gpa_t gpa, unsigned size)
 {
-	const struct region_mmio *r;
+	struct vm *vm = v->vm;
+	const struct region *r;
 	u64 val = ~0ull;
+	bool partly = false;
 
 	if (is_lapic(v, gpa)) {
 		if (v->pv.eoi_lent)
 			pv_eoi_take_back(v);
 		return lapic_mmio_read(v, gpa & 0xfff, size);
 	}
-	spin_lock(&v->vm->dev_lock);
-	r = regions_find_mmio(&v->vm->regions, gpa, size);
-	if (likely(r && r->r->read))
-		val = r->r->read(r->d, gpa - r->first, size);
-	spin_unlock(&v->vm->dev_lock);
+	spin_lock(&vm->dev_lock);
+	r = regions_find(&vm->mmio, gpa);
+	if (unlikely(!region_covers(r, gpa, size)))
+		partly = size > 1 && region_touches(r, gpa, size);
+	else if (likely(r->mmio->read))
+		val = r->mmio->read(r->d, gpa - r->base, size);
+	spin_unlock(&vm->dev_lock);
+	if (unlikely(partly)) {
+		val = 0;
+		for (unsigned i = 0; i < size; i++)
+			val |= (vm_mmio_read(v, gpa + i, 1) & 0xff) << i * 8;
+	}
 	return val;
 }
 
 void vm_mmio_write(struct vcpu *v, gpa_t gpa, unsigned size, u64 val)
 {
-	const struct region_mmio *r;
+	struct vm *vm = v->vm;
+	const struct region *r;
+	bool partly = false;
 
 	if (is_lapic(v, gpa)) {
 		if (v->pv.eoi_lent)
@@ -314,11 +315,15 @@ void vm_mmio_write(struct vcpu *v, gpa_t gpa, unsigned size, u64 val)
 		lapic_mmio_write(v, gpa & 0xfff, size, val);
 		return;
 	}
-	spin_lock(&v->vm->dev_lock);
-	r = regions_find_mmio(&v->vm->regions, gpa, size);
-	if (likely(r && r->r->write))
-		r->r->write(r->d, gpa - r->first, size, val);
-	spin_unlock(&v->vm->dev_lock);
+	spin_lock(&vm->dev_lock);
+	r = regions_find(&vm->mmio, gpa);
+	if (unlikely(!region_covers(r, gpa, size)))
+		partly = size > 1 && region_touches(r, gpa, size);
+	else if (likely(r->mmio->write))
+		r->mmio->write(r->d, gpa - r->base, size, val);
+	spin_unlock(&vm->dev_lock);
+	for (unsigned i = 0; partly && i < size; i++)
+		vm_mmio_write(v, gpa + i, 1, val >> i * 8 & 0xff);
 }
 
 u64 vm_time_ns(struct vm *vm)
@@ -347,6 +352,21 @@ bool vm_debug_exit_wanted(const struct vm *vm)
 	return vm->cfg.debug_exit;
 }
 
+bool vm_debugcon_wanted(const struct vm *vm)
+{
+	return vm->cfg.debugcon;
+}
+
+u32 vm_vcpu_count(const struct vm *vm)
+{
+	return vm->nr_vcpus;
+}
+
+const char *vm_fw_cfg(const struct vm *vm)
+{
+	return vm->cfg.fw_cfg;
+}
+
 bool vm_hpet_wanted(const struct vm *vm)
 {
 	return vm->cfg.hpet;
@@ -357,9 +377,14 @@ unsigned vm_testdev_count(const struct vm *vm)
 	return vm->cfg.testdev;
 }
 
-struct regions *vm_regions(struct vm *vm)
+struct region_table *vm_pio_regions(struct vm *vm)
 {
-	return &vm->regions;
+	return &vm->pio;
+}
+
+struct region_table *vm_mmio_regions(struct vm *vm)
+{
+	return &vm->mmio;
 }
 
 struct vdev **vm_pci_slots(struct vm *vm)

@@ -15,7 +15,7 @@ struct vcpu;
 struct vdev;
 struct pci_ident;
 struct pci_func;
-struct regions;
+struct region_table;
 
 #define VDEV_MAX_TIMERS 4
 
@@ -40,7 +40,7 @@ struct vdev_type {
 	u16 nr_timers;
 	u32 state_size;
 	u8 nr_pio, nr_mmio;
-	const struct vdev_pio *pio; /* fixed regions */
+	const struct vdev_pio *pio; /* fixed regions; more by vdev_add_pio() from init() */
 	const struct vdev_mmio *mmio;
 	const struct pci_ident *pci; /* it is a PCI function (platform/pci.h), and its regions are BARs; NULL: it is none */
 	/* Optional: is the device part of this VM (debug exit port...)? NULL: always. */
@@ -72,12 +72,16 @@ struct vdev {
 #define VDEV_REGISTER(t)                                                                           \
 	static const struct vdev_type *const t##_entry __used __section(".vdevs") = &(t)
 
+/* Fixed regions, from init(). -EEXIST: overlaps, -ENOSPC: table full. */
+int vdev_add_pio(struct vdev *d, const struct vdev_pio *r);
+int vdev_add_mmio(struct vdev *d, const struct vdev_mmio *r);
 /* Make one more device at run time, and take it away again: for PCI's hotplug, with the device lock held. -ENOSPC: the
  * VM has all that it may have; -ENOMEM; or what init() says. */
 int vdev_create(struct vm *vm, const struct vdev_type *type, u32 unit, struct vdev **out);
 void vdev_destroy(struct vdev *d);
 /* The VM's regions and the functions on its PCI bus 0, for platform/pci*.c alone. */
-struct regions *vm_regions(struct vm *vm);
+struct region_table *vm_pio_regions(struct vm *vm);
+struct region_table *vm_mmio_regions(struct vm *vm);
 struct vdev **vm_pci_slots(struct vm *vm);
 /* Fire type->timer(d, idx) when vm_time_ns() reaches deadline_ns; replaces an earlier deadline. */
 void vdev_timer_set(struct vdev *d, unsigned idx, u64 deadline_ns);
@@ -92,16 +96,23 @@ u64 vm_wallclock_ns(struct vm *vm);
 enum vm_end { VM_END_POWEROFF, VM_END_REBOOT, VM_END_DEBUG_EXIT, VM_END_KILLED,
 	      /* By the monitor's words: gone, or started anew, whatever its file says. */
 	      VM_END_DESTROY, VM_END_RESET };
-/* End the guest's run at the next chance: on_poweroff / on_reboot decide what follows. value: of the debug exit. */
+/* The value of VM_END_REBOOT: who pulled the reset line, for the log. */
+enum vm_reset_by { RESET_BY_CF9, RESET_BY_I8042, RESET_BY_PORT92, RESET_BY_TRIPLE_FAULT, RESET_BY_INIT };
+/* End the guest's run at the next chance: on_poweroff / on_reboot decide what follows. value: of the debug
+ * exit, or enum vm_reset_by. */
 void vm_request_end(struct vm *vm, enum vm_end how, u32 value);
 /* End this VM alone: reason and registers go to the log. */
 void vm_kill(struct vm *vm, const char *fmt, ...) __format(2, 3);
 /* The VM's RAM in bytes, for the CMOS. */
 u64 vm_memory_bytes(const struct vm *vm);
-/* debug_exit = 1, hpet = 1, testdev = N in the VM file. */
+u32 vm_vcpu_count(const struct vm *vm);
+/* debug_exit = 1, debugcon = 1, hpet = 1, testdev = N in the VM file. */
 unsigned vm_testdev_count(const struct vm *vm);
 bool vm_debug_exit_wanted(const struct vm *vm);
+bool vm_debugcon_wanted(const struct vm *vm);
 bool vm_hpet_wanted(const struct vm *vm);
+/* Its fw_cfg: strings "NAME=CONTENT" one behind the other; an empty one ends them. */
+const char *vm_fw_cfg(const struct vm *vm);
 /* This VM's instance of a device; NULL: the VM has none. Valid from the first init() on. */
 struct vdev *vm_vdev(struct vm *vm, const struct vdev_type *type);
 
@@ -112,6 +123,18 @@ u8 rtc_shutdown_code(struct vm *vm);
 /* In uart.c: bytes typed; returns how many were taken (RX FIFO). Pull model: the core calls it again when vm_console_want_input() was called. */
 size_t uart_input(struct vm *vm, const u8 *buf, size_t n);
 void vm_console_want_input(struct vm *vm); /* uart.c calls it when its FIFO has room again */
+
+/*
+ * In i8042.c: what a person does, device lock held. key: its make code in scancode set 1, bit 7 for a prefix of E0;
+ * a chord is pressed from its first key on and released from its last. dy grows upwards, dz downwards (towards the
+ * person), as in PS/2 packets; buttons: left, right, middle, 4th, 5th from bit 0. false: the guest does not listen,
+ * or its queue is full; then nothing was taken (of the mouse's motion, beyond 4,096 in one direction is lost).
+ */
+bool i8042_key(struct vm *vm, u8 key, bool down);
+bool i8042_chord(struct vm *vm, const u8 *keys, unsigned n);
+bool i8042_mouse(struct vm *vm, int dx, int dy, int dz, u8 buttons);
+/* In keynames.c: a chord by its names ("ctrl-alt-delete"); NULL, or what is wrong. */
+const char *i8042_sendkey(struct vm *vm, const char *chord);
 
 /* In acpi_pm.c: somebody pressed the power button (the guest's ACPI driver shuts down). */
 void acpi_power_button(struct vm *vm);

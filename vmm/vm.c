@@ -70,7 +70,7 @@ int vm_create(const struct vm_config *cfg, u32 channel, struct vm **out, char *w
 	vm->id = id;
 	vm->cfg = *cfg;
 	str_copy(vm->name, cfg->name, sizeof(vm->name));
-	vm->t0_tsc = rdtsc();
+	vm->t0_tsc = vm->top.at = rdtsc();
 	vm->dev_lock = (struct spinlock)SPINLOCK(LOCK_DEVICES);
 	vm->nested_lock = (struct spinlock)SPINLOCK(LOCK_NESTED);
 	vm->run.lock = (struct spinlock)SPINLOCK(LOCK_RUN);
@@ -209,6 +209,9 @@ void vm_request_end(struct vm *vm, enum vm_end how, u32 value)
 			destroy_preserved(vm);
 		return;
 	}
+	if (how == VM_END_POWEROFF && vm->reboot_asked)
+		how = VM_END_REBOOT;
+	vm->reboot_asked = false;
 	vm->end = how;
 	vm->end_value = value;
 	vm_stop(vm, STOP_END);
@@ -262,6 +265,17 @@ static enum vm_action action_for(const struct vm *vm)
 	}
 }
 
+static const char *reset_by(const struct vm *vm)
+{
+	static const char *const by[] = {
+		[RESET_BY_CF9] = "the reset control register", [RESET_BY_I8042] = "the keyboard controller",
+		[RESET_BY_PORT92] = "port 0x92", [RESET_BY_TRIPLE_FAULT] = "a triple fault",
+		[RESET_BY_INIT] = "INIT",
+	};
+
+	return by[vm->end_value];
+}
+
 static void tell_end(const struct vm *vm)
 {
 	if (vm->torture)
@@ -272,7 +286,7 @@ static void tell_end(const struct vm *vm)
 		console_event("vm-end %s poweroff", vm->name);
 		break;
 	case VM_END_REBOOT:
-		log_info("%s: ended by a reboot", vm->name);
+		log_info("%s: ended by a reboot, by %s", vm->name, reset_by(vm));
 		console_event("vm-end %s reboot", vm->name);
 		break;
 	case VM_END_DEBUG_EXIT:
@@ -330,7 +344,10 @@ static bool serve_end(struct vm *vm)
 	vm_devices_stop(vm);
 	spin_unlock(&vm->dev_lock);
 	if (action == ACTION_RESTART) {
-		log_info("%s: restarts", vm->name);
+		if (vm->end == VM_END_REBOOT)
+			log_info("%s: restarts, reset by %s", vm->name, reset_by(vm));
+		else
+			log_info("%s: restarts", vm->name);
 		console_event("vm-restart %s", vm->name);
 		vm->ending = false;
 		vm_boot_restart(vm, vm->end == VM_END_KILLED ? CRASH_RESTART_NS : 0);
@@ -374,6 +391,10 @@ static bool vm_stopped(struct sched_work *w)
 		return true;
 	if (why & STOP_TORTURE)
 		torture_rebuild(vm);
+	if (why & STOP_TUNE) {
+		sched_vm_tune(vm);
+		torture_tune(vm);
+	}
 	spin_lock(&run->lock);
 	more = run->why & ~STOP_PAUSE;
 	if (!more) {

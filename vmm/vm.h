@@ -17,6 +17,7 @@
 #include "vmm/sched.h"
 #include "vmm/timer.h"
 #include "vmm/vdev.h"
+#include "vmm/watch.h"
 
 #define VM_MAX_SLOTS   8
 #define VM_MAX_DEVS    40
@@ -94,11 +95,13 @@ struct vcpu {
 	u64 waited_since, waited; /* sched.c: TSC while it is kept waiting (else 0), and ticks of that */
 	u64 waited_seen;	  /* of them the guest was told (pv.c) */
 	struct code_cache code;
-	u32 torture_in; /* torture.c: exits until the next step; 0: never */
+	u32 watch; /* WATCH_* bits, set and cleared by anybody: watch.h */
+	struct vcpu_watch watching;
 	u32 same_faults; /* fault.c: nested faults in a row with nothing to mend */
 	gpa_t fault_gpa;
 	const struct msr_desc *last_msr; /* msr.c: found last */
 	u64 exits[HV_NR_EXITS];
+	u64 injected[HV_EV_SWEXC + 1]; /* by enum hv_event_type; not those that an exit had cut short */
 };
 
 struct dev_timer {
@@ -134,6 +137,7 @@ enum vm_run_state { VM_STOPPED, VM_RUNS, VM_STOPPING };
 #define STOP_END     BIT(0) /* vm->end says how */
 #define STOP_PAUSE   BIT(1) /* until vm_unpause() */
 #define STOP_TORTURE BIT(2) /* to be rebuilt */
+#define STOP_TUNE    BIT(3) /* cfg's cpu_weight, cap or torture has changed */
 struct vm_run {
 	struct spinlock lock;
 	u32 state;   /* enum vm_run_state */
@@ -174,7 +178,7 @@ struct vm {
 	struct vdev devs[VM_MAX_DEVS];
 	struct dev_timer *dev_timers; /* VDEV_MAX_TIMERS a device */
 	u32 nr_devs; /* places in use; some may be free again */
-	struct regions regions;
+	struct region_table pio, mmio;
 	struct vdev *pci_slots[32]; /* function 0 of each device on bus 0 (platform/pci*.c) */
 	struct vm_irqchip irqchip;
 	bool pic_intr; /* the PIC's INTR output, kept by vm_pic_changed() */
@@ -187,6 +191,10 @@ struct vm {
 	u64 tsc_khz, tsc_ratio; /* of the guest's TSC; to the host's */
 	struct vm_run run;
 	bool ending, refused;
+	bool reboot_asked; /* its next power-off is one */
+	struct {
+		u64 at, ran; /* host TSC, and ticks that its vCPUs had run then: `top` shows what came since */
+	} top;
 	bool preserved; /* it has ended, and stays to be looked at until it is destroyed */
 	enum vm_end end;
 	u32 end_value;
@@ -258,7 +266,8 @@ void fault_ram(struct vcpu *v, const struct vm_exit *e);
 void fault_before_write(struct vm *vm, gpa_t gpa, u64 n);
 
 /* --- torture.c --- */
-int torture_create(struct vm *vm); /* vm->cfg.torture is the seed */
+int torture_create(struct vm *vm); /* vm->cfg.torture is the seed, 0: none */
+void torture_tune(struct vm *vm);  /* it may have changed; the VM is stopped */
 void torture_destroy(struct vm *vm);
 void torture_step(struct vcpu *v); /* between an exit's handler and the next entry */
 void torture_rebuild(struct vm *vm); /* STOP_TORTURE */
@@ -334,6 +343,10 @@ int vm_devices_create(struct vm *vm, char *why, size_t n);
 void vm_devices_destroy(struct vm *vm);
 void vm_devices_reset(struct vm *vm); /* device lock held */
 void vm_devices_stop(struct vm *vm);  /* their timers; device lock held */
+/* Each region of the VM, sorted, ports first: space is "port" or "memory". Device lock held. */
+typedef void (*vm_region_fn)(void *arg, const char *space, u64 first, u64 last, const char *device);
+void vm_regions(struct vm *vm, vm_region_fn fn, void *arg);
+/* By any width; where nobody answers, reads give ones. */
 u32 vm_pio_read(struct vm *vm, u16 port, unsigned size);
 void vm_pio_write(struct vm *vm, u16 port, unsigned size, u32 val);
 u64 vm_mmio_read(struct vcpu *v, gpa_t gpa, unsigned size);

@@ -20,21 +20,18 @@ static void require(bool ok)
 		abort();
 }
 
-static void check_regions(struct vm *vm)
+static void check_regions(const struct region_table *t, u32 command)
 {
-	const struct regions *t = &vm->regions;
-
-	for (u32 i = 0; i < t->nr_pio; i++)
-		require(t->pio[i].first <= t->pio[i].last && (!i || t->pio[i - 1].last < t->pio[i].first));
-	for (u32 i = 0; i < t->nr_mmio; i++) {
-		require(t->mmio[i].first <= t->mmio[i].last && (!i || t->mmio[i - 1].last < t->mmio[i].first));
-		require(!t->mmio[i].bar || pci_config(t->mmio[i].d)[CFG_COMMAND] & COMMAND_MEMORY);
+	for (u32 i = 0; i < t->nr; i++) {
+		require(t->r[i].first <= t->r[i].last && (!i || t->r[i - 1].last < t->r[i].first));
+		require(!t->r[i].bar || pci_config(t->r[i].d)[CFG_COMMAND] & command);
 	}
 }
 
 static void check(struct vm *vm)
 {
-	check_regions(vm);
+	check_regions(&vm->pio, COMMAND_IO);
+	check_regions(&vm->mmio, COMMAND_MEMORY);
 	require(cfg_in(vm, 0, 0, 4) == 0x29c08086 && cfg_in(vm, 31, 0, 4) == 0x29188086);
 	for (unsigned slot = 0; slot < PCI_SLOTS; slot++) {
 		struct vdev *d = vm->pci_slots[slot];
@@ -94,7 +91,7 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 	}
 	check(&vm);
 	pci_restored(&vm);
-	check_regions(&vm);
+	check(&vm);
 	fake_vm_free(&vm);
 	return 0;
 }

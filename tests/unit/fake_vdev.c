@@ -23,11 +23,12 @@ static void add_regions(struct vdev *d)
 	const struct vdev_type *t = d->type;
 
 	for (unsigned j = 0; j < t->nr_pio; j++)
-		assert_int_equal(regions_add_pio(&d->vm->regions, &(struct region_pio){
-			t->pio[j].first, t->pio[j].first + t->pio[j].count - 1, 0, false, &t->pio[j], d}), 0);
+		assert_int_equal(regions_add(&d->vm->pio, &(struct region){
+			.first = t->pio[j].first, .last = t->pio[j].first + t->pio[j].count - 1u, .pio = &t->pio[j], .d = d}), 0);
 	for (unsigned j = 0; j < t->nr_mmio; j++)
-		assert_int_equal(regions_add_mmio(&d->vm->regions, &(struct region_mmio){
-			t->mmio[j].base, t->mmio[j].base + t->mmio[j].size - 1, false, &t->mmio[j], d}), 0);
+		assert_int_equal(regions_add(&d->vm->mmio, &(struct region){
+			.first = t->mmio[j].base, .last = t->mmio[j].base + t->mmio[j].size - 1, .base = t->mmio[j].base,
+			.mmio = &t->mmio[j], .d = d}), 0);
 }
 
 int vdev_create(struct vm *vm, const struct vdev_type *type, u32 unit, struct vdev **out)
@@ -98,9 +99,13 @@ __attribute__((weak)) void pci_reset(struct vdev *d)
 {
 	(void)d;
 }
-struct regions *vm_regions(struct vm *vm)
+struct region_table *vm_pio_regions(struct vm *vm)
 {
-	return &vm->regions;
+	return &vm->pio;
+}
+struct region_table *vm_mmio_regions(struct vm *vm)
+{
+	return &vm->mmio;
 }
 struct vdev **vm_pci_slots(struct vm *vm)
 {
@@ -157,34 +162,33 @@ bool fake_timer_armed(struct vm *vm, const struct vdev_type *type, unsigned idx)
 
 u32 pio_in(struct vm *vm, u16 port, unsigned size)
 {
-	const struct region_pio *r = regions_find_pio(&vm->regions, port);
-	bool covers = r && port >= r->first && port + size - 1 <= r->last && r->r->read;
-	u32 val = covers ? r->r->read(r->d, (u16)(port - r->base), size) : ~0u;
+	const struct region *r = regions_find(&vm->pio, port);
+	u32 val = region_covers(r, port, size) && r->pio->read ? r->pio->read(r->d, (u16)(port - r->base), size) : ~0u;
 
 	return size < 4 ? val & ((1u << 8 * size) - 1) : val;
 }
 
 void pio_out(struct vm *vm, u16 port, unsigned size, u32 val)
 {
-	const struct region_pio *r = regions_find_pio(&vm->regions, port);
+	const struct region *r = regions_find(&vm->pio, port);
 
-	if (r && port >= r->first && port + size - 1 <= r->last && r->r->write)
-		r->r->write(r->d, (u16)(port - r->base), size, val);
+	if (region_covers(r, port, size) && r->pio->write)
+		r->pio->write(r->d, (u16)(port - r->base), size, val);
 }
 
 u64 mmio_in(struct vm *vm, u64 gpa, unsigned size)
 {
-	const struct region_mmio *r = regions_find_mmio(&vm->regions, gpa, size);
+	const struct region *r = regions_find(&vm->mmio, gpa);
 
-	return r && r->r->read ? r->r->read(r->d, gpa - r->first, size) : ~0ull;
+	return region_covers(r, gpa, size) && r->mmio->read ? r->mmio->read(r->d, gpa - r->base, size) : ~0ull;
 }
 
 void mmio_out(struct vm *vm, u64 gpa, unsigned size, u64 val)
 {
-	const struct region_mmio *r = regions_find_mmio(&vm->regions, gpa, size);
+	const struct region *r = regions_find(&vm->mmio, gpa);
 
-	if (r && r->r->write)
-		r->r->write(r->d, gpa - r->first, size, val);
+	if (region_covers(r, gpa, size) && r->mmio->write)
+		r->mmio->write(r->d, gpa - r->base, size, val);
 }
 
 /* ---- what the core gives to devices ---- */
@@ -230,6 +234,22 @@ bool vm_debug_exit_wanted(const struct vm *vm)
 unsigned vm_testdev_count(const struct vm *vm)
 {
 	return vm->testdevs;
+}
+
+bool vm_debugcon_wanted(const struct vm *vm)
+{
+	return vm->debug_exit;
+}
+
+u32 vm_vcpu_count(const struct vm *vm)
+{
+	(void)vm;
+	return 3;
+}
+
+const char *vm_fw_cfg(const struct vm *vm)
+{
+	return vm->fw_cfg;
 }
 
 bool vm_hpet_wanted(const struct vm *vm)

@@ -263,7 +263,7 @@ static void moves(void **state)
 	assert_int_equal(pio_in(&vm, 0x1200, 4), ID);
 	/* At 0, at the end of the space, beyond it: not decoded. */
 	cfg_out(&vm, 3, 0x10, 4, 0);
-	assert_int_equal(regions_find_pio(&vm.regions, 0x20)->first, 0xcc0);
+	assert_int_equal(regions_find(&vm.pio, 0x20)->first, 0xcc0);
 	cfg_out(&vm, 3, 0x10, 4, 0x10000);
 	cfg_out(&vm, 3, 0x10, 4, ~0u);
 	assert_int_equal(pio_in(&vm, 0xffc0, 4), ~0u);
@@ -504,7 +504,7 @@ static void hotplug(void **state)
 	pci_firmware(&vm);
 	assert_int_equal(mmio_in(&vm, bar(30, 1) + 0x18, 4), 30);
 	/* Where the table of regions is full, a BAR is not decoded, and that is all. */
-	assert_true(vm.regions.nr_mmio == VM_MAX_REGIONS || vm.regions.nr_mmio == 1 + 28 * 3);
+	assert_true(vm.mmio.nr == VM_MAX_REGIONS || vm.mmio.nr == 1 + 28 * 3);
 }
 
 /* ---- state ---- */

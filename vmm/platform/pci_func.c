@@ -158,18 +158,18 @@ static void map_bar(struct vdev *d, unsigned i, const struct pci_bar *b)
 {
 	const u32 command = pci_get(pci_state(d)->config, CFG_COMMAND, 2);
 	const u64 base = bar_base(d, i, b), last = base + b->size - 1;
-	struct regions *t = vm_regions(d->vm);
+	struct region r = {.first = base, .last = last, .base = base, .d = d, .bar = true};
 
 	if (!base || last < base)
 		return;
 	/* Where another one is, or the table full, it is not decoded: see above. */
 	if (!(b->flags & PCI_BAR_IO)) {
+		r.mmio = &b->mmio;
 		if (command & COMMAND_MEMORY)
-			regions_add_mmio(t, &(struct region_mmio){
-						.first = base, .last = last, .bar = true, .r = &b->mmio, .d = d});
+			regions_add(vm_mmio_regions(d->vm), &r);
 	} else if (command & COMMAND_IO && last < IO_END) {
-		regions_add_pio(t, &(struct region_pio){.first = (u32)base, .last = (u32)last, .base = (u32)base,
-							.bar = true, .r = &b->pio, .d = d});
+		r.pio = &b->pio;
+		regions_add(vm_pio_regions(d->vm), &r);
 	}
 }
 
@@ -180,7 +180,8 @@ static bool asleep(const struct vdev *d)
 
 void pci_remap(struct vm *vm)
 {
-	regions_drop_bars(vm_regions(vm));
+	regions_drop_bars(vm_pio_regions(vm));
+	regions_drop_bars(vm_mmio_regions(vm));
 	for (unsigned slot = 0; slot < PCI_SLOTS; slot++) {
 		struct vdev *d = vm_pci_slots(vm)[slot];
 		const struct pci_bar *bars = d ? d->type->pci->bar : NULL;
