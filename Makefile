@@ -60,7 +60,8 @@ $(O)/%.asm.o: %.asm Makefile
 # The virtual PC's DSDT as C bytes, without the table header, which acpi_tables.c writes.
 $(B)/gen/vmm/platform/dsdt_aml.h: vmm/platform/dsdt.asl Makefile
 	@mkdir -p $(@D)
-	@$(IASL) -we -p $(@D)/dsdt $< >$(@D)/dsdt.log 2>&1 || { cat $(@D)/dsdt.log; exit 1; }
+	@$(HOSTCC) -E -P -undef -x c $< -o $(@D)/dsdt.i
+	@$(IASL) -we -p $(@D)/dsdt $(@D)/dsdt.i >$(@D)/dsdt.log 2>&1 || { cat $(@D)/dsdt.log; exit 1; }
 	@{ echo 'static const unsigned char dsdt_aml[] = {'; \
 		od -An -v -j36 -tx1 $(@D)/dsdt.aml | sed 's/ \(..\)/ 0x\1,/g'; echo '};'; } >$@
 $(O)/vmm/platform/acpi_tables.c.o: $(B)/gen/vmm/platform/dsdt_aml.h
@@ -162,11 +163,11 @@ define fuzz-rule
 $(B)/fuzz-replay/$(1): tests/fuzz/fuzz_$(1).c $(call unit-of,tests/fuzz/fuzz_$(1).c) \
 		tests/fuzz/replay.c $(wildcard lib/*.h boot/*.h vmm/*.h) Makefile
 	@mkdir -p $(B)/fuzz-replay
-	$(HOSTCC) $(TEST_CFLAGS) $$(filter %.c,$$^) -o $$@
+	$(HOSTCC) $(TEST_CFLAGS) $$(filter %.c,$$^) $(call unit-libs,tests/fuzz/fuzz_$(1).c) -o $$@
 $(B)/fuzz/$(1): tests/fuzz/fuzz_$(1).c $(call unit-of,tests/fuzz/fuzz_$(1).c) \
 		$(wildcard lib/*.h boot/*.h vmm/*.h) Makefile
 	@mkdir -p $(B)/fuzz
-	clang $(TEST_CFLAGS) -fsanitize=fuzzer $$(filter %.c,$$^) -o $$@
+	clang $(TEST_CFLAGS) -fsanitize=fuzzer $$(filter %.c,$$^) $(call unit-libs,tests/fuzz/fuzz_$(1).c) -o $$@
 endef
 $(foreach t,$(FUZZERS),$(eval $(call fuzz-rule,$(t))))
 

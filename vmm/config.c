@@ -372,6 +372,7 @@ static const struct config_key vm_keys[] = {
 	{"fw_cfg", set_fw_cfg, 0, 0, 0, 0, NULL},
 	{"hpet", set_number, VMS(hpet), BOOLEAN},
 	{"paravirt", set_number, VMS(paravirt), BOOLEAN},
+	{"testdev", set_number, VMS(testdev), 0, 8, ""},
 	{"tsc_khz", set_number, VMS(tsc_khz), TSC_KHZ_MIN, TSC_KHZ_MAX, " kHz"},
 	{"torture", set_number, VMS(torture), 0, INT64_MAX, ""},
 };

@@ -14,6 +14,7 @@
 #include "lib/errno.h"
 #include "lib/log.h"
 #include "lib/string.h"
+#include "vmm/platform/pci.h"
 #include "vmm/sched.h"
 #include "vmm/state.h"
 
@@ -28,6 +29,8 @@ struct parts {
 	struct hv_vcpu hv[VM_MAX_VCPUS];
 	struct pt nested;
 	void *dev[VM_MAX_DEVS];
+	void *saved; /* the saved VM */
+	size_t size;
 };
 
 /* Guarded by nested_lock, but for what a rebuild needs. */
@@ -40,8 +43,6 @@ struct torture {
 		u64 size;
 	} split[SPLITS_KEPT]; /* large leaves that were split, to be merged again */
 	struct parts parts;
-	size_t size;
-	u64 state[]; /* the saved VM */
 };
 
 /* splitmix64 */
@@ -66,16 +67,14 @@ static u32 interval(struct torture *t)
 
 int torture_create(struct vm *vm)
 {
-	size_t size = vm_state_size(vm);
 	struct torture *t;
 
 	if (!vm->cfg.torture)
 		return 0;
-	t = kzalloc(sizeof(*t) + size, FRAME_VM, vm->id);
+	t = kzalloc(sizeof(*t), FRAME_VM, vm->id);
 	if (!t)
 		return -ENOMEM;
 	t->seed = t->random = vm->cfg.torture;
-	t->size = size;
 	for (unsigned i = 0; i < SPLITS_KEPT; i++)
 		t->split[i].gpa = HPA_NONE;
 	vm->torture = t;
@@ -161,7 +160,8 @@ static void parts_free(struct vm *vm, struct parts *p)
 	for (u32 i = 0; i < vm->nr_devs; i++) {
 		if (!p->dev[i])
 			continue;
-		memset(p->dev[i], POISON, vm->devs[i].type->state_size);
+		if (vm->devs[i].type) /* else it went while we gave up */
+			memset(p->dev[i], POISON, vdev_state_size(vm->devs[i].type));
 		kfree(p->dev[i]);
 	}
 	for (u32 i = 0; i < vm->nr_vcpus; i++)
@@ -169,6 +169,8 @@ static void parts_free(struct vm *vm, struct parts *p)
 			vcpu_hv_destroy(&p->hv[i]);
 	if (p->nested.env)
 		pt_destroy(&p->nested);
+	if (p->saved)
+		kfree(p->saved);
 }
 
 static bool parts_make(struct vm *vm, struct parts *p)
@@ -188,14 +190,18 @@ static bool parts_make(struct vm *vm, struct parts *p)
 		}
 	}
 	for (u32 i = 0; i < vm->nr_devs; i++) {
-		u32 n = MAX(vm->devs[i].type->state_size, 1u);
+		u32 n = vm->devs[i].type ? MAX(vdev_state_size(vm->devs[i].type), 1u) : 0;
 
+		if (!n)
+			continue;
 		p->dev[i] = kzalloc(n, FRAME_DEVICE, vm->id);
 		if (!p->dev[i])
 			return false;
 		memset(p->dev[i], POISON, n);
 	}
-	return true;
+	p->size = vm_state_size(vm);
+	p->saved = kzalloc(p->size, FRAME_VM, vm->id);
+	return p->saved;
 }
 
 #define SWAP(a, b)                         \
@@ -252,17 +258,20 @@ void torture_rebuild(struct vm *vm)
 
 	if (vm->ending || vm->vcpus[0]->state == VCPU_OFF)
 		return;
+	sched_unload();
+	spin_lock(&vm->dev_lock); /* devices come and go under it */
 	if (!parts_make(vm, p)) {
 		parts_free(vm, p);
+		spin_unlock(&vm->dev_lock);
 		t->skipped++;
 		return;
 	}
-	sched_unload();
-	spin_lock(&vm->dev_lock);
-	n = vm_state_save(vm, t->state, t->size);
+	n = vm_state_save(vm, p->saved, p->size);
 	vm_devices_stop(vm);
 	spin_lock(&vm->nested_lock); /* the monitor may be looking at the tables */
 	parts_swap(vm, p);
+	regions_drop_bars(&vm->pio);
+	regions_drop_bars(&vm->mmio);
 	spin_unlock(&vm->nested_lock);
 	for (u32 i = 0; i < vm->nr_vcpus; i++) {
 		vm->vcpus[i]->hv.debug = p->hv[i].debug;
@@ -272,10 +281,10 @@ void torture_rebuild(struct vm *vm)
 	vm->pic_intr = !vm->pic_intr;
 	vm->tsc_khz = vm->tsc_ratio = POISON;
 	vm->write_protected = false;
-	if (vm_state_restore(vm, t->state, n, why, sizeof(why)))
+	if (vm_state_restore(vm, p->saved, n, why, sizeof(why)))
 		give_up(vm, why);
-	spin_unlock(&vm->dev_lock);
 	parts_free(vm, p);
+	spin_unlock(&vm->dev_lock);
 	t->rebuilds++;
 }
 

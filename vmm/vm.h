@@ -14,14 +14,14 @@
 #include "vmm/lapic.h"
 #include "vmm/loader.h"
 #include "vmm/pv.h"
+#include "vmm/regions.h"
 #include "vmm/sched.h"
 #include "vmm/timer.h"
 #include "vmm/vdev.h"
 #include "vmm/watch.h"
 
 #define VM_MAX_SLOTS   8
-#define VM_MAX_DEVS    32
-#define VM_MAX_REGIONS 64
+#define VM_MAX_DEVS    40
 
 /* A reference-counted set of 2 MiB blocks of the guests' pool: it may outlive a VM and be shared.
  */
@@ -106,20 +106,6 @@ struct vcpu {
 	u64 injected[HV_EV_SWEXC + 1]; /* by enum hv_event_type; not those that an exit had cut short */
 };
 
-/* Who answers at ports or at addresses that are no RAM. vdev.c dispatches by these tables, which hold all there
- * is but the local APICs. */
-struct region {
-	u64 first, last;
-	struct vdev *d;
-	union {
-		const struct vdev_pio *pio;
-		const struct vdev_mmio *mmio;
-	};
-};
-struct region_table {
-	u32 nr;
-	struct region r[VM_MAX_REGIONS]; /* sorted */
-};
 struct dev_timer {
 	struct timer t;
 	struct vdev *d;
@@ -196,8 +182,9 @@ struct vm {
 	struct spinlock dev_lock; /* held while any device or interrupt controller is touched */
 	struct vdev devs[VM_MAX_DEVS];
 	struct dev_timer *dev_timers; /* VDEV_MAX_TIMERS a device */
-	u32 nr_devs;
+	u32 nr_devs; /* places in use; some may be free again */
 	struct region_table pio, mmio;
+	struct vdev *pci_slots[32]; /* function 0 of each device on bus 0 (platform/pci*.c) */
 	struct vm_irqchip irqchip;
 	bool pic_intr; /* the PIC's INTR output, kept by vm_pic_changed() */
 	u32 lowest_next; /* where the search for the lowest priority begins */

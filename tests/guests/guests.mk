@@ -9,6 +9,7 @@ GUESTS := tiny.elf share.elf kvmprobe.bin probe kexec
 GUESTS += cputest.elf cputest32.elf
 GUESTS += pctest.elf
 GUESTS += debuggee.elf
+GUESTS += pcitest.elf
 GUESTS += pvtest.elf
 GUESTS += smp.elf
 all: $(addprefix $(TG)/,$(GUESTS))
@@ -47,6 +48,9 @@ $(TG)/cputest.elf: $(patsubst %,$(TG)/%.o,start cputest64 cputest cputest_lib cp
 	ld -n -nostdlib -z noexecstack --no-warn-rwx-segments -T tests/guests/guest.ld $(filter %.o,$^) -o $@.64
 	objcopy -O elf32-i386 $@.64 $@
 $(TG)/pvtest.elf: $(patsubst %,$(TG)/%.o,start cputest64 pvtest cputest_lib) tests/guests/guest.ld
+	ld -n -nostdlib -z noexecstack --no-warn-rwx-segments -T tests/guests/guest.ld $(filter %.o,$^) -o $@.64
+	objcopy -O elf32-i386 $@.64 $@
+$(TG)/pcitest.elf: $(patsubst %,$(TG)/%.o,start pcitest cputest_lib) tests/guests/guest.ld
 	ld -n -nostdlib -z noexecstack --no-warn-rwx-segments -T tests/guests/guest.ld $(filter %.o,$^) -o $@.64
 	objcopy -O elf32-i386 $@.64 $@
 $(TG)/cputest32a.o: tests/guests/cputest32.asm

@@ -17,6 +17,7 @@ FILES = [
     "smp",
     "torture",
     "pc",
+    "pci",
     "pv",
     "scheduler",
     "tsc",

@@ -86,6 +86,10 @@ static void verbs(void **state)
 	assert_string_equal(did, "button b 0");
 	assert_string_equal(line("trigger b nmi"), "ok\r\n");
 	assert_string_equal(did, "nmi b");
+	assert_string_equal(line("pci-attach a testdev"), "Slot\r\n   4\r\nok\r\n");
+	assert_string_equal(did, "plug a 100");
+	assert_string_equal(line("pci-detach b 12"), "ok\r\n");
+	assert_string_equal(did, "unplug b 12");
 	assert_string_equal(line("sendkey a ctrl-c"), "ok\r\n");
 	assert_string_equal(did, "keys a ctrl-c");
 	assert_non_null(strstr(line("sendkey a nokey"), "no such key"));
@@ -157,6 +161,7 @@ static void tables(void **state)
 static void json(void **state)
 {
 	static const char *const good[] = {
+		"pci-attach -j a testdev", "pci-detach -j a 12",
 		"help -j", "help -j help", "list -j", "list -l -j", "list -j a", "create -j c", "destroy a -j",
 		"shutdown -j a", "reboot -j a", "reset -j a", "pause -j a", "unpause -j a", "rename -j a z",
 		"trigger -j b nmi", "sendkey -j b a", "regions -j b", "info -j", "mem -j", "mem b -j", "dmesg -j", "uptime -j", "top -j", "top -d 1 -j b", "vcpu-list -j",
@@ -207,6 +212,8 @@ static void errors(void **state)
 		{"sched -d a -c 201", "sched: 201 is no cap: per cent of one CPU, up to 200 for its vCPUs; 0 for none"},
 		{"trigger a", "trigger: a word is missing: trigger NAME nmi"},
 		{"trigger a smi", "trigger: what to trigger: nmi"},
+		{"pci-attach a disk", "pci-attach: what to plug in: testdev"},
+		{"pci-detach a 4294967308", "pci-detach: nothing in slot 4294967308 that could be taken out"},
 		{"create a", "create: there is a VM of that name"},
 		{"create z", "create: no file has it"},
 		{"rename a b", "rename: there is a VM of that name"},
@@ -234,6 +241,9 @@ static void errors(void **state)
 		assert_string_equal(line(wrong[i][0]), text);
 	}
 	assert_non_null(strstr(line("mem z"), "\r\nerror: mem: no such VM; `list` shows them\r\n"));
+	assert_non_null(strstr(line("pci-attach b testdev"), "no slot is free; pci-detach frees one"));
+	assert_non_null(strstr(line("pci-detach a 13"), "nothing in slot 13 that could be taken out"));
+	did[0] = 0;
 	assert_non_null(strstr(line("vcpu-set a 3"), "it has 2 vCPUs and keeps them: CPU hotplug"));
 	assert_non_null(strstr(line("mem-set a 32"), "it has 64 MiB and keeps them: there is no balloon"));
 	assert_string_equal(line(""), "");

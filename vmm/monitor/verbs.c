@@ -37,6 +37,12 @@ const struct verb monitor_verbs[] = {
 	{.name = "sendkey", .args = "NAME KEYS", .help = "press keys of its keyboard and let them go",
 	 .more = "KEYS as in ctrl-alt-delete, a, shift-f1, or 0x1e: a code of set 1.",
 	 .takes = VERB_VM, .min = 1, .max = 1, .run = verb_sendkey},
+	{.name = "pci-attach", .args = "NAME testdev", .help = "plug a PCI device in",
+	 .more = "Says in which slot. testdev is for tests; there is no other yet.",
+	 .takes = VERB_VM, .min = 1, .max = 1, .run = verb_pci_attach},
+	{.name = "pci-detach", .args = "NAME SLOT", .help = "ask the guest to let go of the device there",
+	 .more = "It goes when the guest ejects it, or when the VM is reset.",
+	 .takes = VERB_VM, .min = 1, .max = 1, .run = verb_pci_detach},
 	{.name = "console", .args = "NAME", .help = "show its console and type into it; Ctrl-] leads back",
 	 .takes = VERB_VM, .run = verb_console},
 

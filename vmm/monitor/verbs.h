@@ -34,6 +34,8 @@ enum mon_status verb_unpause(struct mon_call *c);
 enum mon_status verb_rename(struct mon_call *c);
 enum mon_status verb_trigger(struct mon_call *c);
 enum mon_status verb_sendkey(struct mon_call *c);
+enum mon_status verb_pci_attach(struct mon_call *c);
+enum mon_status verb_pci_detach(struct mon_call *c);
 enum mon_status verb_regions(struct mon_call *c);
 enum mon_status verb_console(struct mon_call *c);
 enum mon_status verb_mem_set(struct mon_call *c);
