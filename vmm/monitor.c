@@ -128,6 +128,16 @@ static const char *verb_sendkey(struct vm *vm)
 	return wrong;
 }
 
+static const char *verb_sendmouse(struct vm *vm)
+{
+	const char *wrong;
+
+	spin_lock(&vm->dev_lock);
+	wrong = i8042_sendmouse(vm, mon.word);
+	spin_unlock(&vm->dev_lock);
+	return wrong;
+}
+
 static const char *verb_shutdown(struct vm *vm)
 {
 	spin_lock(&vm->dev_lock);
@@ -166,6 +176,8 @@ static const struct verb {
 	{"reset", "NAME: start it anew, as the reset button does", true, verb_reset},
 	{"trigger", "NAME nmi: press its NMI button", true, verb_trigger},
 	{"sendkey", "NAME KEYS: press and release them, as in ctrl-alt-delete", true, verb_sendkey},
+	{"sendmouse", "NAME DX,DY[,DZ[,BUTTONS]]: move its mouse, to the right, up and down its wheel", true,
+	 verb_sendmouse},
 	{"pause", "NAME: stop its vCPUs", true, verb_pause},
 	{"regions", "NAME: its ports and device memory, and whose they are", true, verb_regions},
 	{"unpause", "NAME: let them go on", true, verb_unpause},
@@ -226,7 +238,7 @@ static const char *run_line(char *line)
 			continue;
 		if (v->takes_vm != (arg && *arg))
 			return v->takes_vm ? "name a VM" : "it takes no argument";
-		if (word && v->fn != verb_trigger && v->fn != verb_sendkey)
+		if (word && v->fn != verb_trigger && v->fn != verb_sendkey && v->fn != verb_sendmouse)
 			return "one word too many";
 		return v->takes_vm ? on_vm(v, arg) : v->fn(NULL);
 	}

@@ -43,6 +43,11 @@ const char *i8042_sendkey(struct vm *vm, const char *chord)
 	snprintf(did, sizeof(did), "keys %s %s", vm->name, chord);
 	return *chord ? NULL : "no such key";
 }
+const char *i8042_sendmouse(struct vm *vm, const char *how)
+{
+	snprintf(did, sizeof(did), "mouse %s %s", vm->name, how);
+	return NULL;
+}
 void acpi_power_button(struct vm *vm) { snprintf(did, sizeof(did), "button %s", vm->name); }
 void vm_regions(struct vm *vm, vm_region_fn fn, void *arg)
 {
@@ -109,6 +114,8 @@ static void verbs(void **state)
 	assert_string_equal(did, "nmi b");
 	assert_string_equal(line("sendkey a ctrl-c"), "ok\r\n");
 	assert_string_equal(did, "keys a ctrl-c");
+	assert_string_equal(line("sendmouse b 1,2"), "ok\r\n");
+	assert_string_equal(did, "mouse b 1,2");
 	assert_string_equal(line("regions a"), "port         60-60       i8042\r\nok\r\n");
 	assert_string_equal(line("create c"), "ok\r\n");
 	assert_string_equal(created, "c");
