@@ -6,6 +6,7 @@
  */
 #include "vmm/config_parse.h"
 #include "vmm/xl_keys.h"
+#include "arch/x86_64/timeconv.h"
 #include "lib/errno.h"
 #include "lib/log.h"
 #include "lib/string.h"
@@ -355,6 +356,7 @@ static const struct config_key vm_keys[] = {
 	{"fw_cfg", set_fw_cfg, 0, 0, 0, 0, NULL},
 	{"hpet", set_number, VMS(hpet), BOOLEAN},
 	{"paravirt", set_number, VMS(paravirt), BOOLEAN},
+	{"tsc_khz", set_number, VMS(tsc_khz), TSC_KHZ_MIN, TSC_KHZ_MAX, " kHz"},
 	{"torture", set_number, VMS(torture), 0, INT64_MAX, ""},
 };
 

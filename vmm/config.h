@@ -50,6 +50,7 @@ struct vm_config {
 	bool debug_exit, debugcon, hpet;
 	char fw_cfg[VM_FW_CFG_MAX]; /* strings "opt/NAME=CONTENT" one behind the other; an empty one ends them */
 	bool paravirt; /* paravirt = 0: do not offer KVM's paravirtual interface (pv.h) */
+	u64 tsc_khz; /* of the guest's TSC; 0: the host's */
 	u64 torture; /* torture = SEED: state rebuilt and memory protected at random exits; 0: off */
 };
 

@@ -210,6 +210,7 @@ void torture_rebuild(struct vm *vm)
 		poison_vcpu(vm->vcpus[i]);
 	}
 	vm->pic_intr = !vm->pic_intr;
+	vm->tsc_khz = vm->tsc_ratio = POISON;
 	vm->write_protected = false;
 	if (vm_state_restore(vm, t->state, n, why, sizeof(why)))
 		give_up(vm, why);

@@ -3,6 +3,7 @@
 #include "vmm/vm.h"
 #include "arch/x86_64/asm.h"
 #include "arch/x86_64/frame.h"
+#include "arch/x86_64/machine.h"
 #include "lib/errno.h"
 #include "lib/log.h"
 #include "lib/string.h"
@@ -44,6 +45,18 @@ static void vm_free(struct vm *vm)
 	kfree(vm);
 }
 
+static int choose_tsc(struct vm *vm, char *why, size_t n)
+{
+	u64 khz = vm->cfg.tsc_khz ?: tsc_khz;
+
+	if (vm_set_tsc_khz(vm, khz))
+		return 0;
+	snprintf(why, n, "%s: tsc_khz = %lu, but the TSC here has %lu kHz and this CPU %s; take the line out", vm->name,
+		 (unsigned long)khz, (unsigned long)tsc_khz,
+		 hv->tsc_scaling ? "scales it by less than 256" : "cannot scale it");
+	return -EINVAL;
+}
+
 int vm_create(const struct vm_config *cfg, u32 channel, struct vm **out, char *why, size_t n)
 {
 	u16 id = __atomic_add_fetch(&last_id, 1, __ATOMIC_RELAXED);
@@ -62,7 +75,9 @@ int vm_create(const struct vm_config *cfg, u32 channel, struct vm **out, char *w
 	vm->nested_lock = (struct spinlock)SPINLOCK(LOCK_NESTED);
 	vm->run.lock = (struct spinlock)SPINLOCK(LOCK_RUN);
 	vm->run.work.fn = vm_stopped;
-	r = sched_vm_create(vm, why, n);
+	r = choose_tsc(vm, why, n);
+	if (!r)
+		r = sched_vm_create(vm, why, n);
 	if (r) {
 		kfree(vm);
 		return r;

@@ -5,6 +5,7 @@
 #include "lib/spinlock.h"
 #include "arch/x86_64/hv.h"
 #include "arch/x86_64/pt.h"
+#include "arch/x86_64/timeconv.h"
 #include "vmm/config.h"
 #include "vmm/cpuid.h"
 #include "vmm/fetch.h"
@@ -87,7 +88,7 @@ struct vcpu {
 	u64 exception_payload;     /* #PF: CR2; #DB: DR6 bits */
 	bool nmi_pending, nmi_wakes; /* wakes: NMIs were not blocked at HLT */
 	u32 windows; /* what request_windows() was last asked for */
-	u64 tsc_offset;
+	u64 tsc_offset; /* its TSC is vm_scale_tsc() of the host's plus this */
 	struct vcpu_msrs msrs;
 	struct vcpu_pv pv;
 	u64 waited_since, waited; /* sched.c: TSC while it is kept waiting (else 0), and ticks of that */
@@ -196,6 +197,7 @@ struct vm {
 	struct cpuid_table *cpuid;
 	u8 insn_flags; /* INSN_AMD_BRANCHES on AMD's CPUs */
 	u64 t0_tsc; /* host TSC at which the guest's clock reads 0 */
+	u64 tsc_khz, tsc_ratio; /* of the guest's TSC; to the host's */
 	struct vm_run run;
 	bool ending, refused;
 	bool preserved; /* it has ended, and stays to be looked at until it is destroyed */
@@ -221,6 +223,17 @@ struct vm *vm_by_channel(u32 channel); /* vm_list_lock held */
 
 /* Not started after all: its file or its kernel is no good. One line says why. */
 void vm_refuse(struct vm *vm, const char *why);
+
+/* --- guest_tsc.c --- */
+/* khz for its TSC, within timeconv.h's bounds; its vCPUs learn of it by what follows. false: the CPU cannot, and
+ * nothing has changed. */
+bool vm_set_tsc_khz(struct vm *vm, u64 khz);
+void vcpu_set_tsc_offset(struct vcpu *v, u64 offset); /* v is loaded */
+/* The host's TSC at the guest's pace. */
+static inline u64 vm_scale_tsc(const struct vm *vm, u64 host)
+{
+	return likely(vm->tsc_ratio == TSC_RATIO_ONE) ? host : tsc_scale(host, vm->tsc_ratio);
+}
 
 /* --- irq.c --- */
 int vm_pic_ack(struct vm *vm);	       /* INTA cycle: the vector */

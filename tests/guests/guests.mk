@@ -5,7 +5,7 @@ TG_CC ?= gcc
 TG_CFLAGS := -std=gnu17 -O2 -m64 -ffreestanding -fno-pic -fno-pie -mcmodel=small -mno-red-zone \
 	-mgeneral-regs-only -fno-stack-protector -fcf-protection=none -fno-asynchronous-unwind-tables \
 	-fno-tree-loop-distribute-patterns -Wall -Wextra -Werror
-all: $(TG)/tiny.elf $(TG)/pctest.elf $(TG)/share.elf $(TG)/cputest.elf $(TG)/cputest32.elf $(TG)/pvtest.elf $(TG)/smp.elf $(TG)/kvmprobe.bin $(TG)/probe
+all: $(TG)/tiny.elf $(TG)/pctest.elf $(TG)/share.elf $(TG)/cputest.elf $(TG)/cputest32.elf $(TG)/pvtest.elf $(TG)/smp.elf $(TG)/kvmprobe.bin $(TG)/probe $(TG)/kexec
 
 $(TG)/kvmprobe.bin: tests/guests/kvmprobe.asm
 	@mkdir -p $(@D)
@@ -27,6 +27,11 @@ $(TG)/probe: tests/guests/probe.c tests/guests/guests.mk
 	$(TG_CC) -std=gnu17 -O2 -m32 -march=i686 -ffreestanding -fno-pic -fno-pie -nostdlib -static -mgeneral-regs-only \
 		-fno-stack-protector -fcf-protection=none -fno-asynchronous-unwind-tables -Wall -Wextra -Werror \
 		-Wl,--build-id=none -Wl,-z,noexecstack $< -o $@
+
+# And one for amd64.
+$(TG)/kexec: tests/guests/kexec.c tests/guests/guests.mk
+	@mkdir -p $(@D)
+	$(TG_CC) $(TG_CFLAGS) -nostdlib -static -Wl,--build-id=none -Wl,-z,noexecstack $< -o $@
 
 $(TG)/cputest64.o: tests/guests/cputest64.asm
 	@mkdir -p $(@D)

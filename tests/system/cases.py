@@ -14,8 +14,9 @@ import pv
 import smp
 import scheduler
 import torture
+import tsc
 
 
 def all_cases():
     return (onhost.CASES + boots.CASES + cpu.CASES + ends.CASES + kernels.CASES + lifecycle.CASES + many.CASES + bad_input.CASES +
-            firmware.CASES + smp.CASES + torture.CASES + pv.CASES + pc.CASES + scheduler.CASES)
+            firmware.CASES + smp.CASES + torture.CASES + pv.CASES + pc.CASES + scheduler.CASES + tsc.CASES)

@@ -293,9 +293,9 @@ u64 vcpu_tsc(struct vcpu *v)
 	return v->vm->now * 2;
 }
 
-u64 vcpu_tsc_to_ns(struct vcpu *v, u64 tsc)
+void vcpu_timer_set_tsc(struct vcpu *v, u64 tsc)
 {
-	return tsc / 2 > v->vm->now ? (tsc + 1) / 2 : v->vm->now;
+	v->timer = (struct fake_timer){true, tsc / 2 > v->vm->now ? tsc / 2 + (tsc & 1) : v->vm->now};
 }
 
 void vcpu_timer_set(struct vcpu *v, u64 deadline_ns)

@@ -99,6 +99,7 @@ static void defaults(void **state)
 	assert_true(vm.hpet);
 	assert_true(vm.paravirt);
 	assert_int_equal(vm.torture, 0);
+	assert_int_equal(vm.tsc_khz, 0);
 	assert_int_equal(vm.cpu_weight, 256);
 	assert_int_equal(vm.cap, 0);
 	assert_false(vm.dedicated);
@@ -111,7 +112,7 @@ static void all_keys(void **state)
 	(void)state;
 	accepted("maxmem=64;vcpus=1;type='pvh';ramdisk='r';cmdline=\"a b\"\n"
 		 "on_poweroff='restart'\non_reboot='rename-restart'\non_crash='preserve'\n"
-		 "debug_exit=1\ndebugcon=1\nhpet=0\ntorture=9\nparavirt=0\ndisk=['a.img,raw,xvda,ro', 'b.img,,hdb']");
+		 "debug_exit=1\ndebugcon=1\nhpet=0\ntsc_khz=2400000\ntorture=9\nparavirt=0\ndisk=['a.img,raw,xvda,ro', 'b.img,,hdb']");
 	assert_int_equal(vm.type, VM_TYPE_PVH);
 	assert_string_equal(vm.ramdisk, "r");
 	assert_string_equal(vm.cmdline, "a b");
@@ -123,6 +124,7 @@ static void all_keys(void **state)
 	assert_false(vm.hpet);
 	assert_false(vm.paravirt);
 	assert_int_equal(vm.torture, 9);
+	assert_int_equal(vm.tsc_khz, 2400000);
 	assert_int_equal(vm.nr_disks, 2);
 	assert_true(vm.disks[0].readonly);
 	assert_false(vm.disks[1].readonly);
@@ -193,6 +195,7 @@ static void values(void **state)
 	refused("vcpus='x'", "vcpus is a number, this is the string \"x\"; write vcpus = 1, say");
 	refused("vcpus=[1]", "vcpus is a number, this is a list");
 	refused("maxmem=32", "v.cfg:4:1: error: maxmem = 32 is less");
+	refused("tsc_khz=999", "tsc_khz = 999 is out of range; 1000 to 100000000 kHz");
 	refused("torture=[]", "torture is a number, this is a list; write torture = 0");
 	refused("debug_exit=2", "debug_exit = 2 is out of range; 0 to 1");
 	refused("memory=64", "v.cfg:4:1: error: 'memory' is already set in line 2; remove one");
