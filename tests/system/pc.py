@@ -14,7 +14,7 @@ from torture import check_report
 from util import GUEST_DIR, guest_file
 
 PCTEST = os.path.join(ROOT, "build", "tests", "guests", "pctest.elf")
-CHECKS = 19
+CHECKS = 21
 STRINGS = {"debugcon": 1, "fw_cfg": '[ "opt/test/a=hello" ]'}
 
 

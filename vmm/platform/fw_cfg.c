@@ -27,7 +27,7 @@ enum { ID_TRADITIONAL = 1 << 0, ID_DMA = 1 << 1 };
 #define DMA_WRITE  BIT(4)
 
 #define STEP_BYTES 16384u
-#define STEP_NS	   50000ull
+#define STEP_NS	   1000000ull /* no item is longer than a step: what goes on is zeros, and not urgent */
 
 /* All of it big-endian. */
 struct dma_request {
@@ -43,6 +43,7 @@ struct dir_entry {
 static_assert(sizeof(struct dir_entry) == 64, "fw_cfg.rst, FWCfgFile");
 
 #define ITEM_MAX (4 + (1 + VM_MAX_FW_CFG) * sizeof(struct dir_entry))
+static_assert(ITEM_MAX <= STEP_BYTES, "an item is read at once");
 static_assert(ITEM_MAX >= LOAD_MAX_E820 * sizeof(struct e820_entry) && ITEM_MAX >= VM_FW_CFG_MAX,
 	      "room for any item");
 
