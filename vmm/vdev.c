@@ -205,29 +205,56 @@ static u32 ones(unsigned size)
 
 /*
  * An access that is only partly inside a region is what a bus makes of it: byte by byte, and where
- * nobody answers, ones. Behind port 0xffff there is nobody.
+ * nobody answers, ones. Behind port 0xffff there is nobody. These are apart, so that the usual access has no
+ * registers to save for them.
  */
-static u32 pio_read(struct vm *vm, u32 port, unsigned size)
+static __attribute__((noinline)) u32 pio_read_bytes(struct vm *vm, u32 port, unsigned size)
+{
+	u32 val = 0;
+
+	for (unsigned i = 0; i < size; i++)
+		val |= (port + i > 0xffff ? 0xff : vm_pio_read(vm, (u16)(port + i), 1)) << i * 8;
+	return val;
+}
+
+static __attribute__((noinline)) void pio_write_bytes(struct vm *vm, u32 port, unsigned size, u32 val)
+{
+	for (unsigned i = 0; i < size && port + i <= 0xffff; i++)
+		vm_pio_write(vm, (u16)(port + i), 1, val >> i * 8 & 0xff);
+}
+
+static __attribute__((noinline)) u64 mmio_read_bytes(struct vcpu *v, gpa_t gpa, unsigned size)
+{
+	u64 val = 0;
+
+	for (unsigned i = 0; i < size; i++)
+		val |= (vm_mmio_read(v, gpa + i, 1) & 0xff) << i * 8;
+	return val;
+}
+
+static __attribute__((noinline)) void mmio_write_bytes(struct vcpu *v, gpa_t gpa, unsigned size, u64 val)
+{
+	for (unsigned i = 0; i < size; i++)
+		vm_mmio_write(v, gpa + i, 1, val >> i * 8 & 0xff);
+}
+
+u32 vm_pio_read(struct vm *vm, u16 port, unsigned size)
 {
 	const struct region *r = find_region(&vm->pio, port);
-	u32 val = 0;
+	u32 val;
 
 	if (likely(covers(r, port, size))) {
 		if (!r->pio->read)
 			return ones(size);
 		spin_lock(&vm->dev_lock);
-		val = r->pio->read(r->d, (u16)port, size) & ones(size);
+		val = r->pio->read(r->d, port, size) & ones(size);
 		spin_unlock(&vm->dev_lock);
 		return val;
 	}
-	if (!touches(r, port, size))
-		return ones(size);
-	for (unsigned i = 0; i < size; i++)
-		val |= pio_read(vm, port + i, 1) << i * 8;
-	return val;
+	return touches(r, port, size) ? pio_read_bytes(vm, port, size) : ones(size);
 }
 
-static void pio_write(struct vm *vm, u32 port, unsigned size, u32 val)
+void vm_pio_write(struct vm *vm, u16 port, unsigned size, u32 val)
 {
 	const struct region *r = find_region(&vm->pio, port);
 
@@ -235,24 +262,11 @@ static void pio_write(struct vm *vm, u32 port, unsigned size, u32 val)
 		if (!r->pio->write)
 			return;
 		spin_lock(&vm->dev_lock);
-		r->pio->write(r->d, (u16)port, size, val & ones(size));
+		r->pio->write(r->d, port, size, val & ones(size));
 		spin_unlock(&vm->dev_lock);
-		return;
+	} else if (touches(r, port, size)) {
+		pio_write_bytes(vm, port, size, val);
 	}
-	if (!touches(r, port, size))
-		return;
-	for (unsigned i = 0; i < size; i++)
-		pio_write(vm, port + i, 1, val >> i * 8 & 0xff);
-}
-
-u32 vm_pio_read(struct vm *vm, u16 port, unsigned size)
-{
-	return pio_read(vm, port, size);
-}
-
-void vm_pio_write(struct vm *vm, u16 port, unsigned size, u32 val)
-{
-	pio_write(vm, port, size, val);
 }
 
 static bool is_lapic(const struct vcpu *v, gpa_t gpa)
@@ -265,7 +279,7 @@ static bool is_lapic(const struct vcpu *v, gpa_t gpa)
 u64 vm_mmio_read(struct vcpu *v, gpa_t gpa, unsigned size)
 {
 	const struct region *r;
-	u64 val = 0;
+	u64 val;
 
 	if (is_lapic(v, gpa)) {
 		if (v->pv.eoi_lent)
@@ -279,11 +293,7 @@ u64 vm_mmio_read(struct vcpu *v, gpa_t gpa, unsigned size)
 		spin_unlock(&v->vm->dev_lock);
 		return val;
 	}
-	if (size == 1 || !touches(r, gpa, size))
-		return ~0ull;
-	for (unsigned i = 0; i < size; i++)
-		val |= (vm_mmio_read(v, gpa + i, 1) & 0xff) << i * 8;
-	return val;
+	return size > 1 && touches(r, gpa, size) ? mmio_read_bytes(v, gpa, size) : ~0ull;
 }
 
 void vm_mmio_write(struct vcpu *v, gpa_t gpa, unsigned size, u64 val)
@@ -304,8 +314,7 @@ void vm_mmio_write(struct vcpu *v, gpa_t gpa, unsigned size, u64 val)
 		return;
 	}
 	if (size > 1 && touches(r, gpa, size))
-		for (unsigned i = 0; i < size; i++)
-			vm_mmio_write(v, gpa + i, 1, val >> i * 8 & 0xff);
+		mmio_write_bytes(v, gpa, size, val);
 }
 
 u64 vm_time_ns(struct vm *vm)
