@@ -223,27 +223,58 @@ static u32 ones(unsigned size)
 /*
  * An access that is only partly inside a region is what a bus makes of it: byte by byte, and where
  * nobody answers, ones. Behind port 0xffff there is nobody. Each byte is looked up for itself: the one before
- * may have moved a BAR.
+ * may have moved a BAR. These are apart, so that the usual access has no registers to save for them.
  */
-static u32 pio_read(struct vm *vm, u32 port, unsigned size)
+static __attribute__((noinline)) u32 pio_read_bytes(struct vm *vm, u32 port, unsigned size)
+{
+	u32 val = 0;
+
+	for (unsigned i = 0; i < size; i++)
+		val |= (port + i > 0xffff ? 0xff : vm_pio_read(vm, (u16)(port + i), 1)) << i * 8;
+	return val;
+}
+
+static __attribute__((noinline)) void pio_write_bytes(struct vm *vm, u32 port, unsigned size, u32 val)
+{
+	for (unsigned i = 0; i < size && port + i <= 0xffff; i++)
+		vm_pio_write(vm, (u16)(port + i), 1, val >> i * 8 & 0xff);
+}
+
+static __attribute__((noinline)) u64 mmio_read_bytes(struct vcpu *v, gpa_t gpa, unsigned size)
+{
+	u64 val = 0;
+
+	for (unsigned i = 0; i < size; i++)
+		val |= (vm_mmio_read(v, gpa + i, 1) & 0xff) << i * 8;
+	return val;
+}
+
+static __attribute__((noinline)) void mmio_write_bytes(struct vcpu *v, gpa_t gpa, unsigned size, u64 val)
+{
+	for (unsigned i = 0; i < size; i++)
+		vm_mmio_write(v, gpa + i, 1, val >> i * 8 & 0xff);
+}
+
+u32 vm_pio_read(struct vm *vm, u16 port, unsigned size)
 {
 	const struct region *r;
 	u32 val = ~0u;
-	bool partly = false;
+	bool partly;
 
 	spin_lock(&vm->dev_lock);
 	r = regions_find(&vm->pio, port);
-	if (likely(region_covers(r, port, size)))
-		val = r->pio->read ? r->pio->read(r->d, (u16)(port - r->base), size) : ~0u;
-	else
-		partly = region_touches(r, port, size);
+	if (likely(region_covers(r, port, size))) {
+		if (likely(r->pio->read))
+			val = r->pio->read(r->d, (u16)(port - r->base), size);
+		spin_unlock(&vm->dev_lock);
+		return val & ones(size);
+	}
+	partly = region_touches(r, port, size);
 	spin_unlock(&vm->dev_lock);
-	for (unsigned i = 0; partly && i < size; i++)
-		val = (val & ~(0xffu << i * 8)) | pio_read(vm, port + i, 1) << i * 8;
-	return val & ones(size);
+	return partly ? pio_read_bytes(vm, port, size) : ones(size);
 }
 
-static void pio_write(struct vm *vm, u32 port, unsigned size, u32 val)
+void vm_pio_write(struct vm *vm, u16 port, unsigned size, u32 val)
 {
 	const struct region *r;
 	bool partly = false;
@@ -255,18 +286,8 @@ static void pio_write(struct vm *vm, u32 port, unsigned size, u32 val)
 	else if (likely(r->pio->write))
 		r->pio->write(r->d, (u16)(port - r->base), size, val & ones(size));
 	spin_unlock(&vm->dev_lock);
-	for (unsigned i = 0; partly && i < size; i++)
-		pio_write(vm, port + i, 1, val >> i * 8 & 0xff);
-}
-
-u32 vm_pio_read(struct vm *vm, u16 port, unsigned size)
-{
-	return pio_read(vm, port, size);
-}
-
-void vm_pio_write(struct vm *vm, u16 port, unsigned size, u32 val)
-{
-	pio_write(vm, port, size, val);
+	if (unlikely(partly))
+		pio_write_bytes(vm, port, size, val);
 }
 
 static bool is_lapic(const struct vcpu *v, gpa_t gpa)
@@ -295,12 +316,7 @@ u64 vm_mmio_read(struct vcpu *v, gpa_t gpa, unsigned size)
 	else if (likely(r->mmio->read))
 		val = r->mmio->read(r->d, gpa - r->base, size);
 	spin_unlock(&vm->dev_lock);
-	if (unlikely(partly)) {
-		val = 0;
-		for (unsigned i = 0; i < size; i++)
-			val |= (vm_mmio_read(v, gpa + i, 1) & 0xff) << i * 8;
-	}
-	return val;
+	return unlikely(partly) ? mmio_read_bytes(v, gpa, size) : val;
 }
 
 void vm_mmio_write(struct vcpu *v, gpa_t gpa, unsigned size, u64 val)
@@ -322,8 +338,8 @@ void vm_mmio_write(struct vcpu *v, gpa_t gpa, unsigned size, u64 val)
 	else if (likely(r->mmio->write))
 		r->mmio->write(r->d, gpa - r->base, size, val);
 	spin_unlock(&vm->dev_lock);
-	for (unsigned i = 0; partly && i < size; i++)
-		vm_mmio_write(v, gpa + i, 1, val >> i * 8 & 0xff);
+	if (unlikely(partly))
+		mmio_write_bytes(v, gpa, size, val);
 }
 
 u64 vm_time_ns(struct vm *vm)

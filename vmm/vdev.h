@@ -133,8 +133,9 @@ void vm_console_want_input(struct vm *vm); /* uart.c calls it when its FIFO has 
 bool i8042_key(struct vm *vm, u8 key, bool down);
 bool i8042_chord(struct vm *vm, const u8 *keys, unsigned n);
 bool i8042_mouse(struct vm *vm, int dx, int dy, int dz, u8 buttons);
-/* In keynames.c: a chord by its names ("ctrl-alt-delete"); NULL, or what is wrong. */
+/* In input.c, the same by words: "ctrl-alt-delete"; "DX,DY[,DZ[,BUTTONS]]". NULL, or what is wrong. */
 const char *i8042_sendkey(struct vm *vm, const char *chord);
+const char *i8042_sendmouse(struct vm *vm, const char *how);
 
 /* In acpi_pm.c: somebody pressed the power button (the guest's ACPI driver shuts down). */
 void acpi_power_button(struct vm *vm);

@@ -88,6 +88,11 @@ const char *i8042_sendkey(struct vm *vm, const char *chord)
 	snprintf(did, sizeof(did), "keys %s %s", vm->name, chord);
 	return strcmp(chord, "nokey") ? NULL : "no such key";
 }
+const char *i8042_sendmouse(struct vm *vm, const char *how)
+{
+	snprintf(did, sizeof(did), "mouse %s %s", vm->name, how);
+	return NULL;
+}
 void vm_regions(struct vm *vm, vm_region_fn fn, void *arg)
 {
 	(void)vm;

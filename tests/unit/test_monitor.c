@@ -93,6 +93,8 @@ static void verbs(void **state)
 	assert_string_equal(line("sendkey a ctrl-c"), "ok\r\n");
 	assert_string_equal(did, "keys a ctrl-c");
 	assert_non_null(strstr(line("sendkey a nokey"), "no such key"));
+	assert_string_equal(line("sendmouse b 5,-3"), "ok\r\n");
+	assert_string_equal(did, "mouse b 5,-3");
 	assert_non_null(strstr(line("regions a"), "port               60-60 i8042"));
 	assert_string_equal(line("create c"), "ok\r\n");
 	assert_string_equal(did, "create c");
@@ -164,7 +166,7 @@ static void json(void **state)
 		"pci-attach -j a testdev", "pci-detach -j a 12",
 		"help -j", "help -j help", "list -j", "list -l -j", "list -j a", "create -j c", "destroy a -j",
 		"shutdown -j a", "reboot -j a", "reset -j a", "pause -j a", "unpause -j a", "rename -j a z",
-		"trigger -j b nmi", "sendkey -j b a", "regions -j b", "info -j", "mem -j", "mem b -j", "dmesg -j", "uptime -j", "top -j", "top -d 1 -j b", "vcpu-list -j",
+		"trigger -j b nmi", "sendkey -j b a", "sendmouse -j b 1,2", "regions -j b", "info -j", "mem -j", "mem b -j", "dmesg -j", "uptime -j", "top -j", "top -d 1 -j b", "vcpu-list -j",
 		"vcpu-pin -j b 0 1", "vcpu-set -j b 2", "mem-set -j b 64", "sched -j", "sched -j -d b", "sched -j -d b -w 9",
 		"stat -j b", "stat b -j on", "stat b off -j", "trace -j on", "trace show -j", "trace -j off", "torture b -j 5"};
 	bool met[64] = {false};

@@ -171,14 +171,24 @@ enum mon_status verb_trigger(struct mon_call *c)
 	return MON_DONE;
 }
 
-enum mon_status verb_sendkey(struct mon_call *c)
+static enum mon_status send(struct mon_call *c, const char *(*fn)(struct vm *vm, const char *what))
 {
 	const char *wrong;
 
 	spin_lock(&c->vm->dev_lock);
-	wrong = i8042_sendkey(c->vm, c->argv[0]);
+	wrong = fn(c->vm, c->argv[0]);
 	spin_unlock(&c->vm->dev_lock);
 	return wrong ? mon_fail(c, "%s", wrong) : MON_DONE;
+}
+
+enum mon_status verb_sendkey(struct mon_call *c)
+{
+	return send(c, i8042_sendkey);
+}
+
+enum mon_status verb_sendmouse(struct mon_call *c)
+{
+	return send(c, i8042_sendmouse);
 }
 
 enum mon_status verb_pci_attach(struct mon_call *c)

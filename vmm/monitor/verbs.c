@@ -43,6 +43,10 @@ const struct verb monitor_verbs[] = {
 	{.name = "pci-detach", .args = "NAME SLOT", .help = "ask the guest to let go of the device there",
 	 .more = "It goes when the guest ejects it, or when the VM is reset.",
 	 .takes = VERB_VM, .min = 1, .max = 1, .run = verb_pci_detach},
+	{.name = "sendmouse", .args = "NAME DX,DY[,DZ[,BUTTONS]]", .help = "move its mouse",
+	 .more = "To the right, up, and down its wheel. BUTTONS are those that are down then: 1 left, 2 right,\n"
+		 "4 middle.",
+	 .takes = VERB_VM, .min = 1, .max = 1, .run = verb_sendmouse},
 	{.name = "console", .args = "NAME", .help = "show its console and type into it; Ctrl-] leads back",
 	 .takes = VERB_VM, .run = verb_console},
 

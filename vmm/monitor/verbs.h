@@ -36,6 +36,7 @@ enum mon_status verb_trigger(struct mon_call *c);
 enum mon_status verb_sendkey(struct mon_call *c);
 enum mon_status verb_pci_attach(struct mon_call *c);
 enum mon_status verb_pci_detach(struct mon_call *c);
+enum mon_status verb_sendmouse(struct mon_call *c);
 enum mon_status verb_regions(struct mon_call *c);
 enum mon_status verb_console(struct mon_call *c);
 enum mon_status verb_mem_set(struct mon_call *c);
