@@ -118,10 +118,34 @@ static const char *verb_trigger(struct vm *vm)
 	return NULL;
 }
 
+static const char *verb_sendkey(struct vm *vm)
+{
+	const char *wrong;
+
+	spin_lock(&vm->dev_lock);
+	wrong = i8042_sendkey(vm, mon.word);
+	spin_unlock(&vm->dev_lock);
+	return wrong;
+}
+
 static const char *verb_shutdown(struct vm *vm)
 {
 	spin_lock(&vm->dev_lock);
 	acpi_power_button(vm);
+	spin_unlock(&vm->dev_lock);
+	return NULL;
+}
+
+static void say_region(void *arg, const char *space, u64 first, u64 last, const char *device)
+{
+	(void)arg;
+	say("%-6s %8lx-%-8lx %s", space, (unsigned long)first, (unsigned long)last, device);
+}
+
+static const char *verb_regions(struct vm *vm)
+{
+	spin_lock(&vm->dev_lock);
+	vm_regions(vm, say_region, NULL);
 	spin_unlock(&vm->dev_lock);
 	return NULL;
 }
@@ -141,7 +165,9 @@ static const struct verb {
 	{"shutdown", "NAME: press its power button", true, verb_shutdown},
 	{"reset", "NAME: start it anew, as the reset button does", true, verb_reset},
 	{"trigger", "NAME nmi: press its NMI button", true, verb_trigger},
+	{"sendkey", "NAME KEYS: press and release them, as in ctrl-alt-delete", true, verb_sendkey},
 	{"pause", "NAME: stop its vCPUs", true, verb_pause},
+	{"regions", "NAME: its ports and device memory, and whose they are", true, verb_regions},
 	{"unpause", "NAME: let them go on", true, verb_unpause},
 };
 
@@ -200,7 +226,7 @@ static const char *run_line(char *line)
 			continue;
 		if (v->takes_vm != (arg && *arg))
 			return v->takes_vm ? "name a VM" : "it takes no argument";
-		if (word && v->fn != verb_trigger)
+		if (word && v->fn != verb_trigger && v->fn != verb_sendkey)
 			return "one word too many";
 		return v->takes_vm ? on_vm(v, arg) : v->fn(NULL);
 	}

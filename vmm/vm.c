@@ -262,6 +262,17 @@ static enum vm_action action_for(const struct vm *vm)
 	}
 }
 
+static const char *reset_by(const struct vm *vm)
+{
+	static const char *const by[] = {
+		[RESET_BY_CF9] = "the reset control register", [RESET_BY_I8042] = "the keyboard controller",
+		[RESET_BY_PORT92] = "port 0x92", [RESET_BY_TRIPLE_FAULT] = "a triple fault",
+		[RESET_BY_INIT] = "INIT",
+	};
+
+	return by[vm->end_value];
+}
+
 static void tell_end(const struct vm *vm)
 {
 	if (vm->torture)
@@ -272,7 +283,7 @@ static void tell_end(const struct vm *vm)
 		console_event("vm-end %s poweroff", vm->name);
 		break;
 	case VM_END_REBOOT:
-		log_info("%s: ended by a reboot", vm->name);
+		log_info("%s: ended by a reboot, by %s", vm->name, reset_by(vm));
 		console_event("vm-end %s reboot", vm->name);
 		break;
 	case VM_END_DEBUG_EXIT:
@@ -330,7 +341,10 @@ static bool serve_end(struct vm *vm)
 	vm_devices_stop(vm);
 	spin_unlock(&vm->dev_lock);
 	if (action == ACTION_RESTART) {
-		log_info("%s: restarts", vm->name);
+		if (vm->end == VM_END_REBOOT)
+			log_info("%s: restarts, reset by %s", vm->name, reset_by(vm));
+		else
+			log_info("%s: restarts", vm->name);
 		console_event("vm-restart %s", vm->name);
 		vm->ending = false;
 		vm_boot_restart(vm, vm->end == VM_END_KILLED ? CRASH_RESTART_NS : 0);

@@ -101,15 +101,19 @@ struct vcpu {
 	u64 exits[HV_NR_EXITS];
 };
 
-struct region_pio {
-	u32 first, last;
-	const struct vdev_pio *r;
+/* Who answers at ports or at addresses that are no RAM. vdev.c dispatches by these tables, which hold all there
+ * is but the local APICs. */
+struct region {
+	u64 first, last;
 	struct vdev *d;
+	union {
+		const struct vdev_pio *pio;
+		const struct vdev_mmio *mmio;
+	};
 };
-struct region_mmio {
-	gpa_t first, last;
-	const struct vdev_mmio *r;
-	struct vdev *d;
+struct region_table {
+	u32 nr;
+	struct region r[VM_MAX_REGIONS]; /* sorted */
 };
 struct dev_timer {
 	struct timer t;
@@ -184,9 +188,7 @@ struct vm {
 	struct vdev devs[VM_MAX_DEVS];
 	struct dev_timer *dev_timers; /* VDEV_MAX_TIMERS a device */
 	u32 nr_devs;
-	struct region_pio pio[VM_MAX_REGIONS];   /* sorted */
-	struct region_mmio mmio[VM_MAX_REGIONS]; /* sorted */
-	u32 nr_pio, nr_mmio;
+	struct region_table pio, mmio;
 	struct vm_irqchip irqchip;
 	bool pic_intr; /* the PIC's INTR output, kept by vm_pic_changed() */
 	u32 lowest_next; /* where the search for the lowest priority begins */
@@ -345,6 +347,10 @@ int vm_devices_create(struct vm *vm, char *why, size_t n);
 void vm_devices_destroy(struct vm *vm);
 void vm_devices_reset(struct vm *vm); /* device lock held */
 void vm_devices_stop(struct vm *vm);  /* their timers; device lock held */
+/* Each region of the VM, sorted, ports first: space is "port" or "memory". Device lock held. */
+typedef void (*vm_region_fn)(void *arg, const char *space, u64 first, u64 last, const char *device);
+void vm_regions(struct vm *vm, vm_region_fn fn, void *arg);
+/* By any width; where nobody answers, reads give ones. */
 u32 vm_pio_read(struct vm *vm, u16 port, unsigned size);
 void vm_pio_write(struct vm *vm, u16 port, unsigned size, u32 val);
 u64 vm_mmio_read(struct vcpu *v, gpa_t gpa, unsigned size);

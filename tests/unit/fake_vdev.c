@@ -183,6 +183,22 @@ bool vm_debug_exit_wanted(const struct vm *vm)
 	return vm->debug_exit;
 }
 
+bool vm_debugcon_wanted(const struct vm *vm)
+{
+	return vm->debug_exit;
+}
+
+u32 vm_vcpu_count(const struct vm *vm)
+{
+	(void)vm;
+	return 3;
+}
+
+const char *vm_fw_cfg(const struct vm *vm)
+{
+	return vm->fw_cfg;
+}
+
 bool vm_hpet_wanted(const struct vm *vm)
 {
 	return vm->hpet;

@@ -38,7 +38,17 @@ void vm_request_end(struct vm *vm, enum vm_end how, u32 value)
 void vm_stop(struct vm *vm, u32 why) { snprintf(did, sizeof(did), "stop %s %u", vm->name, why); }
 void vm_unpause(struct vm *vm) { snprintf(did, sizeof(did), "unpause %s", vm->name); }
 void vm_nmi_pin(struct vm *vm) { snprintf(did, sizeof(did), "nmi %s", vm->name); }
+const char *i8042_sendkey(struct vm *vm, const char *chord)
+{
+	snprintf(did, sizeof(did), "keys %s %s", vm->name, chord);
+	return *chord ? NULL : "no such key";
+}
 void acpi_power_button(struct vm *vm) { snprintf(did, sizeof(did), "button %s", vm->name); }
+void vm_regions(struct vm *vm, vm_region_fn fn, void *arg)
+{
+	(void)vm;
+	fn(arg, "port", 0x60, 0x60, "i8042");
+}
 int host_create_vm(const char *name, char *why, size_t n)
 {
 	snprintf(created, sizeof(created), "%s", name);
@@ -97,6 +107,9 @@ static void verbs(void **state)
 	assert_string_equal(did, "button b");
 	assert_string_equal(line("trigger b nmi"), "ok\r\n");
 	assert_string_equal(did, "nmi b");
+	assert_string_equal(line("sendkey a ctrl-c"), "ok\r\n");
+	assert_string_equal(did, "keys a ctrl-c");
+	assert_string_equal(line("regions a"), "port         60-60       i8042\r\nok\r\n");
 	assert_string_equal(line("create c"), "ok\r\n");
 	assert_string_equal(created, "c");
 	assert_non_null(strstr(line("mem"), "ours: 8 KiB, free 4\r\n"));

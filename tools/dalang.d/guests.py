@@ -30,7 +30,8 @@ case " $(cat /proc/cmdline) " in
 	clock=/sys/devices/system/clocksource/clocksource0/current_clocksource
 	echo "CHECK cpus=$(nproc) clock=$(cat $clock) complaints=$(dmesg | grep -ciE '{COMPLAINTS}')"
 	dmesg | grep -iE '{COMPLAINTS}'
-	poweroff -f
+	poweroff -f ;;
+*" restart "*) reboot -f ;;
 esac
 echo "A busybox shell; 'poweroff -f' ends it."
 export PS1='{PROMPT}' HOME=/ TERM=vt100 PATH=/bin:/sbin:/usr/bin:/usr/sbin
