@@ -85,7 +85,7 @@ CASES = [
     Case("smp-bare", bare(4), 30, timeout=200),
     Case("smp-bare-ends", bare_ends, 15),
 ]
-# 64 on several host CPUs: SUPPORT.md, "Known flake".
+# 64 on several host CPUs: SUPPORT.md, "Known flakes".
 CASES += [Case(f"smp-amd-{v}-on-{h}", in_vm("amd", "direct", v, h), 60, timeout=400, soak=v == 64 and h > 1)
             for v in (2, 8, 64) for h in (1, 2, 4)]
 CASES += [Case("smp-intel-2", in_vm("intel", "grub", 2, 1), 60, timeout=400), Case("smp-ends", vm_ends, 40)]
