@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The guest's TSC: the host's, times a ratio that is 1 unless its file or its past asks for another, plus an offset. */
+/* The guest's TSC: the host's, times a ratio that is 1 unless its file or its past asks for another, plus an
+ * offset. */
 #include "arch/x86_64/asm.h"
 #include "arch/x86_64/machine.h"
 #include "vmm/vm.h"
@@ -26,11 +27,12 @@ u64 vcpu_tsc(struct vcpu *v)
 	return vm_scale_tsc(v->vm, rdtsc()) + v->tsc_offset;
 }
 
-/* Not by way of nanoseconds, which lose ticks, the more the older the guest is. A deadline is unsigned: ~0 is one
- * that never comes, not one that has passed. */
+/* Not by way of nanoseconds, which lose ticks, the more the older the guest is. A deadline is unsigned: ~0 is
+ * one that never comes, not one that has passed. */
 void vcpu_timer_set_tsc(struct vcpu *v, u64 tsc)
 {
-	u64 now = rdtsc(), guest = vm_scale_tsc(v->vm, now) + v->tsc_offset, ahead = tsc > guest ? tsc - guest : 0;
+	u64 now = rdtsc(), guest = vm_scale_tsc(v->vm, now) + v->tsc_offset;
+	u64 ahead = tsc > guest ? tsc - guest : 0;
 
 	timer_set(&v->lapic_timer, now + MIN(tsc_unscale(ahead, v->vm->tsc_ratio), BIT(60)));
 }

@@ -25,9 +25,9 @@ static inline u64 scale32(u64 v, u64 mult)
 }
 
 /*
- * A guest's TSC is the host's, times a ratio, plus an offset. The ratio has 8 binary places before the point and 32
- * behind it, as AMD's (APM vol. 2, 15.30.5): Intel's (SDM vol. 3, 25.6.5) has more of both, but a saved VM
- * is to run on either alike, and 2^-33 is 4 ms in a year.
+ * A guest's TSC is the host's, times a ratio, plus an offset. The ratio has 8 binary places before the point
+ * and 32 behind it, as AMD's (APM vol. 2, 15.30.5): Intel's (SDM vol. 3, 25.6.5) has more of both, but a
+ * saved VM is to run on either alike, and 2^-33 is 4 ms in a year.
  */
 #define TSC_RATIO_ONE (1ull << 32)
 #define TSC_RATIO_BITS 40
@@ -36,8 +36,8 @@ static inline u64 scale32(u64 v, u64 mult)
 /* Crystals differ by as much, and what disciplines a guest's clock makes up for twice that. */
 #define TSC_TOLERANCE_PPM 250
 
-/* The ratio for a guest whose TSC is to have guest_khz, which is within these bounds; without scaling the host's frequency must do. 0:
- * the CPU cannot. */
+/* The ratio for a guest whose TSC is to have guest_khz, which is within these bounds; without scaling the
+ * host's frequency must do. 0: the CPU cannot. */
 static inline u64 tsc_ratio_for(u64 guest_khz, u64 host_khz, bool scaling)
 {
 	u64 off = guest_khz > host_khz ? guest_khz - host_khz : host_khz - guest_khz;

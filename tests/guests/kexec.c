@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * kexec KERNEL INITRD CMDLINE: what kexec-tools' `kexec -s -l` and `kexec -e` do, for Linux on amd64, without a C library.
- * Returns only if that failed.
+ * kexec KERNEL INITRD CMDLINE: what kexec-tools' `kexec -s -l` and `kexec -e` do, for Linux on amd64, without
+ * a C library. Returns only if that failed.
  */
 enum { SYS_WRITE = 1, SYS_OPEN = 2, SYS_EXIT = 60, SYS_REBOOT = 169, SYS_KEXEC_FILE_LOAD = 320 };
 #define REBOOT_MAGIC1 0xfee1dead
@@ -14,7 +14,10 @@ static long call(long nr, long a, long b, long c, long d, long e)
 	register long r8 __asm__("r8") = e;
 	long r;
 
-	__asm__ volatile("syscall" : "=a"(r) : "0"(nr), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8) : "rcx", "r11", "memory");
+	__asm__ volatile("syscall"
+			 : "=a"(r)
+			 : "0"(nr), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8)
+			 : "rcx", "r11", "memory");
 	return r;
 }
 
@@ -56,7 +59,8 @@ void begin(const long *stack)
 		fail("kexec KERNEL INITRD CMDLINE", -22);
 	kernel = must("open KERNEL", call(SYS_OPEN, (long)argv[1], 0, 0, 0, 0));
 	initrd = must("open INITRD", call(SYS_OPEN, (long)argv[2], 0, 0, 0, 0));
-	must("kexec_file_load", call(SYS_KEXEC_FILE_LOAD, kernel, initrd, length(argv[3]) + 1, (long)argv[3], 0));
+	must("kexec_file_load",
+	     call(SYS_KEXEC_FILE_LOAD, kernel, initrd, length(argv[3]) + 1, (long)argv[3], 0));
 	must("reboot", call(SYS_REBOOT, REBOOT_MAGIC1, REBOOT_MAGIC2, REBOOT_KEXEC, 0, 0));
 	fail("kexec", 0);
 }

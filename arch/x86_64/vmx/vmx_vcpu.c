@@ -99,11 +99,13 @@ u64 vmx_eptp(const struct hv_vcpu *v)
 /* SDM 25.6.5, 26.3; the multiplier has 48 binary places behind its point. */
 static void write_tsc(const struct vmx_vcpu *x)
 {
+	u32 off = x->tsc_ratio == TSC_RATIO_ONE ? PROC2_TSC_SCALING : 0;
+
 	vmwrite(VMCS_TSC_OFFSET, x->tsc_offset);
 	if (!(vmx_caps.proc2 & PROC2_TSC_SCALING))
 		return;
 	vmwrite(VMCS_TSC_MULTIPLIER, x->tsc_ratio << 16);
-	vmwrite(VMCS_PROC2_CTLS, x->tsc_ratio == TSC_RATIO_ONE ? vmx_caps.proc2 & ~(u32)PROC2_TSC_SCALING : vmx_caps.proc2);
+	vmwrite(VMCS_PROC2_CTLS, vmx_caps.proc2 & ~off);
 }
 
 void vmx_set_tsc(struct hv_vcpu *v, u64 offset, u64 ratio)
