@@ -8,6 +8,7 @@ import firmware
 import kernels
 import lifecycle
 import many
+import monitor
 import onhost
 import pv
 import smp
@@ -16,5 +17,5 @@ import torture
 
 
 def all_cases():
-    return (onhost.CASES + boots.CASES + cpu.CASES + ends.CASES + kernels.CASES + lifecycle.CASES + many.CASES + bad_input.CASES +
+    return (onhost.CASES + boots.CASES + cpu.CASES + ends.CASES + kernels.CASES + lifecycle.CASES + many.CASES + monitor.CASES + bad_input.CASES +
             firmware.CASES + smp.CASES + torture.CASES + pv.CASES + scheduler.CASES)
