@@ -12,6 +12,7 @@ FILES = [
     "lifecycle",
     "many",
     "memory",
+    "monitor",
     "bad_input",
     "firmware",
     "smp",
