@@ -14,7 +14,7 @@
 #include "vmm/config.h"
 #include "vmm/console.h"
 #include "vmm/host.h"
-#include "vmm/monitor.h"
+#include "vmm/monitor/monitor.h"
 #include "vmm/sched.h"
 #include "vmm/vm.h"
 
@@ -203,6 +203,11 @@ int host_create_vm(const char *name, char *why, size_t n)
 			return create_vm(&vm_cfgs[i], why, n);
 	snprintf(why, n, "no VM file read at start has that name");
 	return -ENOENT;
+}
+
+const char *host_vm_file_name(u32 i)
+{
+	return i < nr_vm_cfgs ? vm_cfgs[i].name : NULL;
 }
 
 static void create_vms(void)

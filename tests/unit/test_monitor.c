@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* unit: vmm/monitor.c lib/string.c lib/printf.c */
+/* unit: vmm/monitor/monitor.c vmm/monitor/out.c vmm/monitor/serial.c vmm/monitor/verbs.c vmm/monitor/verb_host.c vmm/monitor/verb_vm.c lib/string.c */
 /* The monitor's lines: what each verb reaches, and what is said to those that are wrong. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <cmocka.h>
 #include "arch/x86_64/frame.h"
+#include "arch/x86_64/machine.h"
 #include "lib/errno.h"
 #include "lib/log.h"
 #include "lib/string.h"
 #include "vmm/console.h"
 #include "vmm/host.h"
-#include "vmm/monitor.h"
+#include "vmm/monitor/monitor.h"
 #include "vmm/vm.h"
 
 struct list vm_list = {&vm_list, &vm_list};
@@ -30,7 +31,14 @@ void frame_get_stats(struct frame_stats *st)
 {
 	*st = (struct frame_stats){.own_total = KIB(8), .own_free = KIB(4)};
 }
+static size_t space = 65536;
+static struct timer *waits;
+size_t serial_space(void) { return space; }
+u64 ns_to_tsc(u64 ns) { return ns; }
+void timer_init(struct timer *t, void (*fn)(struct timer *t)) { t->fn = fn; }
+void timer_set(struct timer *t, u64 tsc) { (void)tsc; waits = t; }
 void sched_do(struct sched_work *w) { work = w; }
+const char *host_vm_file_name(u32 i) { return i ? NULL : "c"; }
 void vm_request_end(struct vm *vm, enum vm_end how, u32 value)
 {
 	snprintf(did, sizeof(did), "end %s %d %u", vm->name, how, value);
@@ -99,8 +107,8 @@ static void verbs(void **state)
 	assert_string_equal(did, "nmi b");
 	assert_string_equal(line("create c"), "ok\r\n");
 	assert_string_equal(created, "c");
-	assert_non_null(strstr(line("mem"), "ours: 8 KiB, free 4\r\n"));
-	assert_non_null(strstr(line("help"), "\r\ntrigger "));
+	assert_non_null(strstr(line("mem"), "ours                8            4\r\n"));
+	assert_non_null(strstr(line("help"), "\r\ntrigger      NAME nmi "));
 }
 
 static void list(void **state)
@@ -108,12 +116,12 @@ static void list(void **state)
 	(void)state;
 	vms[0].run.state = VM_STOPPED;
 	vms[0].run.why = STOP_PAUSE;
-	assert_non_null(strstr(line("list"), "a                                            1    64     1     p\r\n"));
-	assert_non_null(strstr(out, "b                                            2    64     1     b\r\n"));
+	assert_non_null(strstr(line("list"), "a                                            1    64     1    --p---\r\n"));
+	assert_non_null(strstr(out, "b                                            2    64     1    -b----\r\n"));
 	vcpu.state = VCPU_RUNNING;
 	vms[0].preserved = true;
-	assert_non_null(strstr(line("list"), "  1     s\r\n"));
-	assert_non_null(strstr(out, "  1     r\r\nok\r\n"));
+	assert_non_null(strstr(line("list"), "  1    ---s--\r\n"));
+	assert_non_null(strstr(out, "  1    r-----\r\nok\r\n"));
 }
 
 static void errors(void **state)
@@ -125,8 +133,9 @@ static void errors(void **state)
 	assert_string_equal(line("pause"), "error: pause: name a VM\r\n");
 	assert_string_equal(line("pause zz"), "error: pause: no such VM; `list` shows them\r\n");
 	assert_string_equal(line("pause a b"), "error: pause: one word too many\r\n");
-	assert_string_equal(line("list a"), "error: list: it takes no argument\r\n");
-	assert_string_equal(line("trigger a"), "error: trigger: what to trigger: nmi\r\n");
+	assert_string_equal(line("mem a"), "error: mem: it takes no argument\r\n");
+	assert_string_equal(line("trigger a"), "error: trigger: a word is missing: trigger NAME nmi\r\n");
+	assert_string_equal(line("trigger a smi"), "error: trigger: what to trigger: nmi\r\n");
 	assert_string_equal(line("create a"), "error: create: there is a VM of that name\r\n");
 	assert_string_equal(line("create z"), "error: create: no file has it\r\n");
 	assert_string_equal(line(""), "");
