@@ -15,6 +15,7 @@
 #include "vmm/console.h"
 #include "vmm/host.h"
 #include "vmm/monitor/monitor.h"
+#include "vmm/monitor/term.h"
 #include "vmm/sched.h"
 #include "vmm/vm.h"
 
@@ -270,6 +271,7 @@ void vmm_start(const struct boot_info *bi)
 	boot_info = bi;
 	console_init();
 	monitor_init();
+	terms_init();
 	if (hv_select(why, sizeof(why)) || !backend_on(why, sizeof(why))) {
 		host_refuse(why);
 		machine_give_up();

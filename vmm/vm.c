@@ -41,6 +41,8 @@ static void vm_free(struct vm *vm)
 		vm_memory_destroy(vm);
 	if (vm->cpuid)
 		kfree(vm->cpuid);
+	if (vm->console.ring)
+		kfree(vm->console.ring);
 	kfree(vm);
 }
 
@@ -84,6 +86,12 @@ int vm_create(const struct vm_config *cfg, u32 channel, struct vm **out, char *w
 		snprintf(why, n, "%s: no memory of our own is left for its vCPUs", vm->name);
 	else
 		r = vm_devices_create(vm, why, n);
+	if (!r)
+		vm->console.ring = kzalloc(CONSOLE_RING, FRAME_VM, id);
+	if (!r && !vm->console.ring) {
+		snprintf(why, n, "%s: no memory of our own is left for its console", vm->name);
+		r = -ENOMEM;
+	}
 	if (!r && torture_create(vm)) {
 		snprintf(why, n, "%s: no memory of our own is left for torture mode", vm->name);
 		r = -ENOMEM;
@@ -301,6 +309,7 @@ static void reap(struct vm *vm)
 	/* Who found it in the list holds the lock for as long as he uses it. */
 	spin_lock(&vm_list_lock);
 	list_del(&vm->node);
+	console_vm_gone(vm);
 	spin_unlock(&vm_list_lock);
 	vm_free(vm);
 }

@@ -93,9 +93,9 @@ static u8 wanted(u32 row, u32 col)
 
 bool fbcon_draw(void)
 {
-	u32 left = MAX(STEP_DOTS / (CELL_W * CELL_H * con.scale * con.scale), 4u);
+	u32 left = MAX(STEP_DOTS / (CELL_W * CELL_H * MAX(con.scale * con.scale, 1u)), 4u);
 
-	for (; con.mem && con.draw_row < con.vt.rows; con.draw_row++)
+	for (; con.cols && con.mem && con.draw_row < con.vt.rows; con.draw_row++)
 		for (u32 row = con.draw_row, col = 0; col < con.cols; col++) {
 			u8 c = wanted(row, col);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* unit: vmm/lineedit.c lib/string.c */
+/* unit: vmm/monitor/lineedit.c lib/string.c */
 /* The line editor: after any bytes the terminal shows the line that the editor has. */
 #include <stdarg.h>
 #include "tests/unit/line_screen.h"

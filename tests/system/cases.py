@@ -2,6 +2,7 @@
 """All system tests by name."""
 import bad_input
 import boots
+import console
 import cpu
 import ends
 import firmware
@@ -16,5 +17,5 @@ import torture
 
 
 def all_cases():
-    return (onhost.CASES + boots.CASES + cpu.CASES + ends.CASES + kernels.CASES + lifecycle.CASES + many.CASES + bad_input.CASES +
+    return (onhost.CASES + boots.CASES + console.CASES + cpu.CASES + ends.CASES + kernels.CASES + lifecycle.CASES + many.CASES + bad_input.CASES +
             firmware.CASES + smp.CASES + torture.CASES + pv.CASES + scheduler.CASES)

@@ -3,7 +3,7 @@
 #pragma once
 #include <stdlib.h>
 #include "lib/string.h"
-#include "vmm/lineedit.h"
+#include "vmm/monitor/lineedit.h"
 
 #define SCREEN_COLS 40
 

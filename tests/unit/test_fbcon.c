@@ -17,6 +17,7 @@ static u64 mapped_size, overlap;
 static unsigned warnings;
 static struct boot_fb fb;
 static u32 scale;
+static bool cursor; /* one is somewhere, below a letter */
 
 void *io_map_wc(hpa_t pa, size_t size)
 {
@@ -63,7 +64,7 @@ static bool dot_of(u32 c, u32 x, u32 y)
 
 static bool cell_is(u32 col, u32 row, u32 c)
 {
-	for (u32 y = 0; y < 10 * scale; y++)
+	for (u32 y = 0; y < (cursor ? 9 : 10) * scale; y++)
 		for (u32 x = 0; x < 6 * scale; x++) {
 			if (dot_of(c, x / scale, y / scale) !=
 			    !!pixel(col * 6 * scale + x, row * 10 * scale + y))
@@ -197,6 +198,7 @@ static void test_later(void **s)
 	fbcon_line("first");
 	expect_row(0, "first");
 	fbcon_later(true);
+	cursor = true;
 	fbcon_write("\x1b[1;31mab\x1b[K\xc3\xa4", 14);
 	for (u32 i = 0; i < 500; i++)
 		fbcon_write("0123456789", 10);
@@ -216,6 +218,7 @@ static void test_later(void **s)
 	fbcon_write("y", 1);
 	fbcon_line("panic: at once");
 	fbcon_later(false);
+	cursor = false;
 	expect_row(44, "$ x");
 	expect_row(45, "a line of the log");
 	expect_row(46, "y");
@@ -245,6 +248,9 @@ static void test_refused(void **s)
 		fbcon_line("x");
 		fbcon_map();
 		fbcon_line("y");
+		fbcon_later(true);
+		fbcon_write("z", 1);
+		assert_true(fbcon_draw());
 		assert_int_equal(mapped_size, 0);
 	}
 	assert_int_equal(warnings, 0);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* unit: vmm/lineedit.c lib/string.c */
+/* unit: vmm/monitor/lineedit.c lib/string.c */
 /* The line editor, before a terminal of 40 columns that is looked at after each key. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "vmm/lineedit.h"
+#include "vmm/monitor/lineedit.h"
 #include "lib/string.h"
 
 #define CTRL(c)	  ((c) & 0x1f)
@@ -78,6 +78,8 @@ static void erase(struct lineedit *ed, u32 from, u32 to)
 
 static void move(struct lineedit *ed, u32 at)
 {
+	if (at == ed->at)
+		return;
 	ed->at = at;
 	lineedit_show(ed);
 }

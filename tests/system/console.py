@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The monitor as a person has it: consoles that are kept, shown and left again, on every way to it."""
+import os
+
+from boots import BACKEND
+from harness import ROOT, TINY, Case, check, check_backend, check_status
+
+CTL = os.path.join(ROOT, "tools", "dalang")
+PROMPT = rb"dalang> "
+LEAVE = b"\x1d"
+
+
+class Terminal:
+    """Somebody at a terminal. Each see() goes on behind what the one before saw."""
+
+    def __init__(self, program):
+        self.p, self.at = program, 0
+
+    def see(self, pattern):
+        m = self.p.expect(pattern, start=self.at)
+        self.at = m.end()
+        return m
+
+    def type(self, keys):
+        self.p.send(keys)
+
+    def do(self, line, pattern):
+        """A line at the prompt, and its answer up to the next prompt."""
+        self.type(line + b"\r")
+        self.see(line + rb"\r?\n")
+        m = self.see(pattern)
+        self.see(PROMPT)
+        return m
+
+
+def visit_consoles(t):
+    """Two VMs with the word "echo", a and b: into both, typing, editing, and back. b ends."""
+    t.see(PROMPT)
+    t.type(b"console b\r")
+    t.see(rb"\[console of b; Ctrl-\] leads back\]\r\n")
+    t.see(rb"TINY: hello.*TINY: type\r\n")  # it said so long ago
+    t.type(b"over there\r\n")
+    t.see(rb"TINY: echo over there\r\n")
+    t.type(LEAVE)
+    t.see(PROMPT)
+    # Completion of verb and name; the cursor keys; the line before; a line that is no good.
+    t.type(b"conso\ta\x01\x05\x1b[D\x1b[C\r")
+    t.see(rb"\[console of a; ")
+    t.see(rb"TINY: type\r\n")
+    t.type(b"at a\n")
+    t.see(rb"TINY: echo at a\r\n")
+    t.type(LEAVE)
+    t.see(PROMPT)
+    t.do(b"help console", rb"usage|console NAME")
+    t.do(b"frob", rb"error: frob: no such verb")
+    t.type(b"\x1b[A\x15list -j\r")
+    t.see(rb'\{"vms":\[\{"name":"a".*"name":"b".*\]\}')
+    t.see(PROMPT)
+    # Back into the console that was left a moment ago, and Ctrl-] itself goes to the guest.
+    t.type(b"console b\r")
+    t.see(rb"TINY: echo over there\r\n")
+    t.type(LEAVE + LEAVE + b"\n")
+    t.see(PROMPT)
+    t.see(rb"TINY: echo \x1d\r\n")
+    t.type(LEAVE)
+    t.see(PROMPT)
+
+
+def by_ctl(cpu, boot):
+    def test(ctx):
+        path = os.path.join(ctx.dir, "control")
+        p = ctx.run("--cpu", cpu, "--boot", boot, "--host-cpus", "1", "--control", path,
+                    "--vm", ctx.vm_file("a", "echo exit=0"), "--vm", ctx.vm_file("b", "echo exit=0"))
+        check_backend(p, BACKEND[cpu], 1)
+        p.expect(rb"^a: TINY: type")
+        p.expect(rb"^b: TINY: type")
+        t = Terminal(ctx.program([CTL, "ctl", path]))
+        visit_consoles(t)
+        p.expect(rb"^b: TINY: echo over there\r\n")  # and where all consoles are
+        p.expect(rb"^a: TINY: echo at a\r\n")
+        t.type(LEAVE + b"x")
+        check(t.p.finish() == 0, "ctl: Ctrl-] x did not end it")
+        # A second visitor, straight into a console; it ends while he looks.
+        t = Terminal(ctx.program([CTL, "ctl", path, "console", "b"]))
+        t.see(rb"\[console of b; ")
+        t.see(rb"TINY: echo \x1d\r\n")
+        q = ctx.program([CTL, "ctl", path, "destroy", "b"])
+        check(q.finish() == 0, "ctl destroy b")
+        t.see(rb"\[b is gone\]\r\n")
+        t.do(b"list", rb"a +1 +64 +1")
+        p.send(b"quit\n")  # to the first VM, whatever the terminal shows
+        check_status(p, 1)
+        check(t.p.finish() == 0, "ctl: the host's end did not end it")
+    return test
+
+
+CASES = [
+    Case("terminal-ctl-amd", by_ctl("amd", "direct"), seconds=10, timeout=100),
+    Case("terminal-ctl-intel", by_ctl("intel", "grub"), seconds=25, timeout=200),
+]
