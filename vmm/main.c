@@ -22,6 +22,8 @@
 #define DALANG_VERSION "0.1"
 #define CONFIG_MAX     KIB(256) /* a VM file is text of a few lines */
 
+extern const host_driver_t __host_drivers_start[], __host_drivers_end[];
+
 static const struct boot_info *boot_info;
 static struct host_config host_cfg;
 static struct vm_config vm_cfgs[HOST_MAX_VMS];
@@ -282,6 +284,8 @@ void vmm_start(const struct boot_info *bi)
 	wait_for_cpus();
 	log_info("Dalang " DALANG_VERSION ": %s, %u of %u CPUs", hv->desc, cpus_ready(), nr_pcpus);
 	console_event("hello " DALANG_VERSION " %s %u", hv->name, cpus_ready());
+	for (const host_driver_t *d = __host_drivers_start; d < __host_drivers_end; d++)
+		(*d)();
 	read_config();
 	create_vms();
 	host_vm_ended(); /* ours: see nr_live */
