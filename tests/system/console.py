@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The monitor as a person has it: consoles that are kept, shown and left again, on every way to it."""
 import os
+import shlex
 
+import image
 from boots import BACKEND
 from harness import ROOT, TINY, Case, check, check_backend, check_status
+from util import built
+from vmfiles import Pack
 
 CTL = os.path.join(ROOT, "tools", "dalang")
 PROMPT = rb"dalang> "
@@ -94,7 +98,59 @@ def by_ctl(cpu, boot):
     return test
 
 
+def plain(ctx):
+    """A person with nothing but a terminal at the serial port: readable, and without a mark once he has typed."""
+    pack = Pack()
+    for v in (ctx.vm_file("a", "echo exit=0"), ctx.vm_file("b", "echo exit=0")):
+        pack.add_vm(v)
+    p = ctx.program(["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-M", "q35", "-m", "512",
+                     "-accel", "tcg", "-cpu", "EPYC,+svm,+npt", "-serial", "stdio", "-no-reboot",
+                     "-kernel", built("dalang.elf"), "-initrd", image.archive(ctx.dir, pack.finish())])
+    t = Terminal(p)
+    for _ in range(2):
+        t.see(rb"TINY: type\r\n")
+    t.type(b"the first guest\n")
+    t.see(rb"TINY: echo the first guest\r\n")
+    t.type(LEAVE)
+    visit_consoles(t)
+    start = t.at
+    t.type(b"des\tb")
+    t.see(rb"destroy b")
+    t.type(b"\x02\r")
+    # The log's line takes the prompt's place; a prompt is the last thing there.
+    t.see(rb"\r\x1b\[K\[\d+\.\d+\] info b: destroyed\r\n\rdalang> \x1b\[K")
+    t.do(b"list", rb"a +1 +64 +1")
+    t.type(b"console a\r")
+    t.see(rb"TINY: echo at a\r\n")
+    t.type(b"quit\n")
+    t.see(rb"info every VM has ended")
+    check(p.finish() == 0, "QEMU did not end by itself")
+    check(b"\x1b_d" not in p.out[start:], "a mark of the framing on a person's terminal")
+    check(b"\x1b_d!vm-start b 3" in p.out[:start], "nobody had typed, and there were no marks")
+
+
+def by_run(ctx):
+    """`tools/dalang run` on a terminal: the guest has it, Ctrl-] gives it to the monitor, Ctrl-] x ends all."""
+    run = [CTL, "run", "--cpu", "amd", "--boot", "direct", "--host-cpus", "1", "--timeout", "60", "--kernel", TINY,
+           "--memory", "64", "--debug-exit", "--cmdline", shlex.quote("echo exit=2")]
+    end = {b"x": 130, b"console guest\rquit\n": 5}
+    for keys, status in end.items():
+        t = Terminal(ctx.program(["script", "-qefc", " ".join(run), "/dev/null"]))
+        t.see(rb"TINY: type")
+        t.type(b"hello\r\n")
+        t.see(rb"TINY: echo hello")
+        t.type(LEAVE)
+        t.see(PROMPT)
+        t.do(b"list", rb"guest +1 +64 +1")
+        t.type(LEAVE + LEAVE if keys == b"x" else b"pause guest\runpause guest\r")
+        t.see(PROMPT)
+        t.type(keys if keys != b"x" else LEAVE + keys)
+        check(t.p.finish() == status, f"{keys!r}: status {t.p.finish()}, not {status}")
+
+
 CASES = [
+    Case("terminal-plain", plain, seconds=10, timeout=100),
+    Case("terminal-run", by_run, seconds=15, timeout=130),
     Case("terminal-ctl-amd", by_ctl("amd", "direct"), seconds=10, timeout=100),
     Case("terminal-ctl-intel", by_ctl("intel", "grub"), seconds=25, timeout=200),
 ]
