@@ -129,6 +129,22 @@ static bool set_root_extra(struct config_ctx *c, const struct cfg_assign *a,
 	return true;
 }
 
+static bool name_char(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
+	       c == '_' || c == '-';
+}
+
+bool config_name_ok(const char *s)
+{
+	size_t n = strnlen(s, VM_NAME_MAX);
+
+	for (size_t i = 0; i < n; i++)
+		if (!name_char(s[i]))
+			return false;
+	return n && n < VM_NAME_MAX;
+}
+
 static bool set_name(struct config_ctx *c, const struct cfg_assign *a, const struct config_key *k)
 {
 	const char *s;
@@ -139,8 +155,7 @@ static bool set_name(struct config_ctx *c, const struct cfg_assign *a, const str
 		return fail(c, a->val.line, a->val.col,
 			    "name is empty; write letters, digits, '.', '_' and '-'");
 	for (; *s; s++)
-		if (!((*s >= 'a' && *s <= 'z') || (*s >= 'A' && *s <= 'Z') ||
-		      (*s >= '0' && *s <= '9') || *s == '.' || *s == '_' || *s == '-'))
+		if (!name_char(*s))
 			return fail(c, a->val.line, a->val.col,
 				    "name \"%s\" holds '%c'; write letters, digits, '.', '_' and "
 				    "'-' only",

@@ -55,6 +55,9 @@ struct host_config {
 	int loglevel;         /* loglevel = "error" | "warning" | "info" | "debug" */
 };
 
+/* xl's CPU list s into mask[VM_CPUS_MAX / 64]: NULL, or what is wrong with it. */
+const char *config_cpu_list(const char *s, u64 *mask);
+bool config_name_ok(const char *s); /* may it be a VM's name: letters, digits, '.', '_', '-', not empty, not too long */
 /* Each calls diag once a message (cfg.h), warnings included. 0 or -EINVAL (refused). */
 int config_parse_vm(const char *file, const char *text, size_t n, struct vm_config *out,
 		    const struct cfg_diag *diag);

@@ -171,13 +171,30 @@ u32 console_attached(enum console_term t)
 	return READ_ONCE(con.term[t].channel);
 }
 
+/* Who speaks the framing sees the channel of that console anyway, and need not get it twice. */
+static void tell_copy(u32 channel)
+{
+	char mark[32];
+
+	if (!con.plain)
+		serial_write(mark, snprintf(mark, sizeof(mark), "\x1b_d!terminal %u\x1b\\", channel));
+}
+
+static void set_live(enum console_term t, bool live)
+{
+	if (t == TERM_SERIAL && con.term[t].live != live)
+		tell_copy(live ? con.term[t].channel : 0);
+	con.term[t].live = live;
+}
+
 void console_attach(enum console_term t, u32 channel, u64 pos)
 {
 	u64 flags = spin_lock_irq(&con.lock);
 
+	set_live(t, false);
 	con.term[t].channel = channel;
 	con.term[t].pos = pos;
-	con.term[t].live = con.term[t].aside = false;
+	con.term[t].aside = false;
 	set_row(t, "", 0);
 	spin_unlock_irq(&con.lock, flags);
 }
@@ -186,10 +203,21 @@ u64 console_detach(enum console_term t)
 {
 	u64 flags = spin_lock_irq(&con.lock), pos = con.term[t].aside ? CONSOLE_NOW : con.term[t].pos;
 
+	set_live(t, false);
 	con.term[t].channel = 0;
-	con.term[t].live = con.term[t].aside = false;
+	con.term[t].aside = false;
 	spin_unlock_irq(&con.lock, flags);
 	return pos;
+}
+
+void console_aside(enum console_term t, u32 channel)
+{
+	u64 flags = spin_lock_irq(&con.lock);
+
+	con.term[t].channel = channel;
+	con.term[t].aside = true;
+	set_row(t, "", 0);
+	spin_unlock_irq(&con.lock, flags);
 }
 
 void console_vm_gone(const struct vm *vm)
@@ -199,8 +227,8 @@ void console_vm_gone(const struct vm *vm)
 	for (enum console_term t = 0; t < NR_TERMS; t++) {
 		if (!con.term[t].channel || con.term[t].channel != vm->console.channel)
 			continue;
+		set_live(t, false);
 		con.term[t].channel = 0;
-		con.term[t].live = false;
 		if (con.term[t].aside)
 			continue;
 		term_text(t, "\r\n[");
@@ -236,7 +264,7 @@ bool console_replay(enum console_term t, const struct vm *vm)
 	if (con.term[t].channel == c->channel) {
 		term_bytes(t, c->ring + from, n);
 		con.term[t].pos = pos + n;
-		con.term[t].live = pos + n == c->written;
+		set_live(t, pos + n == c->written);
 	}
 	done = con.term[t].live || con.term[t].channel != c->channel;
 	spin_unlock_irq(&con.lock, flags);
@@ -306,7 +334,8 @@ void vm_console_write(struct vm *vm, const void *buf, size_t n)
 		if (!channel || con.term[t].channel != channel || !con.term[t].live)
 			continue;
 		con.term[t].pos = vm->console.written;
-		term_bytes(t, buf, n);
+		if (t == TERM_SCREEN || con.plain)
+			term_bytes(t, buf, n);
 		sent |= t == TERM_SERIAL;
 	}
 	spin_unlock_irq(&con.lock, flags);
@@ -351,6 +380,8 @@ static void set_framed(bool framed)
 	if (con.plain && framed)
 		con.out_channel = ~0u; /* who did not see the last mark sees one */
 	con.plain = !framed;
+	if (con.term[TERM_SERIAL].live)
+		tell_copy(con.term[TERM_SERIAL].channel);
 	spin_unlock_irq(&con.lock, flags);
 	input.framed = framed;
 	input.person = !framed;

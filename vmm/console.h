@@ -37,4 +37,5 @@ u32 console_attached(enum console_term t); /* channel of the console that it sho
  * says true, each a bounded step. console_detach() returns how far it came. */
 void console_attach(enum console_term t, u32 channel, u64 pos);
 u64 console_detach(enum console_term t);
+void console_aside(enum console_term t, u32 channel); /* typed to, and the port shows it with all the others */
 bool console_replay(enum console_term t, const struct vm *vm); /* vm_list_lock held */

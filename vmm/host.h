@@ -10,6 +10,8 @@ struct vm;
 typedef void (*host_driver_t)(void);
 #define HOST_DRIVER(fn) static const host_driver_t fn##_entry __used __section(".host_drivers") = fn
 
+#define DALANG_VERSION "0.1"
+
 const struct boot_info *host_boot_info(void);
 /* A guest is about to run its first instruction: logs how long that took, once. */
 void host_note_first_entry(void);

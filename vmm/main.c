@@ -19,8 +19,7 @@
 #include "vmm/sched.h"
 #include "vmm/vm.h"
 
-#define DALANG_VERSION "0.1"
-#define CONFIG_MAX     KIB(256) /* a VM file is text of a few lines */
+#define CONFIG_MAX KIB(256) /* a VM file is text of a few lines */
 
 extern const host_driver_t __host_drivers_start[], __host_drivers_end[];
 

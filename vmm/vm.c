@@ -59,7 +59,7 @@ int vm_create(const struct vm_config *cfg, u32 channel, struct vm **out, char *w
 	vm->id = id;
 	vm->cfg = *cfg;
 	str_copy(vm->name, cfg->name, sizeof(vm->name));
-	vm->t0_tsc = rdtsc();
+	vm->t0_tsc = vm->top.at = rdtsc();
 	vm->dev_lock = (struct spinlock)SPINLOCK(LOCK_DEVICES);
 	vm->nested_lock = (struct spinlock)SPINLOCK(LOCK_NESTED);
 	vm->run.lock = (struct spinlock)SPINLOCK(LOCK_RUN);
@@ -202,6 +202,9 @@ void vm_request_end(struct vm *vm, enum vm_end how, u32 value)
 			destroy_preserved(vm);
 		return;
 	}
+	if (how == VM_END_POWEROFF && vm->reboot_asked)
+		how = VM_END_REBOOT;
+	vm->reboot_asked = false;
 	vm->end = how;
 	vm->end_value = value;
 	vm_stop(vm, STOP_END);
@@ -368,6 +371,10 @@ static bool vm_stopped(struct sched_work *w)
 		return true;
 	if (why & STOP_TORTURE)
 		torture_rebuild(vm);
+	if (why & STOP_TUNE) {
+		sched_vm_tune(vm);
+		torture_tune(vm);
+	}
 	spin_lock(&run->lock);
 	more = run->why & ~STOP_PAUSE;
 	if (!more) {

@@ -15,6 +15,7 @@
 #include "vmm/sched.h"
 #include "vmm/timer.h"
 #include "vmm/vdev.h"
+#include "vmm/watch.h"
 
 #define VM_MAX_SLOTS   8
 #define VM_MAX_DEVS    32
@@ -93,11 +94,13 @@ struct vcpu {
 	u64 waited_since, waited; /* sched.c: TSC while it is kept waiting (else 0), and ticks of that */
 	u64 waited_seen;	  /* of them the guest was told (pv.c) */
 	struct code_cache code;
-	u32 torture_in; /* torture.c: exits until the next step; 0: never */
+	u32 watch; /* WATCH_* bits, set and cleared by anybody: watch.h */
+	struct vcpu_watch watching;
 	u32 same_faults; /* fault.c: nested faults in a row with nothing to mend */
 	gpa_t fault_gpa;
 	const struct msr_desc *last_msr; /* msr.c: found last */
 	u64 exits[HV_NR_EXITS];
+	u64 injected[HV_EV_SWEXC + 1]; /* by enum hv_event_type; not those that an exit had cut short */
 };
 
 struct region_pio {
@@ -143,6 +146,7 @@ enum vm_run_state { VM_STOPPED, VM_RUNS, VM_STOPPING };
 #define STOP_END     BIT(0) /* vm->end says how */
 #define STOP_PAUSE   BIT(1) /* until vm_unpause() */
 #define STOP_TORTURE BIT(2) /* to be rebuilt */
+#define STOP_TUNE    BIT(3) /* cfg's cpu_weight, cap or torture has changed */
 struct vm_run {
 	struct spinlock lock;
 	u32 state;   /* enum vm_run_state */
@@ -198,6 +202,10 @@ struct vm {
 	u64 t0_tsc; /* host TSC at which the guest's clock reads 0 */
 	struct vm_run run;
 	bool ending, refused;
+	bool reboot_asked; /* its next power-off is one */
+	struct {
+		u64 at, ran; /* host TSC, and ticks that its vCPUs had run then: `top` shows what came since */
+	} top;
 	bool preserved; /* it has ended, and stays to be looked at until it is destroyed */
 	enum vm_end end;
 	u32 end_value;
@@ -258,7 +266,8 @@ void fault_ram(struct vcpu *v, const struct vm_exit *e);
 void fault_before_write(struct vm *vm, gpa_t gpa, u64 n);
 
 /* --- torture.c --- */
-int torture_create(struct vm *vm); /* vm->cfg.torture is the seed */
+int torture_create(struct vm *vm); /* vm->cfg.torture is the seed, 0: none */
+void torture_tune(struct vm *vm);  /* it may have changed; the VM is stopped */
 void torture_destroy(struct vm *vm);
 void torture_step(struct vcpu *v); /* between an exit's handler and the next entry */
 void torture_rebuild(struct vm *vm); /* STOP_TORTURE */

@@ -282,22 +282,23 @@ static void test_terminal(void **state)
 	expect("\x1b_d3\x1b\\old\n");
 	replay_all(TERM_SERIAL, 3, 0, 1);
 	assert_int_equal(console_attached(TERM_SERIAL), 3);
-	expect("\x1b_d65535\x1b\\old\n");
-	vm_console_write(&vms[1], "$ ", 2);
-	expect("\x1b_d3\x1b\\$ \x1b_d65535\x1b\\$ ");
+	expect("\x1b_d65535\x1b\\old\n\x1b_d!terminal 3\x1b\\");
+	vm_console_write(&vms[1], "$ ", 2); /* said once, for both */
+	expect("\x1b_d3\x1b\\$ ");
 	vm_console_write(&vms[0], "x\n", 2);
 	expect("\x1b_d2\x1b\\x\n");
 	log_sink(0, "log"); /* no prompt is there to come back */
 	expect("\x1b_d0\x1b\\log\r\n");
 	assert_int_equal(console_detach(TERM_SERIAL), 6);
+	expect("\x1b_d!terminal 0\x1b\\");
 	vm_console_write(&vms[1], "more", 4);
 	expect("\x1b_d3\x1b\\more");
 	replay_all(TERM_SERIAL, 3, 6, 1); /* only what was missed */
-	expect("\x1b_d65535\x1b\\more");
+	expect("\x1b_d65535\x1b\\more\x1b_d!terminal 3\x1b\\");
 	console_vm_gone(&vms[0]);
 	expect("");
 	console_vm_gone(&vms[1]);
-	expect("\r\n[b is gone]\r\n" CONSOLE_ROW);
+	expect("\x1b_d!terminal 0\x1b\\\r\n[b is gone]\r\n" CONSOLE_ROW);
 	assert_int_equal(console_attached(TERM_SERIAL), 0);
 	console_term_write(TERM_SERIAL, "", 0, "", 0);
 }
@@ -387,7 +388,11 @@ static void test_person(void **state)
 	type("\x1d\x1d" "a\x1d" "bc");
 	assert_string_equal(keys, "]]a]bc");
 	/* A tool comes: marks again, and the first one is said. */
+	replay_all(TERM_SERIAL, 3, CONSOLE_NOW, 1);
 	type("\x1d" "1;m");
+	expect("\x1b_d!terminal 3\x1b\\");
+	console_detach(TERM_SERIAL);
+	expect("\x1b_d!terminal 0\x1b\\");
 	assert_int_equal(monitored[(nr_monitored - 1) % sizeof(monitored)], 'm');
 	assert_string_equal(keys, "]]a]bc]");
 	vm_console_write(&vms[0], "x", 1);
@@ -427,6 +432,11 @@ static void test_tool_first(void **state)
 	(void)state;
 	nobody_yet();
 	type("\x1d" "2;h");
+	console_detach(TERM_SERIAL); /* as term.c does when it comes to that */
+	console_aside(TERM_SERIAL, 2);
+	vm_console_write(&vms[0], "x", 1);
+	expect("x");
+	assert_int_equal(console_detach(TERM_SERIAL), CONSOLE_NOW);
 	assert_string_equal(keys, "]~");
 	assert_int_equal(vms[0].console.in[(vms[0].console.in_head - 1) % CONSOLE_IN_SIZE], 'h');
 }

@@ -1,14 +1,45 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The monitor of a running host, by a Unix socket: `run --control SOCKET` serves it, `ctl` asks."""
+"""The monitor of a running host, by a Unix socket: `run` serves it, `ctl` asks."""
 import os
 import select
 import socket
+import stat
 
 from framing import LEAVE, TERMINAL_RESET
-from util import TOOL, USAGE, Fail, Raw, say
-
+from util import BUILD, TOOL, USAGE, Fail, Raw, say
 
 TERMINAL = b"\x1d\n"  # in place of a line: what follows are keys
+
+
+def _folder():
+    """Where the sockets are of hosts that were started without --control."""
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    return os.path.join(runtime, "dalang") if runtime else os.path.join(BUILD, "run")
+
+
+def default_path():
+    """A socket for this process's host; None if its path would be longer than the system allows (unix(7))."""
+    os.makedirs(_folder(), mode=0o700, exist_ok=True)
+    path = os.path.join(_folder(), f"host-{os.getpid()}")
+    if os.path.exists(path):
+        os.unlink(path)  # of a dead process that had our number
+    return path if len(os.fsencode(path)) < 108 else None
+
+
+def running():
+    """The sockets there, of hosts that still live."""
+    found = []
+    for name in sorted(os.listdir(_folder())) if os.path.isdir(_folder()) else []:
+        path = os.path.join(_folder(), name)
+        with socket.socket(socket.AF_UNIX) as s:
+            try:
+                s.connect(path)
+                found.append(path)
+            except ConnectionRefusedError:
+                os.unlink(path)  # its host was killed
+            except OSError:
+                pass
+    return found
 
 
 class Control:
@@ -149,13 +180,34 @@ def terminal(path, keys=b"", stdin=0, stdout=1):
             s.sendall(keys)
 
 
+def _is_socket(path):
+    try:
+        return stat.S_ISSOCK(os.stat(path).st_mode)
+    except OSError:
+        return False
+
+
+def _choose():
+    hosts = running()
+    if not hosts:
+        raise Fail(TOOL, "no host runs that `tools/dalang run` started; or name its socket: --socket SOCKET")
+    if len(hosts) > 1:
+        raise Fail(USAGE, f"{len(hosts)} hosts run; say which: " + ", ".join(f"--socket {h}" for h in hosts))
+    return hosts[0]
+
+
 def ctl(argv):
-    argv = [a for a in argv if a != "--"]
-    if not argv:
-        raise Fail(USAGE, "usage: tools/dalang ctl SOCKET [VERB...]")
-    if len(argv) == 1 or (argv[1] == "console" and len(argv) == 3):
-        return terminal(argv[0], (" ".join(argv[1:]) + "\r").encode() if argv[1:] else b"")
-    lines, wrong = ask(argv[0], " ".join(argv[1:]))
+    """[--socket SOCKET | SOCKET] [--] [VERB...]; without a verb, or with `console NAME`, a terminal."""
+    path = None
+    if argv[:1] == ["--socket"]:
+        path, argv = (argv[1:2] or [None])[0], argv[2:]
+    elif argv and ("/" in argv[0] or _is_socket(argv[0])):
+        path, argv = argv[0], argv[1:]
+    if argv[:1] == ["--"]:
+        argv = argv[1:]
+    if not argv or (argv[0] == "console" and len(argv) == 2):
+        return terminal(path or _choose(), (" ".join(argv) + "\r").encode() if argv else b"")
+    lines, wrong = ask(path or _choose(), " ".join(argv), timeout=None)
     for line in lines:
         print(line)
     if wrong:

@@ -46,6 +46,9 @@ class Outcome:
             return f"VM {args[0]}: started"
         if word == "vm-end" and len(args) >= 2:
             return self._vm_end(args)
+        if word == "vm-rename" and len(args) >= 2:
+            self._rename(args[0], args[1])
+            return f"VM {args[0]}: its name is {args[1]} now"
         if word == "vm-restart":
             return f"VM {args[0]}: restarted"
         if word == "refused":
@@ -58,6 +61,11 @@ class Outcome:
             self.host_end = True
             return None
         return f"event: {text}"
+
+    def _rename(self, old, new):
+        self.names = [new if n == old else n for n in self.names]
+        self.order = [new if n == old else n for n in self.order]
+        self.channels = {c: new if n == old else n for c, n in self.channels.items()}
 
     def _vm_end(self, args):
         name, how = args[0], args[1]
@@ -133,6 +141,7 @@ class Session:
         self._early = b""
         self._to_host = b"\x1d%d;" % CHANNEL_FIRST  # that we speak docs/console.md
         self._terminal = None
+        self._copied = None  # the channel whose console the monitor's terminal shows
         self._next_send = 0.0
         self._deadline = None
         self._stdin_open = True
@@ -175,6 +184,8 @@ class Session:
                 continue
             _, channel, data = item
             name = self.outcome.channels.get(channel)
+            if channel == self._copied:
+                self._monitor_says(data)
             if channel == CHANNEL_MONITOR and self._control:
                 self._control.answer(data)
                 continue
@@ -200,6 +211,9 @@ class Session:
             self._control.show(data)
 
     def _event(self, text):
+        if text.startswith("terminal "):
+            self._copied = int(text.partition(" ")[2]) or None
+            return
         line = self.outcome.event(text)
         if line:
             say(line)

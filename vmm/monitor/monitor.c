@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* From a line to a verb, and a verb step by step. */
 #include "vmm/monitor/monitor.h"
+#include "arch/x86_64/asm.h"
 #include "lib/string.h"
 #include "vmm/host.h"
 #include "vmm/monitor/verbs.h"
@@ -23,9 +24,11 @@ bool mon_number(const char *s, u64 max, u64 *out)
 	if (!*s)
 		return false;
 	for (; *s; s++) {
-		if (*s < '0' || *s > '9' || v > (max - (u64)(*s - '0')) / 10)
+		u64 digit = (u64)*s - '0';
+
+		if (digit > 9 || digit > max || v > (max - digit) / 10)
 			return false;
-		v = v * 10 + (u64)(*s - '0');
+		v = v * 10 + digit;
 	}
 	*out = v;
 	return true;
@@ -125,6 +128,7 @@ enum mon_status monitor_start(struct mon_call *c, const char *line, struct mon_o
 	mon_begin(o, json);
 	if (!n)
 		return MON_DONE;
+	c->word = words[0];
 	c->verb = find_verb(words[0]);
 	if (!c->verb)
 		mon_fail(c, "no such verb; `help` lists them");
@@ -138,7 +142,7 @@ enum mon_status monitor_start(struct mon_call *c, const char *line, struct mon_o
 
 /* --- steps --- */
 
-static struct vm *vm_by_name(const char *name) /* vm_list_lock held */
+struct vm *mon_vm(const char *name)
 {
 	u64 id;
 
@@ -154,7 +158,7 @@ static struct vm *vm_by_name(const char *name) /* vm_list_lock held */
 }
 
 /* VMs come and go between two steps, so the place in their list is an id: each is met once. */
-static struct vm *vm_after(u32 id) /* vm_list_lock held */
+struct vm *mon_vm_after(u32 id)
 {
 	struct vm *best = NULL;
 
@@ -172,7 +176,7 @@ static enum mon_status run_locked(struct mon_call *c)
 	bool each = c->verb->takes == VERB_EACH && !c->name;
 	enum mon_status st;
 
-	c->vm = each ? vm_after(c->each) : vm_by_name(c->name);
+	c->vm = each ? mon_vm_after(c->each) : mon_vm(c->name);
 	if (!c->vm && each)
 		return MON_DONE;
 	if (!c->vm)
@@ -180,6 +184,7 @@ static enum mon_status run_locked(struct mon_call *c)
 	if (c->vm->id != c->cur) { /* another than at the last step */
 		c->cur = c->vm->id;
 		c->pos = 0;
+		memset(c->sum, 0, sizeof(c->sum));
 	}
 	st = c->verb->run(c);
 	if (!each || st == MON_FAILED)
@@ -199,6 +204,8 @@ enum mon_status monitor_step(struct mon_call *c)
 	if (!c->begun && c->verb->begin)
 		c->verb->begin(c);
 	c->begun = true;
+	if (c->until && rdtsc() < c->until)
+		return MON_WAIT;
 	if (c->verb->takes == VERB_VM || c->verb->takes == VERB_EACH) {
 		spin_lock(&vm_list_lock);
 		st = run_locked(c);

@@ -45,6 +45,9 @@ void mon_str(struct mon_out *o, const char *s); /* any bytes */
 void mon_strf(struct mon_out *o, const char *fmt, ...) __format(2, 3); /* up to 255 */
 void mon_u64(struct mon_out *o, u64 v);
 void mon_fixed(struct mon_out *o, u64 v, unsigned decimals); /* v / 10^decimals */
+void mon_hex(struct mon_out *o, u64 v);
+void mon_seconds(struct mon_out *o, u64 ns, unsigned decimals); /* of a time in ns */
+void mon_since(struct mon_out *o, u64 seconds); /* "1 day, 2:03:04"; JSON: seconds */
 void mon_bool(struct mon_out *o, bool b);
 void mon_none(struct mon_out *o); /* "-", null */
 /* Several lines of text, '\n' between them. */
@@ -60,7 +63,7 @@ void mon_flush(struct mon_out *o);
 #define MON_LINE_MAX 256 /* with its terminator */
 #define MON_WORDS    16
 /* A step of a verb writes less, JSON's escapes included. */
-#define MON_STEP_BYTES 8192
+#define MON_STEP_BYTES 16384
 
 enum verb_takes {
 	VERB_HOST, /* no VM */
@@ -73,20 +76,22 @@ enum verb_takes {
 enum mon_status {
 	MON_DONE,
 	MON_MORE,   /* call it again, after others had their turn */
-	MON_WAIT,   /* the same, when there is room for MON_STEP_BYTES */
+	MON_WAIT,   /* the same, a few ms later: there is no room for MON_STEP_BYTES, or the verb waits */
 	MON_FAILED, /* call.why says why */
 };
 
 /* A verb at work. The front end owns it; zeroed before its first use. */
 struct mon_call {
 	struct mon_out *out;
+	const char *word;	 /* the first one; NULL: the line was empty */
 	const struct verb *verb; /* NULL: there is no such verb */
 	struct vm *vm;		 /* VERB_VM, VERB_EACH: vm_list_lock is held while the verb has it */
 	const char *name;	 /* VERB_VM, VERB_EACH, VERB_FILE, VERB_VERB: the word; NULL: none */
 	const char *opt[26];	 /* option letters: the word behind it, "" if it takes none; NULL: not given */
 	u32 argc;		 /* what else was said */
 	const char *argv[MON_WORDS];
-	u64 pos; /* the verb's own between two steps (of one VM); 0 at first */
+	u64 pos, sum[3]; /* the verb's own between two steps; 0 at first, and again with each VM of VERB_EACH */
+	u64 until;	 /* begin() may set it: the host TSC before which run() is not called */
 	u32 each, cur;	 /* VERB_EACH: VMs up to this id are done; this one's turn it is */
 	bool begun;
 	char line[MON_LINE_MAX], why[256];

@@ -238,6 +238,31 @@ void mon_fixed(struct mon_out *o, u64 v, unsigned decimals)
 	value(o, s, s);
 }
 
+void mon_seconds(struct mon_out *o, u64 ns, unsigned decimals)
+{
+	u64 unit = 1000000000;
+
+	for (unsigned i = 0; i < decimals; i++)
+		unit /= 10;
+	mon_fixed(o, ns / unit, decimals);
+}
+
+void mon_since(struct mon_out *o, u64 seconds)
+{
+	char plain[48], json[24];
+	unsigned long days = seconds / 86400, s = seconds % 86400;
+	int n = days ? snprintf(plain, sizeof(plain), "%lu day%s, ", days, days == 1 ? "" : "s") : 0;
+
+	snprintf(plain + n, sizeof(plain) - (size_t)n, "%lu:%02lu:%02lu", s / 3600, s / 60 % 60, s % 60);
+	snprintf(json, sizeof(json), "%lu", (unsigned long)seconds);
+	value(o, plain, json);
+}
+
+void mon_hex(struct mon_out *o, u64 v)
+{
+	mon_strf(o, "0x%lx", (unsigned long)v);
+}
+
 void mon_bool(struct mon_out *o, bool b)
 {
 	value(o, b ? "yes" : "no", b ? "true" : "false");

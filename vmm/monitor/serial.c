@@ -50,12 +50,12 @@ static enum mon_status start_next(void)
 
 static void verdict(enum mon_status st)
 {
-	if (!mon.call.line[0])
+	if (!mon.call.word)
 		return;
 	if (st == MON_DONE)
 		mon_line(&mon.out, "ok");
 	else
-		mon_line(&mon.out, "error: %.32s: %s", mon.call.line, mon.call.why);
+		mon_line(&mon.out, "error: %.32s: %s", mon.call.word, mon.call.why);
 }
 
 /* One step of one line. */

@@ -19,6 +19,7 @@ static struct term {
 	u8 in[INPUT];
 	u32 head, tail;
 	bool queued;	/* `work`, or its wait */
+	bool waiting;
 	bool prompted;	/* the prompt has been shown */
 	bool busy;	/* with `call` */
 	bool replaying; /* the console's older output */
@@ -127,13 +128,21 @@ static bool completion(const char *line, u32 word, u32 i, char *buf, size_t n)
 	return false;
 }
 
+static void wait(struct term *t)
+{
+	t->waiting = true;
+	timer_set(&t->wait, rdtsc() + ns_to_tsc(WAIT_NS));
+}
+
 static void verb_step(struct term *t, enum mon_status st)
 {
 	t->busy = st == MON_MORE || st == MON_WAIT;
+	if (st == MON_WAIT)
+		wait(t);
 	if (t->busy)
 		return;
 	if (st == MON_FAILED)
-		mon_line(&t->out, "error: %.32s: %s", t->call.line, t->call.why);
+		mon_line(&t->out, "error: %.32s: %s", t->call.word, t->call.why);
 	if (!t->wanted) {
 		prompt(t);
 		return;
@@ -155,6 +164,7 @@ static void monitor_key(struct term *t, u8 b)
 	}
 }
 
+/* One byte that was typed. */
 static void take(struct term *t, u8 b)
 {
 	u32 channel = console_attached(t->id), left = t->left;
@@ -165,10 +175,12 @@ static void take(struct term *t, u8 b)
 		t->left *= b == LEAVE;
 	} else if (channel) {
 		console_type(channel, &b, b != TERM_UNDO);
-	} else if (left && (b == LEAVE || b == TERM_UNDO)) {
+	} else if (left && b == TERM_UNDO) {
+		console_aside(t->id, left);
+	} else if (left && b == LEAVE) {
 		console_term_write(t->id, "\r\n", 2, "", 0);
 		attach(t, left, t->left_at);
-		console_type(left, &b, b == LEAVE);
+		console_type(left, &b, 1);
 	} else if (b == LEAVE || b == TERM_RESET) {
 		new_line(t); /* it left no console */
 	} else {
@@ -180,11 +192,10 @@ static bool serve(struct sched_work *w)
 {
 	struct term *t = container_of(w, struct term, work);
 
-	if (t->id == TERM_SERIAL && serial_space() < MON_STEP_BYTES) {
-		timer_set(&t->wait, rdtsc() + ns_to_tsc(WAIT_NS));
-		return true;
-	}
-	if (t->busy)
+	t->waiting = false;
+	if (t->id == TERM_SERIAL && serial_space() < MON_STEP_BYTES)
+		wait(t);
+	else if (t->busy)
 		verb_step(t, monitor_step(&t->call));
 	else if (t->tail != t->head)
 		take(t, t->in[t->tail++ % INPUT]);
@@ -192,7 +203,7 @@ static bool serve(struct sched_work *w)
 		replay(t);
 	else
 		t->queued = false;
-	return !t->queued;
+	return t->waiting || !t->queued;
 }
 
 static void waited(struct timer *timer)

@@ -9,7 +9,7 @@
 
 /* Bytes that nobody types. */
 #define TERM_RESET 0xff /* somebody new is here: the prompt, and an empty line */
-#define TERM_UNDO  0xfe /* the Ctrl-] before was none */
+#define TERM_UNDO  0xfe /* the Ctrl-] before was none: it left a console that the port shows anyway */
 
 void terms_init(void);
 void term_input(enum console_term t, u8 byte); /* from an interrupt, boot CPU */
