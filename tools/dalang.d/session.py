@@ -139,7 +139,8 @@ class Session:
         self._demux, self._nocsi = Demux(), NoCsi()
         self._lines = Lines(self._write)
         self._early = b""
-        self._to_host = b"\x1d%d;" % CHANNEL_FIRST  # that we speak docs/console.md
+        self._to_host = b""
+        self._said = False  # that we speak docs/console.md
         self._terminal = None
         self._copied = None  # the channel whose console the monitor's terminal shows
         self._next_send = 0.0
@@ -238,6 +239,9 @@ class Session:
         """Keys wait for the first VM: firmware and boot loaders would take them for theirs."""
         if not self._to_host or not self.outcome.channels or now < self._next_send:
             return
+        if not self._said:
+            self._said = True
+            self._to_host = b"\x1d%d;" % CHANNEL_FIRST + self._to_host
         rate = self.emulator.input_rate
         piece = self._to_host[: 8 if rate else 256]
         try:
