@@ -9,6 +9,7 @@ import firmware
 import kernels
 import lifecycle
 import many
+import monitor
 import onhost
 import pv
 import smp
@@ -17,5 +18,6 @@ import torture
 
 
 def all_cases():
-    return (onhost.CASES + boots.CASES + console.CASES + cpu.CASES + ends.CASES + kernels.CASES + lifecycle.CASES + many.CASES + bad_input.CASES +
-            firmware.CASES + smp.CASES + torture.CASES + pv.CASES + scheduler.CASES)
+    return (onhost.CASES + boots.CASES + console.CASES + cpu.CASES + ends.CASES + kernels.CASES + lifecycle.CASES +
+            many.CASES + monitor.CASES + bad_input.CASES + firmware.CASES + smp.CASES + torture.CASES + pv.CASES +
+            scheduler.CASES)

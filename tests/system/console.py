@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The monitor as a person has it: consoles that are kept, shown and left again, on every way to it."""
 import os
+import re
 import shlex
 
 import image
@@ -148,7 +149,25 @@ def by_run(ctx):
         check(t.p.finish() == status, f"{keys!r}: status {t.p.finish()}, not {status}")
 
 
+def shape(text):
+    """Of a transcript: each line that is typed, with the first line of its answer without numbers and states."""
+    lines = text.splitlines()
+    return [(line, re.sub(r"\d+|[-rbp]{3,}", "N", re.sub(r"\s+", " ", answer)))
+            for line, answer in zip(lines, lines[1:]) if line.startswith(("dalang> ", "dalang-guest# "))]
+
+
+def transcript(ctx):
+    """The README's session can be played again, and is what the README says, but for the numbers."""
+    p = ctx.command(os.path.join(ROOT, "tools", "transcript"), "--print")
+    with open(os.path.join(ROOT, "README.md"), encoding="utf-8") as f:
+        said = f.read().partition("```text\ndalang> ")[2].partition("```")[0]
+    got, want = shape(p.out.decode()), shape("dalang> " + said)
+    check(len(got) > 10, f"only {len(got)} lines were typed")
+    check(got == want, f"README.md says {want}, the host {got}; tools/transcript writes it anew")
+
+
 CASES = [
+    Case("transcript", transcript, seconds=30, timeout=400),
     Case("terminal-plain", plain, seconds=10, timeout=100),
     Case("terminal-run", by_run, seconds=15, timeout=130),
     Case("terminal-ctl-amd", by_ctl("amd", "direct"), seconds=10, timeout=100),

@@ -32,6 +32,7 @@ def running():
     for name in sorted(os.listdir(_folder())) if os.path.isdir(_folder()) else []:
         path = os.path.join(_folder(), name)
         with socket.socket(socket.AF_UNIX) as s:
+            s.settimeout(5)
             try:
                 s.connect(path)
                 found.append(path)
