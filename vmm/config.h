@@ -15,6 +15,10 @@
 #define VM_MAX_DISKS   8
 #define HOST_MAX_VMS   64
 #define VM_CMDLINE_MAX 2048
+/* fw_cfg: so many strings, so many bytes with their ends, names so long (fw_cfg.rst). */
+#define VM_MAX_FW_CFG	   16
+#define VM_FW_CFG_MAX	   1024
+#define VM_FW_CFG_NAME_MAX 55
 #define VM_CPUS_MAX    1024 /* host CPUs that can be named */
 
 /* on_poweroff, on_reboot, on_crash: xl's words. */
@@ -43,8 +47,10 @@ struct vm_config {
 	u32 nr_disks;
 	struct vm_disk disks[VM_MAX_DISKS];
 	enum vm_action on_poweroff, on_reboot, on_crash;
-	bool debug_exit, hpet;
+	bool debug_exit, debugcon, hpet;
+	char fw_cfg[VM_FW_CFG_MAX]; /* strings "opt/NAME=CONTENT" one behind the other; an empty one ends them */
 	bool paravirt; /* paravirt = 0: do not offer KVM's paravirtual interface (pv.h) */
+	u64 tsc_khz; /* of the guest's TSC; 0: the host's */
 	u64 torture; /* torture = SEED: state rebuilt and memory protected at random exits; 0: off */
 };
 

@@ -108,8 +108,7 @@ void vcpu_reset(struct vcpu *v)
 	msrs_reset(v);
 	pv_reset(v);
 	lapic_reset(&v->lapic, v->id, v->id == 0);
-	v->tsc_offset = -v->vm->t0_tsc;
-	hv->set_tsc_offset(&v->hv, v->tsc_offset);
+	vcpu_set_tsc_offset(v, -vm_scale_tsc(v->vm, v->vm->t0_tsc));
 }
 
 /* INIT (SDM vol. 3, table 10-1): as vcpu_reset(), but the FPU, XCR0, the TSC, most MSRs and CR0.CD and NW stay. */
@@ -126,7 +125,7 @@ static void vcpu_init(struct vcpu *v)
 	hv->set_reg(&v->hv, REG_CR0, CR0_ET | (cr0 & (CR0_CD | CR0_NW)));
 	for (unsigned i = 0; i < ARRAY_SIZE(keep); i++)
 		hv->set_reg(&v->hv, REG_STAR + i, keep[i]);
-	hv->set_tsc_offset(&v->hv, v->tsc_offset);
+	vcpu_set_tsc_offset(v, v->tsc_offset);
 	lapic_init_signal(&v->lapic);
 	pv_reset(v);
 	v->state = VCPU_WAIT_SIPI;
@@ -161,7 +160,7 @@ static void warm_reset(struct vcpu *v)
 	if ((code == 5 || code == 10) && !gmem_read(v->vm, 0x467, vector, sizeof(vector)))
 		go_to(v, vector[1], vector[0]);
 	else
-		vm_request_end(v->vm, VM_END_REBOOT, 0);
+		vm_request_end(v->vm, VM_END_REBOOT, RESET_BY_INIT);
 }
 
 struct vcpu *vcpu_current(void)
@@ -385,20 +384,6 @@ struct lapic *vcpu_lapic(struct vcpu *v)
 struct vm *vcpu_vm(struct vcpu *v)
 {
 	return v->vm;
-}
-
-u64 vcpu_tsc(struct vcpu *v)
-{
-	return rdtsc() + v->tsc_offset;
-}
-
-/* The guest's TSC and its clock both read 0 at t0, unless the guest moved its TSC since. A deadline
- * is unsigned: ~0 is one that never comes, not one that has passed. */
-u64 vcpu_tsc_to_ns(struct vcpu *v, u64 tsc)
-{
-	u64 now = rdtsc(), guest = now + v->tsc_offset, ahead = tsc > guest ? tsc - guest : 0;
-
-	return tsc_to_ns(now - v->vm->t0_tsc + MIN(ahead, BIT(60)));
 }
 
 void vcpu_timer_set(struct vcpu *v, u64 deadline_ns)

@@ -5,6 +5,7 @@
 #include "lib/spinlock.h"
 #include "arch/x86_64/hv.h"
 #include "arch/x86_64/pt.h"
+#include "arch/x86_64/timeconv.h"
 #include "vmm/config.h"
 #include "vmm/cpuid.h"
 #include "vmm/fetch.h"
@@ -88,7 +89,7 @@ struct vcpu {
 	u64 exception_payload;     /* #PF: CR2; #DB: DR6 bits */
 	bool nmi_pending, nmi_wakes; /* wakes: NMIs were not blocked at HLT */
 	u32 windows; /* what request_windows() was last asked for */
-	u64 tsc_offset;
+	u64 tsc_offset; /* its TSC is vm_scale_tsc() of the host's plus this */
 	struct vcpu_msrs msrs;
 	struct vcpu_pv pv;
 	u64 waited_since, waited; /* sched.c: TSC while it is kept waiting (else 0), and ticks of that */
@@ -103,15 +104,19 @@ struct vcpu {
 	u64 injected[HV_EV_SWEXC + 1]; /* by enum hv_event_type; not those that an exit had cut short */
 };
 
-struct region_pio {
-	u32 first, last;
-	const struct vdev_pio *r;
+/* Who answers at ports or at addresses that are no RAM. vdev.c dispatches by these tables, which hold all there
+ * is but the local APICs. */
+struct region {
+	u64 first, last;
 	struct vdev *d;
+	union {
+		const struct vdev_pio *pio;
+		const struct vdev_mmio *mmio;
+	};
 };
-struct region_mmio {
-	gpa_t first, last;
-	const struct vdev_mmio *r;
-	struct vdev *d;
+struct region_table {
+	u32 nr;
+	struct region r[VM_MAX_REGIONS]; /* sorted */
 };
 struct dev_timer {
 	struct timer t;
@@ -189,9 +194,7 @@ struct vm {
 	struct vdev devs[VM_MAX_DEVS];
 	struct dev_timer *dev_timers; /* VDEV_MAX_TIMERS a device */
 	u32 nr_devs;
-	struct region_pio pio[VM_MAX_REGIONS];   /* sorted */
-	struct region_mmio mmio[VM_MAX_REGIONS]; /* sorted */
-	u32 nr_pio, nr_mmio;
+	struct region_table pio, mmio;
 	struct vm_irqchip irqchip;
 	bool pic_intr; /* the PIC's INTR output, kept by vm_pic_changed() */
 	u32 lowest_next; /* where the search for the lowest priority begins */
@@ -200,6 +203,7 @@ struct vm {
 	struct cpuid_table *cpuid;
 	u8 insn_flags; /* INSN_AMD_BRANCHES on AMD's CPUs */
 	u64 t0_tsc; /* host TSC at which the guest's clock reads 0 */
+	u64 tsc_khz, tsc_ratio; /* of the guest's TSC; to the host's */
 	struct vm_run run;
 	bool ending, refused;
 	bool reboot_asked; /* its next power-off is one */
@@ -218,6 +222,9 @@ struct vm {
 /* Build a VM: memory, vCPUs, devices; stopped, REQ_BOOT set. channel: its console's, 0 for a new
  * one. 0 or -errno, `why` says it. */
 int vm_create(const struct vm_config *cfg, u32 channel, struct vm **out, char *why, size_t n);
+/* The first half of it, that needs memory, and its undoing: nobody has seen the VM. */
+struct vm *vm_build(const struct vm_config *cfg, char *why, size_t n); /* NULL: `why` says it */
+void vm_unbuild(struct vm *vm);
 void vm_start(struct vm *vm); /* a created one; it may have ended before this returns */
 /* Ask for a stop (STOP_*). Any pCPU, interrupts off, no lock of class LOCK_RUN or later held. */
 void vm_stop(struct vm *vm, u32 why);
@@ -230,6 +237,17 @@ struct vm *vm_by_channel(u32 channel); /* vm_list_lock held */
 /* Not started after all: its file or its kernel is no good. One line says why. */
 void vm_refuse(struct vm *vm, const char *why);
 
+/* --- guest_tsc.c --- */
+/* khz for its TSC, within timeconv.h's bounds; its vCPUs learn of it by what follows. false: the CPU cannot, and
+ * nothing has changed. */
+bool vm_set_tsc_khz(struct vm *vm, u64 khz);
+void vcpu_set_tsc_offset(struct vcpu *v, u64 offset); /* v is loaded */
+/* The host's TSC at the guest's pace. */
+static inline u64 vm_scale_tsc(const struct vm *vm, u64 host)
+{
+	return likely(vm->tsc_ratio == TSC_RATIO_ONE) ? host : tsc_scale(host, vm->tsc_ratio);
+}
+
 /* --- irq.c --- */
 int vm_pic_ack(struct vm *vm);	       /* INTA cycle: the vector */
 
@@ -238,8 +256,9 @@ bool vm_boot_step(struct vm *vm); /* true: vCPU 0 stands at the first instructio
 void vm_boot_restart(struct vm *vm, u64 delay_ns);
 
 /* --- slot.c --- */
+/* 0 or -errno, `why` says it; what was there by then is vm_memory_destroy()'s. */
 int vm_memory_create(struct vm *vm, char *why, size_t n);
-void vm_memory_destroy(struct vm *vm);
+bool vm_memory_destroy(struct vm *vm); /* a step of at most some 20,000 instructions; true: all is given back */
 /* Nested tables of their own for all that the slots hold. 0 or -ENOMEM (nothing is left behind). */
 int vm_nested_build(struct vm *vm, struct pt *pt);
 /* Show the guest what lies at gpa again, as far as the block of 2 MiB goes. */
@@ -268,6 +287,9 @@ void fault_before_write(struct vm *vm, gpa_t gpa, u64 n);
 /* --- torture.c --- */
 int torture_create(struct vm *vm); /* vm->cfg.torture is the seed, 0: none */
 void torture_tune(struct vm *vm);  /* it may have changed; the VM is stopped */
+/* Before such a VM is created: each allocation that this takes fails once, and if no VM is there (alone), so that
+ * nobody else takes or gives memory, nothing may stay behind. */
+void torture_creation(const struct vm_config *cfg, bool alone);
 void torture_destroy(struct vm *vm);
 void torture_step(struct vcpu *v); /* between an exit's handler and the next entry */
 void torture_rebuild(struct vm *vm); /* STOP_TORTURE */
@@ -343,6 +365,10 @@ int vm_devices_create(struct vm *vm, char *why, size_t n);
 void vm_devices_destroy(struct vm *vm);
 void vm_devices_reset(struct vm *vm); /* device lock held */
 void vm_devices_stop(struct vm *vm);  /* their timers; device lock held */
+/* Each region of the VM, sorted, ports first: space is "port" or "memory". Device lock held. */
+typedef void (*vm_region_fn)(void *arg, const char *space, u64 first, u64 last, const char *device);
+void vm_regions(struct vm *vm, vm_region_fn fn, void *arg);
+/* By any width; where nobody answers, reads give ones. */
 u32 vm_pio_read(struct vm *vm, u16 port, unsigned size);
 void vm_pio_write(struct vm *vm, u16 port, unsigned size, u32 val);
 u64 vm_mmio_read(struct vcpu *v, gpa_t gpa, unsigned size);

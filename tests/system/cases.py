@@ -1,23 +1,28 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """All system tests by name."""
-import bad_input
-import boots
-import console
-import cpu
-import ends
-import firmware
-import kernels
-import lifecycle
-import many
-import monitor
-import onhost
-import pv
-import smp
-import scheduler
-import torture
+from importlib import import_module
+
+FILES = [
+    "onhost",
+    "boots",
+    "console",
+    "cpu",
+    "ends",
+    "kernels",
+    "lifecycle",
+    "many",
+    "memory",
+    "monitor",
+    "bad_input",
+    "firmware",
+    "smp",
+    "torture",
+    "pc",
+    "pv",
+    "scheduler",
+    "tsc",
+]
 
 
 def all_cases():
-    return (onhost.CASES + boots.CASES + console.CASES + cpu.CASES + ends.CASES + kernels.CASES + lifecycle.CASES +
-            many.CASES + monitor.CASES + bad_input.CASES + firmware.CASES + smp.CASES + torture.CASES + pv.CASES +
-            scheduler.CASES)
+    return [case for name in FILES for case in import_module(name).CASES]

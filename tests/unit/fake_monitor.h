@@ -38,6 +38,12 @@ void frame_get_stats(struct frame_stats *st)
 {
 	*st = (struct frame_stats){.own_total = KIB(8), .own_free = KIB(4)};
 }
+void frame_get_owner(u16 owner, u64 by_type[FRAME_NR_TYPES])
+{
+	memset(by_type, 0, FRAME_NR_TYPES * sizeof(by_type[0]));
+	by_type[FRAME_GUEST_RAM] = owner * MIB(1);
+	by_type[FRAME_VCPU] = KIB(16);
+}
 void *kzalloc(size_t size, enum frame_type type, u16 owner)
 {
 	void *p = arena + arena_used;
@@ -63,6 +69,16 @@ void vm_request_end(struct vm *vm, enum vm_end how, u32 value)
 void vm_stop(struct vm *vm, u32 why) { snprintf(did, sizeof(did), "stop %s %u", vm->name, why); }
 void vm_unpause(struct vm *vm) { snprintf(did, sizeof(did), "unpause %s", vm->name); }
 void vm_nmi_pin(struct vm *vm) { snprintf(did, sizeof(did), "nmi %s", vm->name); }
+const char *i8042_sendkey(struct vm *vm, const char *chord)
+{
+	snprintf(did, sizeof(did), "keys %s %s", vm->name, chord);
+	return strcmp(chord, "nokey") ? NULL : "no such key";
+}
+void vm_regions(struct vm *vm, vm_region_fn fn, void *arg)
+{
+	(void)vm;
+	fn(arg, "port", 0x60, 0x60, "i8042");
+}
 void acpi_power_button(struct vm *vm) { snprintf(did, sizeof(did), "button %s %d", vm->name, vm->reboot_asked); }
 void console_event(const char *fmt, ...)
 {

@@ -168,6 +168,37 @@ enum mon_status verb_trigger(struct mon_call *c)
 	return MON_DONE;
 }
 
+enum mon_status verb_sendkey(struct mon_call *c)
+{
+	const char *wrong;
+
+	spin_lock(&c->vm->dev_lock);
+	wrong = i8042_sendkey(c->vm, c->argv[0]);
+	spin_unlock(&c->vm->dev_lock);
+	return wrong ? mon_fail(c, "%s", wrong) : MON_DONE;
+}
+
+static void say_region(void *arg, const char *space, u64 first, u64 last, const char *device)
+{
+	struct mon_out *o = arg;
+
+	mon_row(o);
+	mon_str(o, space);
+	mon_strf(o, "%lx-%lx", (unsigned long)first, (unsigned long)last);
+	mon_str(o, device);
+}
+
+enum mon_status verb_regions(struct mon_call *c)
+{
+	static const struct mon_col cols[] = {{"space", NULL, -6}, {"range", NULL, 17}, {"device", NULL, -16}};
+
+	MON_TABLE(c->out, "regions", cols, MON_COLUMNS);
+	spin_lock(&c->vm->dev_lock);
+	vm_regions(c->vm, say_region, c->out);
+	spin_unlock(&c->vm->dev_lock);
+	return MON_DONE;
+}
+
 enum mon_status verb_console(struct mon_call *c)
 {
 	const char *wrong = c->out->console ? c->out->console(c->out, c->vm)

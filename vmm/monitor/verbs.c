@@ -34,6 +34,9 @@ const struct verb monitor_verbs[] = {
 	 .takes = VERB_VM, .min = 1, .max = 1, .run = verb_rename},
 	{.name = "trigger", .args = "NAME nmi", .help = "press its NMI button",
 	 .takes = VERB_VM, .min = 1, .max = 1, .run = verb_trigger},
+	{.name = "sendkey", .args = "NAME KEYS", .help = "press keys of its keyboard and let them go",
+	 .more = "KEYS as in ctrl-alt-delete, a, shift-f1, or 0x1e: a code of set 1.",
+	 .takes = VERB_VM, .min = 1, .max = 1, .run = verb_sendkey},
 	{.name = "console", .args = "NAME", .help = "show its console and type into it; Ctrl-] leads back",
 	 .takes = VERB_VM, .run = verb_console},
 
@@ -41,8 +44,10 @@ const struct verb monitor_verbs[] = {
 	 .more = "Memory in MiB but for what ends in _kib. total_memory is both pools, free_memory what guests\n"
 		 "could get.",
 	 .takes = VERB_HOST, .run = verb_info},
-	{.name = "mem", .args = "", .help = "both memory pools, in KiB",
-	 .takes = VERB_HOST, .run = verb_mem},
+	{.name = "mem", .args = "[NAME]", .help = "both memory pools by type, and what the VMs hold, in KiB",
+	 .more = "Of a VM: its RAM, what the balloon may grow it to, our own memory for it, and the leaves of\n"
+		 "its nested tables by size. Objects of up to 2 KiB count as the host's heap.",
+	 .takes = VERB_EACH, .begin = mem_begin, .run = verb_mem},
 	{.name = "dmesg", .args = "", .help = "the host's log",
 	 .more = "As much as is kept: the newest 64 KiB.",
 	 .takes = VERB_HOST, .begin = dmesg_begin, .run = verb_dmesg},
@@ -74,6 +79,9 @@ const struct verb monitor_verbs[] = {
 	 .more = "on: also time its exits from now on, in ticks of the TSC from exit to the end of what is done\n"
 		 "about it; Timed says how many were. Times in seconds. Counts are since it was created.",
 	 .takes = VERB_VM, .max = 1, .run = verb_stat},
+	{.name = "regions", .args = "NAME", .help = "its ports and device memory, and whose they are",
+	 .more = "docs/pc.md says which specification each follows.",
+	 .takes = VERB_VM, .run = verb_regions},
 	{.name = "trace", .args = "on|off|show [NAME] [-n COUNT]", .help = "exits and events with their times",
 	 .more = "on, off: of one VM, or of all that there are now. Each CPU keeps its newest 1,024 records, also\n"
 		 "after off. show: the newest 64, or COUNT. Info is a port, an address, an MSR, a CPUID leaf or\n"

@@ -22,7 +22,7 @@ enum vmcs_field {
 	VMCS_MSR_BITMAP = 0x2004, VMCS_EXIT_MSR_STORE_ADDR = 0x2006,
 	VMCS_EXIT_MSR_LOAD_ADDR = 0x2008, VMCS_ENTRY_MSR_LOAD_ADDR = 0x200a,
 	VMCS_TSC_OFFSET = 0x2010, VMCS_VIRTUAL_APIC_ADDR = 0x2012, VMCS_EPTP = 0x201a,
-	VMCS_ENCLS_BITMAP = 0x202e, VMCS_ENCLV_BITMAP = 0x2036,
+	VMCS_ENCLS_BITMAP = 0x202e, VMCS_TSC_MULTIPLIER = 0x2032, VMCS_ENCLV_BITMAP = 0x2036,
 	/* 64 bits, read-only */
 	VMCS_GUEST_PHYSICAL_ADDR = 0x2400,
 	/* 64 bits, guest */
@@ -104,6 +104,7 @@ enum vmcs_field {
 #define PROC2_PAUSE_LOOP     BIT(10)
 #define PROC2_INVPCID        BIT(12)
 #define PROC2_ENCLS_EXITING  BIT(15)
+#define PROC2_TSC_SCALING    BIT(25)
 #define PROC2_ENCLV_EXITING  BIT(28)
 
 /* VM-exit controls, SDM 25.7.1 */
@@ -132,6 +133,7 @@ enum vmcs_field {
 #define EPT_CAP_WALK4       BIT(6)
 #define EPT_CAP_WB          BIT(14)
 #define EPT_CAP_2M          BIT(16)
+#define EPT_CAP_1G          BIT(17)
 #define EPT_CAP_INVEPT      BIT(20)
 #define EPT_CAP_AD          BIT(21)
 #define EPT_CAP_INVEPT_ONE  BIT(25)
