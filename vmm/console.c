@@ -7,6 +7,7 @@
 #include "lib/log.h"
 #include "lib/spinlock.h"
 #include "lib/string.h"
+#include "vmm/gdb/gdb.h"
 #include "vmm/monitor/lineedit.h"
 #include "vmm/monitor/monitor.h"
 #include "vmm/monitor/term.h"
@@ -358,8 +359,11 @@ bool console_type(u32 channel, const u8 *b, size_t n)
 	struct vm *vm;
 
 	spin_lock(&vm_list_lock);
-	vm = vm_by_channel(channel);
-	if (vm) {
+	vm = vm_by_channel(channel % CHANNEL_GDB);
+	if (vm && channel / CHANNEL_GDB == 1) {
+		while (n--)
+			gdb_input(vm, *b++);
+	} else if (vm && channel < CHANNEL_GDB) {
 		struct vm_console *c = &vm->console;
 
 		for (; n && c->in_head - c->in_tail < CONSOLE_IN_SIZE; n--) {

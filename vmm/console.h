@@ -13,6 +13,7 @@ void console_init(void); /* takes over the log and the serial input */
 void console_start(void);
 #define CHANNEL_MONITOR	 1
 #define CHANNEL_TERMINAL 65535
+#define CHANNEL_GDB	 100000 /* and the channel of its guest: gdb.h */
 #define CONSOLE_RING 16384 /* a guest's last output that is kept */
 #define CONSOLE_NOW  (~0ull) /* a place in it: what is there has been shown */
 void console_write(u32 channel, const void *buf, size_t n);

@@ -265,6 +265,7 @@ void torture_rebuild(struct vm *vm)
 	parts_swap(vm, p);
 	spin_unlock(&vm->nested_lock);
 	for (u32 i = 0; i < vm->nr_vcpus; i++) {
+		vm->vcpus[i]->hv.debug = p->hv[i].debug;
 		msrs_pass(vm->vcpus[i]);
 		poison_vcpu(vm->vcpus[i]);
 	}

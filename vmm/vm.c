@@ -48,6 +48,7 @@ static bool vm_free(struct vm *vm)
 	}
 	if (!vm_memory_destroy(vm))
 		return false;
+	kfree(vm->gdb);
 	kfree(vm->cpuid);
 	kfree(vm->console.ring);
 	kfree(vm);
@@ -105,6 +106,10 @@ static int build(struct vm *vm, char *why, size_t n)
 	r = vm_devices_create(vm, why, n);
 	if (!r && torture_create(vm)) {
 		snprintf(why, n, "%s: no memory of our own is left for torture mode", vm->name);
+		r = -ENOMEM;
+	}
+	if (!r && !gdb_create(vm)) {
+		snprintf(why, n, "%s: no memory of our own is left for its debugger", vm->name);
 		r = -ENOMEM;
 	}
 	return r;
@@ -179,10 +184,13 @@ void vm_stop(struct vm *vm, u32 why)
 	first = run->state == VM_RUNS;
 	if (first) {
 		run->state = VM_STOPPING;
-		run->to_stop = vm->nr_vcpus;
+		run->to_stop = 0;
+		for (u32 i = 0; i < vm->nr_vcpus; i++)
+			run->to_stop += !vm->vcpus[i]->gdb.held;
 		/* Under the lock: when the last vCPU has stopped, the VM may be gone. */
 		for (u32 i = 0; i < vm->nr_vcpus; i++)
-			vcpu_request(vm->vcpus[i], REQ_STOP);
+			if (!vm->vcpus[i]->gdb.held)
+				vcpu_request(vm->vcpus[i], REQ_STOP);
 	}
 	work = queue_work(run);
 	spin_unlock(&run->lock);
@@ -314,6 +322,8 @@ static void tell_end(const struct vm *vm)
 {
 	if (vm->torture)
 		torture_report(vm);
+	if (vm->gdb)
+		gdb_tell_end(vm->gdb, vm->end == VM_END_KILLED ? 'X' : 'W');
 	switch (vm->end) {
 	case VM_END_POWEROFF:
 		log_info("%s: powered off", vm->name);
@@ -430,13 +440,13 @@ static bool vm_stopped(struct sched_work *w)
 {
 	struct vm *vm = container_of(w, struct vm, run.work);
 	struct vm_run *run = &vm->run;
-	bool start = false, stood_still, more;
+	bool start = false, hold, stood_still, more;
 	enum end end;
 	u32 why;
 
 	spin_lock(&run->lock);
 	why = run->why;
-	run->why &= STOP_PAUSE;
+	run->why &= STOP_STAYS;
 	spin_unlock(&run->lock);
 	end = why & STOP_END ? serve_end(vm) : END_RESTARTS;
 	if (end != END_RESTARTS)
@@ -447,8 +457,11 @@ static bool vm_stopped(struct sched_work *w)
 		sched_vm_tune(vm);
 		torture_tune(vm);
 	}
+	hold = why & STOP_GDB ? gdb_serve(vm) : why & STOP_DEBUG;
 	spin_lock(&run->lock);
-	more = run->why & ~STOP_PAUSE;
+	run->why = (run->why & ~STOP_DEBUG) | (hold ? STOP_DEBUG : 0);
+	run->paused |= hold;
+	more = run->why & ~STOP_STAYS;
 	if (!more) {
 		run->queued = false;
 		start = !run->why;
@@ -462,6 +475,7 @@ static bool vm_stopped(struct sched_work *w)
 		was_paused(vm);
 	/* The last one that we add may end the VM. */
 	for (u32 i = 0, n = start ? vm->nr_vcpus : 0; i < n; i++)
-		sched_add(vm->vcpus[i]);
+		if (!vm->vcpus[i]->gdb.held)
+			sched_add(vm->vcpus[i]);
 	return !more;
 }

@@ -9,6 +9,7 @@
 #include "vmm/config.h"
 #include "vmm/cpuid.h"
 #include "vmm/fetch.h"
+#include "vmm/gdb/gdb.h"
 #include "vmm/irq.h"
 #include "vmm/lapic.h"
 #include "vmm/loader.h"
@@ -97,6 +98,7 @@ struct vcpu {
 	struct code_cache code;
 	u32 watch; /* WATCH_* bits, set and cleared by anybody: watch.h */
 	struct vcpu_watch watching;
+	struct vcpu_gdb gdb;
 	u32 same_faults; /* fault.c: nested faults in a row with nothing to mend */
 	gpa_t fault_gpa;
 	const struct msr_desc *last_msr; /* msr.c: found last */
@@ -152,10 +154,13 @@ enum vm_run_state { VM_STOPPED, VM_RUNS, VM_STOPPING };
 #define STOP_PAUSE   BIT(1) /* until vm_unpause() */
 #define STOP_TORTURE BIT(2) /* to be rebuilt */
 #define STOP_TUNE    BIT(3) /* cfg's cpu_weight, cap or torture has changed */
+#define STOP_GDB     BIT(4) /* the debugger is to be told or heard */
+#define STOP_DEBUG   BIT(5) /* gdb_serve() said so, until it says otherwise */
+#define STOP_STAYS   (STOP_PAUSE | STOP_DEBUG)
 struct vm_run {
 	struct spinlock lock;
 	u32 state;   /* enum vm_run_state */
-	u32 why;     /* STOP_* not done yet; STOP_PAUSE as long as it lasts */
+	u32 why;     /* STOP_* not done yet; STOP_STAYS as long as they last */
 	u32 to_stop; /* VM_STOPPING: vCPUs still in a run queue */
 	bool queued; /* VM_STOPPED: `work` is on its way */
 	bool paused; /* it has been since it last ran */
@@ -200,6 +205,7 @@ struct vm {
 	u32 lowest_next; /* where the search for the lowest priority begins */
 
 	struct torture *torture; /* NULL: off */
+	struct gdb *gdb; /* NULL: nobody has ever asked */
 	struct cpuid_table *cpuid;
 	u8 insn_flags; /* INSN_AMD_BRANCHES on AMD's CPUs */
 	u64 t0_tsc; /* host TSC at which the guest's clock reads 0 */

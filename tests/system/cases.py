@@ -7,6 +7,7 @@ FILES = [
     "boots",
     "console",
     "cpu",
+    "debug",
     "ends",
     "kernels",
     "lifecycle",

@@ -8,6 +8,7 @@ CHANNEL_FIRST = 2  # of the first guest: where what is typed goes
 CHANNEL_TERMINAL = 65535  # the monitor as a person has it
 TERMINAL_RESET = b"\xff"  # somebody new sits at it
 LEAVE = 0x1D  # Ctrl-]: the one special byte
+CHANNEL_GDB = 100000  # and its guest's: a debugger's
 HEAD = b"\x1b_d"
 TAIL = b"\x1b\\"
 
@@ -73,11 +74,6 @@ class Demux:
 def encode_input(data):
     """Bytes for the current input channel."""
     return data.replace(b"\x1d", b"\x1d\x1d")
-
-
-def to_channel(channel, data):
-    """Bytes for another channel, and back to the first guest's."""
-    return b"\x1d%d;%s\x1d%d;" % (channel, encode_input(data), CHANNEL_FIRST) if data else b""
 
 
 class NoCsi:

@@ -16,7 +16,7 @@ const char *mon_state(const struct vm *vm)
 	if (vm->ending)
 		return "-----d";
 	if (vm->run.state == VM_STOPPED)
-		return vm->run.why & STOP_PAUSE ? "--p---" : "------";
+		return vm->run.why & STOP_STAYS ? "--p---" : "------";
 	if (vm->run.state == VM_STOPPING)
 		return "------";
 	for (u32 i = 0; i < vm->nr_vcpus; i++)

@@ -90,6 +90,7 @@ enum vmcs_field {
 #define PROC_CR8_STORE       BIT(20)
 #define PROC_TPR_SHADOW      BIT(21)
 #define PROC_NMI_WINDOW      BIT(22)
+#define PROC_MOV_DR          BIT(23)
 #define PROC_UNCOND_IO       BIT(24)
 #define PROC_MSR_BITMAPS     BIT(28)
 #define PROC_MONITOR_EXITING BIT(29)

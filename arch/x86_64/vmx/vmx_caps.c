@@ -33,6 +33,7 @@ static const struct ctl_bit pin_bits[] = {
 static const struct ctl_bit proc_bits[] = {
 	{PROC_IRQ_WINDOW, CTL_LATER, "interrupt-window exiting"},
 	{PROC_NMI_WINDOW, CTL_LATER, "NMI-window exiting"},
+	{PROC_MOV_DR, CTL_LATER, "MOV-DR exiting"},
 	{PROC_TSC_OFFSETTING, CTL_ON, "use TSC offsetting"},
 	{PROC_HLT_EXITING, CTL_ON, "HLT exiting"},
 	{PROC_MWAIT_EXITING, CTL_ON, "MWAIT exiting"},
