@@ -610,6 +610,11 @@ static void run(struct sched_cpu *sc, struct vcpu *v)
 	sched_irq_window();
 }
 
+bool sched_ready(void)
+{
+	return this_sched();
+}
+
 void sched_do(struct sched_work *w)
 {
 	struct sched_cpu *sc = this_sched();

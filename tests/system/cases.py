@@ -5,6 +5,7 @@ from importlib import import_module
 FILES = [
     "onhost",
     "boots",
+    "console",
     "cpu",
     "debug",
     "ends",
