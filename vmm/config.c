@@ -367,10 +367,12 @@ static const struct config_key vm_keys[] = {
 	{"on_reboot", set_action, VMS(on_reboot), 0, 0, NULL},
 	{"on_crash", set_action, VMS(on_crash), 0, 0, NULL},
 	{"debug_exit", set_number, VMS(debug_exit), BOOLEAN},
+	{"gdb", set_number, VMS(gdb), BOOLEAN},
 	{"debugcon", set_number, VMS(debugcon), BOOLEAN},
 	{"fw_cfg", set_fw_cfg, 0, 0, 0, 0, NULL},
 	{"hpet", set_number, VMS(hpet), BOOLEAN},
 	{"paravirt", set_number, VMS(paravirt), BOOLEAN},
+	{"testdev", set_number, VMS(testdev), 0, 8, ""},
 	{"tsc_khz", set_number, VMS(tsc_khz), TSC_KHZ_MIN, TSC_KHZ_MAX, " kHz"},
 	{"torture", set_number, VMS(torture), 0, INT64_MAX, ""},
 };

@@ -94,6 +94,12 @@ static void inject_exception(struct vcpu *v, struct hv_event *ev, u64 payload)
 	ev->valid = 0;
 }
 
+/* A debugger's step is of one instruction: what comes from outside waits. */
+static bool holds_irqs(const struct vcpu *v)
+{
+	return unlikely(v->hv.debug.flags & HV_DEBUG_STEP) && v->gdb.hold_irqs;
+}
+
 /* One of the rare kinds, or nothing; true: the entry's one place is taken. */
 static bool inject_special(struct vcpu *v, u32 *want)
 {
@@ -115,7 +121,7 @@ static bool inject_special(struct vcpu *v, u32 *want)
 		v->hv.pending_db = 0;
 		return true;
 	}
-	if (!(hv->windows(&v->hv) & HV_WIN_NMI))
+	if (holds_irqs(v) || !(hv->windows(&v->hv) & HV_WIN_NMI))
 		return false;
 	*want = 0;
 	put_in(v, &(struct hv_event){.valid = 1, .type = HV_EV_NMI, .vector = EXC_NMI});
@@ -167,7 +173,7 @@ void vcpu_inject_slow(struct vcpu *v)
 
 	if (unlikely(v->reinject.valid | v->exception.valid | v->nmi_pending | v->hv.pending_db))
 		taken = inject_special(v, &want);
-	if (v->lapic.irr_any | v->vm->pic_intr | v->lapic.extint) {
+	if ((v->lapic.irr_any | v->vm->pic_intr | v->lapic.extint) && !holds_irqs(v)) {
 		if (v->pv.eoi_lent)
 			pv_eoi_take_back(v);
 		inject_irq(v, taken, &want);
@@ -176,6 +182,8 @@ void vcpu_inject_slow(struct vcpu *v)
 		v->hv.tpr_threshold = 0;
 	}
 	v->hv.tpr = v->lapic.tpr >> 4;
+	if (holds_irqs(v))
+		want = 0;
 	if (unlikely(want != v->windows)) {
 		v->windows = want;
 		hv->request_windows(&v->hv, want);

@@ -213,9 +213,12 @@ static void create_vms(void)
 {
 	char why[256];
 
-	for (u32 i = 0; i < nr_vm_cfgs; i++)
+	for (u32 i = 0; i < nr_vm_cfgs; i++) {
+		if (vm_cfgs[i].torture)
+			torture_creation(&vm_cfgs[i], READ_ONCE(nr_live) == 1);
 		if (create_vm(&vm_cfgs[i], why, sizeof(why)))
 			host_refuse(why);
+	}
 }
 
 /* VMs are spread, and CPUs counted, when each of them can or cannot. */

@@ -323,6 +323,8 @@ static bool vcpu_ready(struct vcpu *v)
 		if (v->requests & REQ_OUTSIDE)
 			return false;
 		vcpu_serve_requests(v);
+		if (v->requests & REQ_OUTSIDE) /* by what was served */
+			return false;
 	}
 	if (v->state == VCPU_RUNNING)
 		return true;

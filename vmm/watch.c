@@ -67,6 +67,8 @@ void watch_handled(struct vcpu *v, const struct vm_exit *e)
 	}
 	if (watch & WATCH_TRACE)
 		trace(v, (u8)e->code, v->watching.at, v->watching.detail, ticks);
+	if (watch & WATCH_STEP)
+		gdb_after_exit(v);
 	if (watch & WATCH_TORTURE && !--v->watching.torture_in)
 		torture_step(v);
 }

@@ -15,6 +15,7 @@ struct vm_exit;
 #define WATCH_TORTURE BIT(0)
 #define WATCH_TIME    BIT(1) /* `stat NAME on` */
 #define WATCH_TRACE   BIT(2)
+#define WATCH_STEP    BIT(3) /* a debugger steps it: gdb/target.c */
 
 struct exit_time {
 	u64 n, ticks; /* while WATCH_TIME was on: exits, and the TSC's ticks spent in their handlers */

@@ -70,6 +70,11 @@ void monitor_input(u8 byte)
 {
 	(void)byte;
 }
+void gdb_input(struct vm *vm, u8 byte)
+{
+	(void)vm;
+	(void)byte;
+}
 struct vcpu *vcpu_current(void)
 {
 	return NULL;

@@ -13,6 +13,7 @@
 #include "vmm/console.h"
 #include "vmm/host.h"
 #include "vmm/monitor/monitor.h"
+#include "vmm/platform/pci.h"
 #include "vmm/vm.h"
 
 #define FAKE_VMS 3
@@ -37,6 +38,12 @@ u64 ns_to_tsc(u64 ns) { return ns / 1000000000; } /* nothing is waited for */
 void frame_get_stats(struct frame_stats *st)
 {
 	*st = (struct frame_stats){.own_total = KIB(8), .own_free = KIB(4)};
+}
+void frame_get_owner(u16 owner, u64 by_type[FRAME_NR_TYPES])
+{
+	memset(by_type, 0, FRAME_NR_TYPES * sizeof(by_type[0]));
+	by_type[FRAME_GUEST_RAM] = owner * MIB(1);
+	by_type[FRAME_VCPU] = KIB(16);
 }
 void *kzalloc(size_t size, enum frame_type type, u16 owner)
 {
@@ -63,6 +70,19 @@ void vm_request_end(struct vm *vm, enum vm_end how, u32 value)
 void vm_stop(struct vm *vm, u32 why) { snprintf(did, sizeof(did), "stop %s %u", vm->name, why); }
 void vm_unpause(struct vm *vm) { snprintf(did, sizeof(did), "unpause %s", vm->name); }
 void vm_nmi_pin(struct vm *vm) { snprintf(did, sizeof(did), "nmi %s", vm->name); }
+const struct vdev_type pci_testdev_vdev;
+int pci_hotplug_add(struct vm *vm, const struct vdev_type *type, u32 unit, unsigned *slot)
+{
+	assert_ptr_equal(type, &pci_testdev_vdev);
+	snprintf(did, sizeof(did), "plug %s %u", vm->name, unit);
+	*slot = 4;
+	return vm == &vms[0] ? 0 : -ENOSPC;
+}
+int pci_hotplug_remove(struct vm *vm, unsigned slot)
+{
+	snprintf(did, sizeof(did), "unplug %s %u", vm->name, slot);
+	return slot == 12 ? 0 : -ENODEV;
+}
 const char *i8042_sendkey(struct vm *vm, const char *chord)
 {
 	snprintf(did, sizeof(did), "keys %s %s", vm->name, chord);

@@ -86,6 +86,10 @@ static void verbs(void **state)
 	assert_string_equal(did, "button b 0");
 	assert_string_equal(line("trigger b nmi"), "ok\r\n");
 	assert_string_equal(did, "nmi b");
+	assert_string_equal(line("pci-attach a testdev"), "Slot\r\n   4\r\nok\r\n");
+	assert_string_equal(did, "plug a 100");
+	assert_string_equal(line("pci-detach b 12"), "ok\r\n");
+	assert_string_equal(did, "unplug b 12");
 	assert_string_equal(line("sendkey a ctrl-c"), "ok\r\n");
 	assert_string_equal(did, "keys a ctrl-c");
 	assert_non_null(strstr(line("sendkey a nokey"), "no such key"));
@@ -139,7 +143,13 @@ static void tables(void **state)
 		"Pool              KiB         Free\r\nours                8            4\r\nguests'             0            0\r\n"
 		"\r\nOurs                    KiB\r\nboot                      0\r\npage-tables               0\r\n"
 		"nested-tables             0\r\nVMs                       0\r\nvCPUs                     0\r\n"
-		"CPUs                      0\r\ndevices                   0\r\nheap                      0\r\nok\r\n");
+		"CPUs                      0\r\ndevices                   0\r\nheap                      0\r\n"
+		"\r\nName                           RAM    maxmem  nested    VM  vCPUs  devices  1 GiB   2 MiB    4 KiB\r\n"
+		"a                             1024         0       0     0     16        0      0       0        0\r\n"
+		"b                             2048         0       0     0     16        0      0       0        0\r\n"
+		"\"},\\?????[2J???{              3072         0       0     0     16        0      0       0        0\r\nok\r\n");
+	line("mem a");
+	assert_true(strstr(out, "\r\na     ") && !strstr(out, "\r\nb     "));
 	assert_non_null(strstr(line("stat b"), "\r\npages_4k               : 161\r\npages_2m               : 31\r\n"));
 	assert_non_null(strstr(out, "\r\nport I/O                       14              0            -\r\nok\r\n"));
 	assert_non_null(strstr(line("vcpu-list a"), "a                                    1     0     1     --p       1.2 all\r\n"));
@@ -153,9 +163,10 @@ static void tables(void **state)
 static void json(void **state)
 {
 	static const char *const good[] = {
+		"pci-attach -j a testdev", "pci-detach -j a 12",
 		"help -j", "help -j help", "list -j", "list -l -j", "list -j a", "create -j c", "destroy a -j",
 		"shutdown -j a", "reboot -j a", "reset -j a", "pause -j a", "unpause -j a", "rename -j a z",
-		"trigger -j b nmi", "sendkey -j b a", "sendmouse -j b 1,2", "regions -j b", "info -j", "mem -j", "dmesg -j", "uptime -j", "top -j", "top -d 1 -j b", "vcpu-list -j",
+		"trigger -j b nmi", "sendkey -j b a", "sendmouse -j b 1,2", "regions -j b", "info -j", "mem -j", "mem b -j", "dmesg -j", "uptime -j", "top -j", "top -d 1 -j b", "vcpu-list -j",
 		"vcpu-pin -j b 0 1", "vcpu-set -j b 2", "mem-set -j b 64", "sched -j", "sched -j -d b", "sched -j -d b -w 9",
 		"stat -j b", "stat b -j on", "stat b off -j", "trace -j on", "trace show -j", "trace -j off", "torture b -j 5"};
 	bool met[64] = {false};
@@ -195,7 +206,6 @@ static void errors(void **state)
 		{"pause 4", "pause: no such VM; `list` shows them"},
 		{"pause a b", "pause: one word too many"},
 		{"list a b", "list: one word too many"},
-		{"mem a", "mem: it takes no argument"},
 		{"list -x", "list: no such option: -x; `help list` lists them"},
 		{"list -ll", "list: no such option: -ll; `help list` lists them"},
 		{"sched -d", "sched: -d needs a word behind it"},
@@ -204,6 +214,8 @@ static void errors(void **state)
 		{"sched -d a -c 201", "sched: 201 is no cap: per cent of one CPU, up to 200 for its vCPUs; 0 for none"},
 		{"trigger a", "trigger: a word is missing: trigger NAME nmi"},
 		{"trigger a smi", "trigger: what to trigger: nmi"},
+		{"pci-attach a disk", "pci-attach: what to plug in: testdev"},
+		{"pci-detach a 4294967308", "pci-detach: nothing in slot 4294967308 that could be taken out"},
 		{"create a", "create: there is a VM of that name"},
 		{"create z", "create: no file has it"},
 		{"rename a b", "rename: there is a VM of that name"},
@@ -230,6 +242,10 @@ static void errors(void **state)
 		snprintf(text, sizeof(text), "error: %s\r\n", wrong[i][1]);
 		assert_string_equal(line(wrong[i][0]), text);
 	}
+	assert_non_null(strstr(line("mem z"), "\r\nerror: mem: no such VM; `list` shows them\r\n"));
+	assert_non_null(strstr(line("pci-attach b testdev"), "no slot is free; pci-detach frees one"));
+	assert_non_null(strstr(line("pci-detach a 13"), "nothing in slot 13 that could be taken out"));
+	did[0] = 0;
 	assert_non_null(strstr(line("vcpu-set a 3"), "it has 2 vCPUs and keeps them: CPU hotplug"));
 	assert_non_null(strstr(line("mem-set a 32"), "it has 64 MiB and keeps them: there is no balloon"));
 	assert_string_equal(line(""), "");

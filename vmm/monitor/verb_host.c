@@ -49,7 +49,8 @@ enum mon_status verb_help(struct mon_call *c)
 	return c->pos < monitor_nr_verbs ? MON_MORE : MON_DONE;
 }
 
-enum mon_status verb_mem(struct mon_call *c)
+/* The pools, and the title of a line for each VM. */
+void mem_begin(struct mon_call *c)
 {
 	static const struct mon_col pools[] = {{"pool", "Pool", -8}, {"total_kib", "KiB", 12}, {"free_kib", "Free", 12}};
 	static const struct mon_col types[] = {{"type", "Ours", -14}, {"kib", "KiB", 12}};
@@ -57,6 +58,12 @@ enum mon_status verb_mem(struct mon_call *c)
 		[FRAME_BOOT] = "boot",	   [FRAME_PT] = "page-tables", [FRAME_NESTED_PT] = "nested-tables",
 		[FRAME_VM] = "VMs",	   [FRAME_VCPU] = "vCPUs",     [FRAME_PCPU] = "CPUs",
 		[FRAME_DEVICE] = "devices", [FRAME_HEAP] = "heap",
+	};
+	static const struct mon_col vms[] = {
+		{"name", "Name", -24}, {"ram_kib", "RAM", 9}, {"maxmem_kib", "maxmem", 9},
+		{"nested_tables_kib", "nested", 7}, {"vm_kib", "VM", 5}, {"vcpus_kib", "vCPUs", 6},
+		{"devices_kib", "devices", 8}, {"leaves_1g", "1 GiB", 6}, {"leaves_2m", "2 MiB", 7},
+		{"leaves_4k", "4 KiB", 8},
 	};
 	struct mon_out *o = c->out;
 	struct frame_stats st;
@@ -79,6 +86,23 @@ enum mon_status verb_mem(struct mon_call *c)
 		mon_str(o, names[i]);
 		mon_u64(o, st.by_type[i] >> 10);
 	}
+	MON_TABLE(o, "vms", vms, MON_COLUMNS);
+}
+
+enum mon_status verb_mem(struct mon_call *c)
+{
+	static const enum frame_type types[] = {FRAME_NESTED_PT, FRAME_VM, FRAME_VCPU, FRAME_DEVICE};
+	u64 held[FRAME_NR_TYPES];
+
+	frame_get_owner(c->vm->id, held);
+	mon_row(c->out);
+	mon_str(c->out, c->vm->name);
+	mon_u64(c->out, held[FRAME_GUEST_RAM] >> 10);
+	mon_u64(c->out, c->vm->cfg.maxmem << 10);
+	for (unsigned i = 0; i < ARRAY_SIZE(types); i++)
+		mon_u64(c->out, held[types[i]] >> 10);
+	for (unsigned i = 3; i-- > 0;)
+		mon_u64(c->out, c->vm->nested.nr_leaves[i]);
 	return MON_DONE;
 }
 

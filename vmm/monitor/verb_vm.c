@@ -2,11 +2,14 @@
 /* A VM's life, by hand. */
 #include "arch/x86_64/asm.h"
 #include "arch/x86_64/machine.h"
+#include "lib/errno.h"
 #include "lib/log.h"
 #include "lib/string.h"
 #include "vmm/console.h"
 #include "vmm/host.h"
 #include "vmm/monitor/verbs.h"
+#include "vmm/platform/isa.h"
+#include "vmm/platform/pci.h"
 #include "vmm/vm.h"
 
 const char *mon_state(const struct vm *vm)
@@ -16,7 +19,7 @@ const char *mon_state(const struct vm *vm)
 	if (vm->ending)
 		return "-----d";
 	if (vm->run.state == VM_STOPPED)
-		return vm->run.why & STOP_PAUSE ? "--p---" : "------";
+		return vm->run.why & STOP_STAYS ? "--p---" : "------";
 	if (vm->run.state == VM_STOPPING)
 		return "------";
 	for (u32 i = 0; i < vm->nr_vcpus; i++)
@@ -186,6 +189,39 @@ enum mon_status verb_sendkey(struct mon_call *c)
 enum mon_status verb_sendmouse(struct mon_call *c)
 {
 	return send(c, i8042_sendmouse);
+}
+
+enum mon_status verb_pci_attach(struct mon_call *c)
+{
+	static const struct mon_col cols[] = {{"slot", "Slot", 4}};
+	unsigned slot;
+	int err;
+
+	if (strcmp(c->argv[0], "testdev"))
+		return mon_fail(c, "what to plug in: testdev");
+	spin_lock(&c->vm->dev_lock);
+	err = pci_hotplug_add(c->vm, &pci_testdev_vdev, 100, &slot);
+	spin_unlock(&c->vm->dev_lock);
+	if (err)
+		return mon_fail(c, "%s", err == -ENOSPC ? "no slot is free; pci-detach frees one"
+							: "no memory of our own is left for it");
+	MON_TABLE(c->out, "devices", cols, MON_COLUMNS);
+	mon_row(c->out);
+	mon_u64(c->out, slot);
+	return MON_DONE;
+}
+
+enum mon_status verb_pci_detach(struct mon_call *c)
+{
+	u64 slot;
+	int err = -ENODEV;
+
+	if (mon_number(c->argv[0], PCI_SLOTS - 1, &slot)) {
+		spin_lock(&c->vm->dev_lock);
+		err = pci_hotplug_remove(c->vm, (unsigned)slot);
+		spin_unlock(&c->vm->dev_lock);
+	}
+	return err ? mon_fail(c, "nothing in slot %.32s that could be taken out", c->argv[0]) : MON_DONE;
 }
 
 static void say_region(void *arg, const char *space, u64 first, u64 last, const char *device)

@@ -41,6 +41,12 @@ const struct verb monitor_verbs[] = {
 	 .more = "To the right, up, and down its wheel. BUTTONS are those that are down then: 1 left, 2 right,\n"
 		 "4 middle.",
 	 .takes = VERB_VM, .min = 1, .max = 1, .run = verb_sendmouse},
+	{.name = "pci-attach", .args = "NAME testdev", .help = "plug a PCI device in",
+	 .more = "Says in which slot. testdev is for tests; there is no other yet.",
+	 .takes = VERB_VM, .min = 1, .max = 1, .run = verb_pci_attach},
+	{.name = "pci-detach", .args = "NAME SLOT", .help = "ask the guest to let go of the device there",
+	 .more = "It goes when the guest ejects it, or when the VM is reset.",
+	 .takes = VERB_VM, .min = 1, .max = 1, .run = verb_pci_detach},
 	{.name = "console", .args = "NAME", .help = "show its console and type into it; Ctrl-] leads back",
 	 .takes = VERB_VM, .run = verb_console},
 
@@ -48,8 +54,10 @@ const struct verb monitor_verbs[] = {
 	 .more = "Memory in MiB but for what ends in _kib. total_memory is both pools, free_memory what guests\n"
 		 "could get.",
 	 .takes = VERB_HOST, .run = verb_info},
-	{.name = "mem", .args = "", .help = "both memory pools, in KiB",
-	 .takes = VERB_HOST, .run = verb_mem},
+	{.name = "mem", .args = "[NAME]", .help = "both memory pools by type, and what the VMs hold, in KiB",
+	 .more = "Of a VM: its RAM, what the balloon may grow it to, our own memory for it, and the leaves of\n"
+		 "its nested tables by size. Objects of up to 2 KiB count as the host's heap.",
+	 .takes = VERB_EACH, .begin = mem_begin, .run = verb_mem},
 	{.name = "dmesg", .args = "", .help = "the host's log",
 	 .more = "As much as is kept: the newest 64 KiB.",
 	 .takes = VERB_HOST, .begin = dmesg_begin, .run = verb_dmesg},

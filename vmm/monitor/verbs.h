@@ -35,12 +35,15 @@ enum mon_status verb_rename(struct mon_call *c);
 enum mon_status verb_trigger(struct mon_call *c);
 enum mon_status verb_sendkey(struct mon_call *c);
 enum mon_status verb_sendmouse(struct mon_call *c);
+enum mon_status verb_pci_attach(struct mon_call *c);
+enum mon_status verb_pci_detach(struct mon_call *c);
 enum mon_status verb_regions(struct mon_call *c);
 enum mon_status verb_console(struct mon_call *c);
 enum mon_status verb_mem_set(struct mon_call *c);
 enum mon_status verb_torture(struct mon_call *c);
 /* verb_host.c */
 enum mon_status verb_help(struct mon_call *c);
+void mem_begin(struct mon_call *c);
 enum mon_status verb_mem(struct mon_call *c);
 enum mon_status verb_info(struct mon_call *c);
 void dmesg_begin(struct mon_call *c);
