@@ -53,7 +53,7 @@ def keys(ctx):
         host.do(f"sendkey p {chord}")
         codes = rb"\s+".join(b"PC: code " + c.encode() for c in want.split())
         at = p.expect(codes, start=at).end()
-    for bad, said in (("hyper", "no such key"), ("", "no such key"), ("a-b-c-d-e", "more than four")):
+    for bad, said in (("hyper", "no such key"), ("", "a word is missing"), ("a-b-c-d-e", "more than four")):
         _, wrong = ask(host.path, f"sendkey p {bad}")
         check(wrong and said in wrong, f"sendkey {bad!r}: {wrong}")
     host.do("sendkey p esc")
