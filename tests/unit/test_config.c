@@ -268,7 +268,7 @@ static void scheduling(void **state)
 	cpus_are("cpus='all,^all,1023'", 0, 0);
 	assert_int_equal(vm.cpus[15], 1ull << 63);
 	cpus_are("cpus='^1,1'", 2, 0);
-	refused("cpus='1,^1'", "v.cfg:4:6: error: cpus \"1,^1\" leaves no CPU; write \"2-3\"");
+	refused("cpus='1,^1'", "v.cfg:4:6: error: cpus \"1,^1\": no CPU is left; write \"2-3\"");
 	refused("cpus=''", "cpus \"\": a CPU's number, a range or \"all\" is missing; write");
 	refused("cpus='1,'", "is missing");
 	refused("cpus='1-'", "a range has no end");
