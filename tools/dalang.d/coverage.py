@@ -27,7 +27,7 @@ memory-recycled-amd bad-config bad-foreign-kernel bad-truncated-kernel bad-no-sv
 machine-microvm machine-no-pit-no-hpet machine-no-acpi machine-no-clock iommu-vtd-left-on iommu-amd-left-on
 usb-stick-no-serial refusal-on-screen bochs-skylake bochs-ryzen smp-amd-8-on-4 smp-intel-2 smp-ends torture-cputest-amd
 torture-cputest-intel torture-smp-amd torture-smp-intel pv-amd pv-intel torture-pv-amd sched-weights sched-cap
-sched-dedicated sched-three-on-two sched-pause-loop""".split()
+sched-three-on-two sched-pause-loop""".split()
 
 
 class Seen:
