@@ -41,7 +41,7 @@ void vcpu_raise(struct vcpu *v, u8 vector, bool has_error, u32 error, u64 payloa
 	else if (v->reinject.valid && v->reinject.type == HV_EV_EXC)
 		prev = &v->reinject;
 	if (prev && prev->vector == EXC_DF) {
-		vm_request_end(v->vm, VM_END_REBOOT, 0); /* triple fault: shutdown, then reset */
+		vm_request_end(v->vm, VM_END_REBOOT, VM_RESET_TRIPLE_FAULT); /* shutdown, then reset */
 		return;
 	}
 	if (prev && ((contributory(prev->vector) && contributory(vector)) ||

@@ -158,7 +158,7 @@ static void warm_reset(struct vcpu *v)
 	if ((code == 5 || code == 10) && !gmem_read(v->vm, 0x467, vector, sizeof(vector)))
 		go_to(v, vector[1], vector[0]);
 	else
-		vm_request_end(v->vm, VM_END_REBOOT, 0);
+		vm_request_end(v->vm, VM_END_REBOOT, VM_RESET_INIT);
 }
 
 struct vcpu *vcpu_current(void)

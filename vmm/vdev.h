@@ -80,7 +80,10 @@ u64 vm_wallclock_ns(struct vm *vm);
 enum vm_end { VM_END_POWEROFF, VM_END_REBOOT, VM_END_DEBUG_EXIT, VM_END_KILLED,
 	      /* By the monitor's words: gone, or started anew, whatever its file says. */
 	      VM_END_DESTROY, VM_END_RESET };
-/* End the guest's run at the next chance: on_poweroff / on_reboot decide what follows. value: of the debug exit. */
+/* VM_END_REBOOT: what pulled reset. */
+enum vm_reset_by { VM_RESET_REGISTER, VM_RESET_TRIPLE_FAULT, VM_RESET_INIT };
+/* End the guest's run at the next chance: on_poweroff / on_reboot decide what follows. value: of the debug exit, or
+ * enum vm_reset_by. */
 void vm_request_end(struct vm *vm, enum vm_end how, u32 value);
 /* End this VM alone: reason and registers go to the log. */
 void vm_kill(struct vm *vm, const char *fmt, ...) __format(2, 3);

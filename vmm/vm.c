@@ -3,6 +3,7 @@
 #include "vmm/vm.h"
 #include "arch/x86_64/asm.h"
 #include "arch/x86_64/frame.h"
+#include "arch/x86_64/machine.h"
 #include "lib/errno.h"
 #include "lib/log.h"
 #include "lib/string.h"
@@ -14,8 +15,10 @@ struct list vm_list = {&vm_list, &vm_list};
 struct spinlock vm_list_lock = SPINLOCK(LOCK_VM);
 static u16 last_id;
 
-/* A VM that dies at once and restarts for ever must not fill the log: a second between two lives. */
-#define CRASH_RESTART_NS 1000000000ull
+/* A VM that dies or reboots at once, for ever, must not fill the log nor zero its memory all day: so many lives without
+ * a wait, then one a second. */
+#define LIFE_NS    1000000000ull
+#define LIVES_FREE 10
 
 struct vm *vm_by_channel(u32 channel)
 {
@@ -247,6 +250,16 @@ static enum vm_action action_for(const struct vm *vm)
 	}
 }
 
+static const char *what_ended(const struct vm *vm)
+{
+	static const char *const resets[] = {"reset register", "triple fault", "INIT of its boot CPU"};
+	static const char *const ends[] = {[VM_END_POWEROFF] = "powered off", [VM_END_DEBUG_EXIT] = "debug exit",
+					   [VM_END_KILLED] = "killed", [VM_END_DESTROY] = "destroyed",
+					   [VM_END_RESET] = "the monitor's reset"};
+
+	return vm->end == VM_END_REBOOT ? resets[vm->end_value % ARRAY_SIZE(resets)] : ends[vm->end];
+}
+
 static void tell_end(const struct vm *vm)
 {
 	if (vm->torture)
@@ -257,7 +270,7 @@ static void tell_end(const struct vm *vm)
 		console_event("vm-end %s poweroff", vm->name);
 		break;
 	case VM_END_REBOOT:
-		log_info("%s: ended by a reboot", vm->name);
+		log_info("%s: ended by a reboot: %s", vm->name, what_ended(vm));
 		console_event("vm-end %s reboot", vm->name);
 		break;
 	case VM_END_DEBUG_EXIT:
@@ -305,6 +318,15 @@ static void reap(struct vm *vm)
 	vm_free(vm);
 }
 
+/* Each life costs a second of credit, of which there are LIVES_FREE: ns until the next may begin. */
+static u64 wait_for_next_life(struct vm *vm)
+{
+	u64 now = tsc_to_ns(rdtsc()), free = LIVES_FREE * LIFE_NS;
+
+	vm->lives_paid_ns = MAX(vm->lives_paid_ns, now) + LIFE_NS;
+	return vm->lives_paid_ns > now + free ? vm->lives_paid_ns - now - free : 0;
+}
+
 /* The VM has come to an end: what its file says happens now. true: it is gone, or stays as it is for good. */
 static bool serve_end(struct vm *vm)
 {
@@ -315,10 +337,10 @@ static bool serve_end(struct vm *vm)
 	vm_devices_stop(vm);
 	spin_unlock(&vm->dev_lock);
 	if (action == ACTION_RESTART) {
-		log_info("%s: restarts", vm->name);
+		log_info("%s: restarts: %s", vm->name, what_ended(vm));
 		console_event("vm-restart %s", vm->name);
 		vm->ending = false;
-		vm_boot_restart(vm, vm->end == VM_END_KILLED ? CRASH_RESTART_NS : 0);
+		vm_boot_restart(vm, wait_for_next_life(vm));
 		return false;
 	}
 	tell_end(vm);

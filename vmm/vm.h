@@ -196,6 +196,7 @@ struct vm {
 	u64 t0_tsc; /* host TSC at which the guest's clock reads 0 */
 	struct vm_run run;
 	bool ending, refused;
+	u64 lives_paid_ns; /* vm.c: how often it may restart */
 	bool preserved; /* it has ended, and stays to be looked at until it is destroyed */
 	enum vm_end end;
 	u32 end_value;

@@ -5,7 +5,7 @@ TG_CC ?= gcc
 TG_CFLAGS := -std=gnu17 -O2 -m64 -ffreestanding -fno-pic -fno-pie -mcmodel=small -mno-red-zone \
 	-mgeneral-regs-only -fno-stack-protector -fcf-protection=none -fno-asynchronous-unwind-tables \
 	-fno-tree-loop-distribute-patterns -Wall -Wextra -Werror
-all: $(TG)/tiny.elf $(TG)/share.elf $(TG)/cputest.elf $(TG)/cputest32.elf $(TG)/pvtest.elf $(TG)/smp.elf $(TG)/kvmprobe.bin $(TG)/probe
+all: $(TG)/tiny.elf $(TG)/share.elf $(TG)/cputest.elf $(TG)/cputest32.elf $(TG)/pvtest.elf $(TG)/smp.elf $(TG)/hostile.elf $(TG)/victim.elf $(TG)/kvmprobe.bin $(TG)/probe
 
 $(TG)/kvmprobe.bin: tests/guests/kvmprobe.asm
 	@mkdir -p $(@D)
@@ -52,5 +52,19 @@ $(TG)/smp64.o: tests/guests/smp.asm
 	@mkdir -p $(@D)
 	nasm -f elf64 -w+error -w-reloc-rel-dword -w-reloc-abs-dword $< -o $@
 $(TG)/smp.elf: $(TG)/start.o $(TG)/smp64.o $(SMP_O) tests/guests/guest.ld
+	ld -n -nostdlib -z noexecstack --no-warn-rwx-segments -T tests/guests/guest.ld $(filter %.o,$^) -o $@.64
+	objcopy -O elf32-i386 $@.64 $@
+
+HOSTILE_O := $(patsubst tests/guests/%.c,$(TG)/%.o,$(sort $(wildcard tests/guests/hostile*.c)))
+$(TG)/hostile64.o: tests/guests/hostile.asm
+	@mkdir -p $(@D)
+	nasm -f elf64 -w+error -w-reloc-rel-dword -w-reloc-abs-dword $< -o $@
+$(TG)/hostile.elf: $(TG)/start.o $(TG)/hostile64.o $(HOSTILE_O) tests/guests/guest.ld
+	ld -n -nostdlib -z noexecstack --no-warn-rwx-segments -T tests/guests/guest.ld $(filter %.o,$^) -o $@.64
+	objcopy -O elf32-i386 $@.64 $@
+$(TG)/victim64.o: tests/guests/victim.asm
+	@mkdir -p $(@D)
+	nasm -f elf64 -w+error -w-reloc-rel-dword -w-reloc-abs-dword $< -o $@
+$(TG)/victim.elf: $(patsubst %,$(TG)/%.o,start victim64 victim) tests/guests/guest.ld
 	ld -n -nostdlib -z noexecstack --no-warn-rwx-segments -T tests/guests/guest.ld $(filter %.o,$^) -o $@.64
 	objcopy -O elf32-i386 $@.64 $@

@@ -5,6 +5,7 @@ import boots
 import cpu
 import ends
 import firmware
+import hostile
 import kernels
 import lifecycle
 import many
@@ -17,4 +18,4 @@ import torture
 
 def all_cases():
     return (onhost.CASES + boots.CASES + cpu.CASES + ends.CASES + kernels.CASES + lifecycle.CASES + many.CASES + bad_input.CASES +
-            firmware.CASES + smp.CASES + torture.CASES + pv.CASES + scheduler.CASES)
+            firmware.CASES + smp.CASES + torture.CASES + pv.CASES + scheduler.CASES + hostile.CASES)

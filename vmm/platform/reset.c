@@ -30,7 +30,7 @@ static void i8042_write(struct vdev *d, u16 port, unsigned size, u32 val)
 {
 	(void)size;
 	if (port == PLAT_I8042_CMD && (val & 0xff) == I8042_PULSE_RESET)
-		vm_request_end(d->vm, VM_END_REBOOT, 0);
+		vm_request_end(d->vm, VM_END_REBOOT, VM_RESET_REGISTER);
 }
 
 /* A20 is always open: no guest of today wants memory to wrap. */
@@ -48,7 +48,7 @@ static void port92_write(struct vdev *d, u16 port, unsigned size, u32 val)
 	(void)port, (void)size;
 	s->port92 = val & 0xff;
 	if (rises)
-		vm_request_end(d->vm, VM_END_REBOOT, 0);
+		vm_request_end(d->vm, VM_END_REBOOT, VM_RESET_REGISTER);
 }
 
 static u32 post_read(struct vdev *d, u16 port, unsigned size)
