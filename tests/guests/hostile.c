@@ -25,7 +25,7 @@ struct tss {
 	u8 bitmap[8193];
 } __attribute__((packed));
 
-bool user_mode, tcg, trace;
+bool user_mode, tcg, bochs, trace;
 u64 seed = 1, clean_cr3;
 volatile bool finished;
 volatile u32 step, beat, stuck, last_vector, interrupts;
@@ -237,7 +237,7 @@ void prepare(void)
 	run.cs = user_mode ? SEL_USER64 : SEL_CODE;
 	run.ss = user_mode ? SEL_USERD : SEL_DATA;
 	run.rip = CODE + below(64);
-	run.rflags = 2;
+	run.rflags = bochs ? 0x202 : 2;
 	if (!below(16))
 		run.rflags |= 0x100; /* TF */
 	if (!below(16))
@@ -295,17 +295,42 @@ static void show(void)
 	puts_("\n");
 }
 
+/* Each way in which a machine's program ends it. */
+static u32 end_it(void)
+{
+	note_step(step);
+	switch (below(5)) {
+	case 0:
+		outb(0xcf9, 2), outb(0xcf9, 6);
+		break;
+	case 1:
+		outw(0x604, 1 << 13 | 5 << 10);
+		break;
+	case 2:
+		outb(0x92, 1);
+		break;
+	case 3:
+		outb(0x64, 0xfe);
+		break;
+	default:
+		triple_fault();
+	}
+	return 0;
+}
+
 static u32 one_act(void)
 {
 	u32 dirty;
 
+	if (!user_mode && !below(30000))
+		return end_it();
 	if (!user_mode) {
 		switch (below(64)) {
 		case 0 ... 1:
 			return timers_and_irqs();
 		case 2 ... 4:
 			return bad_tables();
-		case 5 ... 6:
+		case 5:
 			return other_mode();
 		case 7:
 			if (below(2))
@@ -436,6 +461,7 @@ void main(u32 magic, u64 info)
 	user_mode = has(line, "user");
 	trace = has(line, "trace");
 	tcg = has(line, "emulator=tcg");
+	bochs = has(line, "emulator=bochs");
 	from = (u32)number(line, "from=", 0);
 	every = (u32)number(line, "every=", 16384);
 	open = seed & 1;

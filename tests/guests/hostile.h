@@ -63,7 +63,7 @@ _Static_assert(offsetof(struct start_param, rsp) == 12, "hostile.asm");
 #define DIRTY_CPUS  8u  /* the other CPU may have been stopped */
 #define MAY_END     16u /* the machine may end by this step: note it first */
 
-extern bool user_mode, tcg, trace;
+extern bool user_mode, tcg, bochs, trace;
 extern u64 seed;
 extern volatile u32 step;
 extern volatile u32 beat, stuck; /* the watchdog's: ticks, and how often it interfered */

@@ -85,23 +85,23 @@ static void make_tasks(u32 mode)
 		if (!below(6))
 			t->cr3 = (u32)edge();
 		t->eip = below(4) ? (u32)MODE_PAGE + 0x800 : (u32)edge();
-		t->eflags = (below(4) ? 2 : (u32)random() & 0x3f7fd5);
+		t->eflags = (below(4) ? 2 : (u32)random() & 0x3f7fd5) | (bochs ? 0x200 : 0);
 		for (u32 k = 0; k < 8; k++)
 			t->gpr[k] = (u32)edge();
 		for (u32 k = 0; k < 6; k++)
-			t->seg[k] = below(8) ? (k == 1 ? SEL_CODE32 : SEL_DATA) : (u32)below(0x100);
-		t->gpr[RSP] = below(40) ? 0xbf00 : (u32)address();
+			t->seg[k] = below(k == 2 ? 100 : 8) ? (k == 1 ? SEL_CODE32 : SEL_DATA) : (u32)below(0x100);
+		t->gpr[RSP] = below(400) ? 0xbf00 : (u32)address();
 		t->ldt = below(4) ? 0 : below(0x100);
 		t->trap = (u16)!below(4);
 		gdt[(SEL_ODD >> 3) + 1 + i] = tss_descriptor(below(tcg ? 300 : 30) ? (u64)t : ONE_OF(places),
 							    below(6) ? 103 : below(0x80), below(6) ? 9 : below(16));
 	}
 	gdt[(SEL_ODD >> 3) + 3] = tss_descriptor((u64)&other[0], below(8) ? 43 : below(60), below(6) ? 1 : 3);
-	gdt[(SEL_ODD >> 3) + 4] = below(4) ? (u64)(SEL_ODD + 8 * (1 + below(3))) << 16 | 0xe5ull << 40 : random();
-	gdt[(SEL_ODD >> 3) + 5] = below(4) ? (MODE_PAGE + 0x800) | (u64)SEL_CODE32 << 16 | 0xecull << 40 : random();
+	gdt[(SEL_ODD >> 3) + 4] = below(4) ? (u64)(SEL_ODD + 8 * (1 + below(3))) << 16 | 0xe5ull << 40 : random() & ~(9ull << 40);
+	gdt[(SEL_ODD >> 3) + 5] = below(4) ? (MODE_PAGE + 0x800) | (u64)SEL_CODE32 << 16 | 0xecull << 40 : random() & ~(9ull << 40);
 	for (u32 i = 0; i < 4; i++)
 		idt32[below(2) ? below(32) : 0x20 + below(32)] =
-			(u64)(SEL_ODD + 8 * (1 + below(3))) << 16 | (below(4) ? 0xe5ull : below(256)) << 40;
+			(u64)(SEL_ODD + 8 * (below(20) ? 1 : 1 + below(3))) << 16 | (below(4) ? 0xe5ull : below(256)) << 40;
 }
 
 static void put_task_switch(void)
@@ -202,7 +202,7 @@ u32 other_mode(void)
 	target[1] = VEC_DONE;
 	for (u32 i = 0; i < 8; i++)
 		gpr[i] = (u32)run.gpr[i];
-	*(volatile u32 *)&mode_flags = 2 | below(4) << 12 | (below(8) ? 0 : 0x100);
+	*(volatile u32 *)&mode_flags = (bochs ? 0x202 : 2) | below(4) << 12 | (below(8) ? 0 : 0x100);
 	*(volatile u32 *)&mode_tss = SEL_ODD;
 	saved_rsp = 0;
 	run_mode(mode, gpr);
