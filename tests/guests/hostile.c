@@ -276,7 +276,7 @@ static u32 noted_step(void)
 #define PATIENCE   20000000 /* TSC ticks without a beat of the watchdog's, then it is started anew */
 
 /* trace: what run_code() is about to run. */
-static void show(void)
+void show(void)
 {
 	const u8 *code = (const u8 *)((run.rip < RAM_TOP ? run.rip & ~0xfffull : CODE) | (run.rip & 0xfff));
 
@@ -494,6 +494,7 @@ void main(u32 magic, u64 info)
 	cmos_write(0x49, (u8)~lives);
 	calm();
 	start_watchdog();
+	note_step(from);
 	say("seed ", seed, " from ", from);
 	steps_from(from);
 }

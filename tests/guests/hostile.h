@@ -117,6 +117,7 @@ void watchdog(void) __attribute__((noreturn));
 /* hostile.c */
 void prepare(void); /* run, as every step begins */
 void restore(u32 dirty);
+void show(void); /* for the word `trace`: what is about to run */
 void give_up(const char *why) __attribute__((noreturn));
 extern u64 clean_cr3;
 

@@ -3,6 +3,7 @@
 #include "hostile_code.h"
 
 static u8 *code;
+bool legacy;
 
 void code_from(u64 at)
 {
@@ -43,6 +44,8 @@ u8 spared(u8 byte)
 /* OUT has acts of its own, which spare the next life. */
 u8 no_out(u8 byte)
 {
+	if (!user_mode && (byte & 0xf8) == 0xd8) /* nor x87 upon devices, which ends the machine at CPL 0 */
+		return 0x90;
 	return byte == 0xe6 || byte == 0xe7 || byte == 0xee || byte == 0xef || (byte | 1) == 0x6f ? 0x90 : byte;
 }
 
@@ -96,12 +99,15 @@ static void known_device_insn(void)
 	static const u8 strings[] = {0xa4, 0xa5, 0xa6, 0xa7, 0xaa, 0xab, 0xac, 0xad, 0xae, 0xaf};
 	u32 reg = below(8), op;
 
+	if (legacy && reg == RSP)
+		reg = RDX;
 	switch (below(12)) {
 	case 0 ... 4:
 		prefixes();
 		if (!below(8))
 			run.gpr[0] = edge();
-		B(ONE_OF(one));
+		op = ONE_OF(one);
+		B(legacy && op == 0x63 ? 0x8b : op); /* ARPL */
 		modrm(reg);
 		break;
 	case 5:

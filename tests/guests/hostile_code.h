@@ -8,6 +8,7 @@
 #define T(v) put_code(v, 3)
 #define D(v) put_code(v, 4)
 
+extern bool legacy;  /* the code is not for 64-bit mode: leave ESP alone */
 u8 spared(u8 byte); /* or a NOP, where the emulator breaks down under it */
 u8 no_out(u8 byte); /* OUT has acts of its own, which spare the next life */
 void prefixes(void);

@@ -237,7 +237,7 @@ u32 segments(void)
 	case 6:
 		B(0x0f), B(0x00);
 		if (below(2))
-			B(0xc0 | below(8) << 3);
+			B(0xc0 | (tcg ? ONE_OF(((const u8[]){0, 1, 2, 4, 5, 6, 7})) : below(8)) << 3); /* 3: LTR */
 		else
 			modrm(4 + below(4));
 		break;

@@ -3,7 +3,7 @@
  * Acts in real mode, protected mode without paging, with 32-bit and PAE paging, and in V86 mode; and task switches, of which
  * the descriptors, gates and TSSs are mostly wrong.
  */
-#include "hostile.h"
+#include "hostile_code.h"
 
 #define CODE_END_16 0x9010ull
 #define TABLE_32    0xf000ull
@@ -82,7 +82,7 @@ static void make_tasks(u32 mode)
 
 		t->link = below(4) ? SEL_ODD : (u32)edge();
 		t->cr3 = mode == PAE ? (u32)TABLE_PAE : mode == PROTECTED ? (u32)edge() : (u32)TABLE_32;
-		if (!below(6))
+		if (!below(100))
 			t->cr3 = (u32)edge();
 		t->eip = below(4) ? (u32)MODE_PAGE + 0x800 : (u32)edge();
 		t->eflags = (below(4) ? 2 : (u32)random() & 0x3f7fd5) | (bochs ? 0x200 : 0);
@@ -99,8 +99,8 @@ static void make_tasks(u32 mode)
 	gdt[(SEL_ODD >> 3) + 3] = tss_descriptor((u64)&other[0], below(8) ? 43 : below(60), below(6) ? 1 : 3);
 	gdt[(SEL_ODD >> 3) + 4] = below(4) ? (u64)(SEL_ODD + 8 * (1 + below(3))) << 16 | 0xe5ull << 40 : random() & ~(9ull << 40);
 	gdt[(SEL_ODD >> 3) + 5] = below(4) ? (MODE_PAGE + 0x800) | (u64)SEL_CODE32 << 16 | 0xecull << 40 : random() & ~(9ull << 40);
-	for (u32 i = 0; i < 4; i++)
-		idt32[below(2) ? below(32) : 0x20 + below(32)] =
+	for (u32 i = below(3); i; i--)
+		idt32[below(20) ? 0x10 + below(16) : below(2) ? below(32) : 0x20 + below(32)] =
 			(u64)(SEL_ODD + 8 * (below(20) ? 1 : 1 + below(3))) << 16 | (below(4) ? 0xe5ull : below(256)) << 40;
 }
 
@@ -149,7 +149,9 @@ static void put_mode_insn(u32 mode)
 {
 	if (mode == REAL || mode == V86)
 		put_code(0x67, 1);
+	legacy = true; /* a spoilt stack pointer has no IST to save it */
 	put_device_insn(false);
+	legacy = false;
 }
 
 /* In real mode this one is emulated nowhere: CPUID, a control register, a jump to the end of the segment. */
@@ -204,6 +206,13 @@ u32 other_mode(void)
 		gpr[i] = (u32)run.gpr[i];
 	*(volatile u32 *)&mode_flags = (bochs ? 0x202 : 2) | below(4) << 12 | (below(8) ? 0 : 0x100);
 	*(volatile u32 *)&mode_tss = SEL_ODD;
+	if (trace) {
+		run.rip = MODE_PAGE;
+		puts_("HOSTILE: mode ");
+		putd(mode);
+		puts_("\n");
+		show();
+	}
 	saved_rsp = 0;
 	run_mode(mode, gpr);
 	return DIRTY_CR | DIRTY_MSR | DIRTY_APIC;
