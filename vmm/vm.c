@@ -16,9 +16,9 @@ struct spinlock vm_list_lock = SPINLOCK(LOCK_VM);
 static u16 last_id;
 
 /* A VM that dies or reboots at once, for ever, must not fill the log nor zero its memory all day: so many lives without
- * a wait, then one a second. */
-#define LIFE_NS    1000000000ull
-#define LIVES_FREE 10
+ * a wait, then four a second; and with half of them gone, its registers are no longer shown. */
+#define LIFE_NS    250000000ull
+#define LIVES_FREE 40
 
 struct vm *vm_by_channel(u32 channel)
 {
@@ -215,7 +215,8 @@ void vm_kill(struct vm *vm, const char *fmt, ...)
 		return;
 	memcpy(vm->end_reason, reason, sizeof(reason));
 	log_err("%s: killed: %s", vm->name, vm->end_reason);
-	if (v && v->vm == vm && v->state != VCPU_OFF)
+	if (v && v->vm == vm && v->state != VCPU_OFF &&
+	    vm->lives_paid_ns < tsc_to_ns(rdtsc()) + LIVES_FREE / 2 * LIFE_NS)
 		hv_dump(&v->hv, NULL);
 	vm->end = VM_END_KILLED;
 	vm_stop(vm, STOP_END);
@@ -318,7 +319,7 @@ static void reap(struct vm *vm)
 	vm_free(vm);
 }
 
-/* Each life costs a second of credit, of which there are LIVES_FREE: ns until the next may begin. */
+/* Each life costs LIFE_NS of credit, of which there are LIVES_FREE: ns until the next may begin. */
 static u64 wait_for_next_life(struct vm *vm)
 {
 	u64 now = tsc_to_ns(rdtsc()), free = LIVES_FREE * LIFE_NS;

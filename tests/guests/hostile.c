@@ -331,6 +331,7 @@ static u32 one_act(void)
 		case 2 ... 4:
 			return bad_tables();
 		case 5:
+			note_step(step);
 			return other_mode();
 		case 7:
 			if (below(2))

@@ -286,7 +286,7 @@ u32 self_modified(void)
 	for (u32 i = 0; i < 12; i++)
 		B(0x90);
 	put_device_insn(false);
-	return DIRTY_CR | DIRTY_MSR;
+	return DIRTY_CR | DIRTY_MSR | MAY_END;
 }
 
 u32 any_bytes(void)
@@ -299,7 +299,7 @@ u32 any_bytes(void)
 	for (u32 i = 0; i < n; i++) {
 		B(spared(no_out((u8)random())));
 	}
-	return DIRTY_CR | DIRTY_MSR;
+	return DIRTY_CR | DIRTY_MSR | MAY_END;
 }
 
 /* Code that is no memory, or ends where memory, or the address space, ends. */
