@@ -6,6 +6,7 @@
  */
 #include "vmm/config_parse.h"
 #include "vmm/xl_keys.h"
+#include "arch/x86_64/timeconv.h"
 #include "lib/errno.h"
 #include "lib/log.h"
 #include "lib/string.h"
@@ -129,6 +130,22 @@ static bool set_root_extra(struct config_ctx *c, const struct cfg_assign *a,
 	return true;
 }
 
+static bool name_char(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
+	       c == '_' || c == '-';
+}
+
+bool config_name_ok(const char *s)
+{
+	size_t n = strnlen(s, VM_NAME_MAX);
+
+	for (size_t i = 0; i < n; i++)
+		if (!name_char(s[i]))
+			return false;
+	return n && n < VM_NAME_MAX;
+}
+
 static bool set_name(struct config_ctx *c, const struct cfg_assign *a, const struct config_key *k)
 {
 	const char *s;
@@ -139,8 +156,7 @@ static bool set_name(struct config_ctx *c, const struct cfg_assign *a, const str
 		return fail(c, a->val.line, a->val.col,
 			    "name is empty; write letters, digits, '.', '_' and '-'");
 	for (; *s; s++)
-		if (!((*s >= 'a' && *s <= 'z') || (*s >= 'A' && *s <= 'Z') ||
-		      (*s >= '0' && *s <= '9') || *s == '.' || *s == '_' || *s == '-'))
+		if (!name_char(*s))
 			return fail(c, a->val.line, a->val.col,
 				    "name \"%s\" holds '%c'; write letters, digits, '.', '_' and "
 				    "'-' only",
@@ -226,6 +242,41 @@ static bool set_disks(struct config_ctx *c, const struct cfg_assign *a, const st
 {
 	(void)k;
 	return each_string(c, a, VM_MAX_DISKS, config_add_disk);
+}
+
+static size_t fw_cfg_name(const char *s)
+{
+	const char *end = strchr(s, '=');
+
+	return end ? (size_t)(end - s) : 0;
+}
+
+/* QEMU leaves everything but opt/ to itself, and so do guests' drivers. */
+static bool add_fw_cfg(struct config_ctx *c, const struct cfg_item *it)
+{
+	struct vm_config *vm = c->out;
+	size_t name = fw_cfg_name(it->str);
+	char *at = vm->fw_cfg;
+
+	if (name <= 4 || name > VM_FW_CFG_NAME_MAX || memcmp(it->str, "opt/", 4))
+		return fail(c, it->line, it->col,
+			    "fw_cfg \"%.60s\": no name of opt/ and up to %d characters; write \"opt/org.example/name=text\"",
+			    it->str, VM_FW_CFG_NAME_MAX - 4);
+	for (; *at; at += strlen(at) + 1)
+		if (fw_cfg_name(at) == name && !memcmp(at, it->str, name))
+			return fail(c, it->line, it->col, "fw_cfg %.*s stands twice; remove one of the two",
+				    (int)name, it->str);
+	if (it->len + 2 > (size_t)(vm->fw_cfg + sizeof(vm->fw_cfg) - at))
+		return fail(c, it->line, it->col, "fw_cfg: more than %zu bytes in all; shorten the strings",
+			    sizeof(vm->fw_cfg) - 2);
+	memcpy(at, it->str, it->len + 1);
+	return true;
+}
+
+static bool set_fw_cfg(struct config_ctx *c, const struct cfg_assign *a, const struct config_key *k)
+{
+	(void)k;
+	return each_string(c, a, VM_MAX_FW_CFG, add_fw_cfg);
 }
 
 static bool add_vm(struct config_ctx *c, const struct cfg_item *it)
@@ -316,8 +367,11 @@ static const struct config_key vm_keys[] = {
 	{"on_reboot", set_action, VMS(on_reboot), 0, 0, NULL},
 	{"on_crash", set_action, VMS(on_crash), 0, 0, NULL},
 	{"debug_exit", set_number, VMS(debug_exit), BOOLEAN},
+	{"debugcon", set_number, VMS(debugcon), BOOLEAN},
+	{"fw_cfg", set_fw_cfg, 0, 0, 0, 0, NULL},
 	{"hpet", set_number, VMS(hpet), BOOLEAN},
 	{"paravirt", set_number, VMS(paravirt), BOOLEAN},
+	{"tsc_khz", set_number, VMS(tsc_khz), TSC_KHZ_MIN, TSC_KHZ_MAX, " kHz"},
 	{"torture", set_number, VMS(torture), 0, INT64_MAX, ""},
 };
 

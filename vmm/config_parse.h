@@ -3,7 +3,7 @@
 #pragma once
 #include "vmm/config.h"
 
-#define CONFIG_MAX_KEYS 24
+#define CONFIG_MAX_KEYS 32
 
 struct config_ctx;
 struct config_key {

@@ -113,7 +113,7 @@ static void hypervisor_leaves(const struct vm *vm, struct cpuid_table *t)
 {
 	t->hv[0] = (struct cpuid){0x40000010, 0, 0, 0};
 	memcpy(&t->hv[0].ebx, "DalangDalang", 12);
-	t->hv[2] = (struct cpuid){tsc_khz, LAPIC_TIMER_HZ / 1000, 0, 0};
+	t->hv[2] = (struct cpuid){(u32)vm->tsc_khz, LAPIC_TIMER_HZ / 1000, 0, 0};
 	if (!vm->cfg.paravirt) {
 		t->hv[4].eax = 0;
 		return;
@@ -187,7 +187,8 @@ static void topology_extension(const struct vcpu *v, u32 leaf, u32 sub, struct c
 		*out = (struct cpuid){v->lapic.id, v->lapic.id, 0, 0}; /* core: of 1 thread; node 0 of 1 */
 }
 
-static u32 xsave_size(u64 xcr0)
+/* SDM vol. 1, 13.4.2 and 13.4.3: where CPUID says, or one behind the other, some at multiples of 64 (ECX bit 1). */
+static u32 xsave_size(u64 xcr0, bool compacted)
 {
 	u32 size = 576; /* legacy area and header */
 
@@ -197,7 +198,10 @@ static u32 xsave_size(u64 xcr0)
 		if (!(xcr0 >> i & 1))
 			continue;
 		c = cpuid(0xd, i);
-		size = MAX(size, c.eax + c.ebx);
+		if (compacted)
+			size = (c.ecx & 2 ? ALIGN_UP(size, 64u) : size) + c.eax;
+		else
+			size = MAX(size, c.eax + c.ebx);
 	}
 	return size;
 }
@@ -215,11 +219,11 @@ static void leaf_d(const struct vcpu *v, u32 sub, struct cpuid *out)
 	if (!cpuid_guest_has(v->vm->cpuid, 1, 'c', 26))
 		return;
 	if (sub == 0) {
-		*out = (struct cpuid){mask, xsave_size(guest_xcr0(v)), xsave_size(mask),
+		*out = (struct cpuid){mask, xsave_size(guest_xcr0(v), false), xsave_size(mask, false),
 				      mask >> 32};
 	} else if (sub == 1) {
 		out->eax = cpuid(0xd, 1).eax & 7; /* XSAVEOPT, XSAVEC, XGETBV 1; no XSAVES */
-		out->ebx = xsave_size(guest_xcr0(v));
+		out->ebx = out->eax & 2 ? xsave_size(guest_xcr0(v), true) : 0; /* XSAVEC's */
 	} else if (sub < 63 && mask >> sub & 1) {
 		*out = cpuid(0xd, sub);
 	}

@@ -98,7 +98,7 @@ static void exit_exception(struct vcpu *v, const struct vm_exit *e)
 static void exit_triple_fault(struct vcpu *v, const struct vm_exit *e)
 {
 	(void)e;
-	vm_request_end(v->vm, VM_END_REBOOT, VM_RESET_TRIPLE_FAULT); /* shutdown: the board pulls reset */
+	vm_request_end(v->vm, VM_END_REBOOT, RESET_BY_TRIPLE_FAULT); /* shutdown: the board pulls reset */
 }
 
 static void exit_entry_failed(struct vcpu *v, const struct vm_exit *e)

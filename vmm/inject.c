@@ -41,7 +41,7 @@ void vcpu_raise(struct vcpu *v, u8 vector, bool has_error, u32 error, u64 payloa
 	else if (v->reinject.valid && v->reinject.type == HV_EV_EXC)
 		prev = &v->reinject;
 	if (prev && prev->vector == EXC_DF) {
-		vm_request_end(v->vm, VM_END_REBOOT, VM_RESET_TRIPLE_FAULT); /* shutdown, then reset */
+		vm_request_end(v->vm, VM_END_REBOOT, RESET_BY_TRIPLE_FAULT); /* triple fault: shutdown, then reset */
 		return;
 	}
 	if (prev && ((contributory(prev->vector) && contributory(vector)) ||
@@ -65,6 +65,14 @@ void vcpu_raise(struct vcpu *v, u8 vector, bool has_error, u32 error, u64 payloa
 	v->exception_payload = payload;
 }
 
+static void put_in(struct vcpu *v, const struct hv_event *ev)
+{
+	v->injected[ev->type]++;
+	if (unlikely(v->watch))
+		watch_inject(v, ev);
+	hv->inject(&v->hv, ev);
+}
+
 /*
  * What the CPU does besides when it delivers by itself: CR2 and DR6; DR7.GD (17.2.4); and RF in the
  * image that a fault pushes, so that an instruction breakpoint does not hit twice (17.3.1.1).
@@ -82,7 +90,7 @@ static void inject_exception(struct vcpu *v, struct hv_event *ev, u64 payload)
 	} else if (ev->type == HV_EV_EXC && ev->vector != EXC_DF) {
 		v->hv.rflags |= RFLAGS_RF;
 	}
-	hv->inject(&v->hv, ev);
+	put_in(v, ev);
 	ev->valid = 0;
 }
 
@@ -110,7 +118,7 @@ static bool inject_special(struct vcpu *v, u32 *want)
 	if (!(hv->windows(&v->hv) & HV_WIN_NMI))
 		return false;
 	*want = 0;
-	hv->inject(&v->hv, &(struct hv_event){.valid = 1, .type = HV_EV_NMI, .vector = EXC_NMI});
+	put_in(v, &(struct hv_event){.valid = 1, .type = HV_EV_NMI, .vector = EXC_NMI});
 	v->nmi_pending = false;
 	return true;
 }
@@ -139,7 +147,7 @@ static void inject_irq(struct vcpu *v, bool taken, u32 *want)
 			pv_eoi_lend(v);
 	}
 	ev.vector = vec;
-	hv->inject(&v->hv, &ev);
+	put_in(v, &ev);
 }
 
 /* A vector that only CR8 holds back: leave the guest when CR8 falls below its class. */

@@ -78,12 +78,12 @@ void lapic_timer_rearm(struct vcpu *v);
 /* A periodic timer's interrupt has been taken, or may be from now on. */
 void lapic_timer_go_on(struct vcpu *v);
 
-/* Given by the core (vmm/vcpu.c). */
+/* Given by the core (vmm/vcpu.c, guest_tsc.c). */
 struct lapic *vcpu_lapic(struct vcpu *v);
 struct vm *vcpu_vm(struct vcpu *v);
 u64 vcpu_tsc(struct vcpu *v);		    /* what RDTSC gives the guest now */
-u64 vcpu_tsc_to_ns(struct vcpu *v, u64 tsc); /* the vm_time_ns() at which the guest's TSC reaches tsc; a past one: now */
 void vcpu_timer_set(struct vcpu *v, u64 deadline_ns); /* calls lapic_timer_fire(v) */
+void vcpu_timer_set_tsc(struct vcpu *v, u64 tsc); /* the same when the guest's TSC is not below tsc */
 void vcpu_timer_stop(struct vcpu *v);
 void vcpu_kick(struct vcpu *v);		    /* something to deliver has changed */
 void vcpu_nmi(struct vcpu *v);		    /* these three: any pCPU */

@@ -14,12 +14,11 @@
 #include "vmm/config.h"
 #include "vmm/console.h"
 #include "vmm/host.h"
-#include "vmm/monitor.h"
+#include "vmm/monitor/monitor.h"
 #include "vmm/sched.h"
 #include "vmm/vm.h"
 
-#define DALANG_VERSION "0.1"
-#define CONFIG_MAX     KIB(256) /* a VM file is text of a few lines */
+#define CONFIG_MAX KIB(256) /* a VM file is text of a few lines */
 
 static const struct boot_info *boot_info;
 static struct host_config host_cfg;
@@ -203,6 +202,11 @@ int host_create_vm(const char *name, char *why, size_t n)
 			return create_vm(&vm_cfgs[i], why, n);
 	snprintf(why, n, "no VM file read at start has that name");
 	return -ENOENT;
+}
+
+const char *host_vm_file_name(u32 i)
+{
+	return i < nr_vm_cfgs ? vm_cfgs[i].name : NULL;
 }
 
 static void create_vms(void)

@@ -40,8 +40,7 @@ static bool read_tsc(struct vcpu *v, u32 msr, u64 *val)
 static bool write_tsc(struct vcpu *v, u32 msr, u64 val)
 {
 	(void)msr;
-	v->tsc_offset = val - rdtsc();
-	hv->set_tsc_offset(&v->hv, v->tsc_offset);
+	vcpu_set_tsc_offset(v, val - vm_scale_tsc(v->vm, rdtsc()));
 	lapic_timer_rearm(v); /* a TSC deadline lies elsewhere in time now */
 	pv_tsc_changed(v);
 	return true;

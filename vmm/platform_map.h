@@ -24,9 +24,11 @@
 /* Global system interrupts. ISA IRQ n is GSI n; IRQ 0 arrives at I/O APIC pin 2 (MADT override). */
 #define PLAT_GSI_PIT	    0u
 #define PLAT_IOAPIC_PIN_PIT 2u
+#define PLAT_GSI_KBD	    1u
 #define PLAT_GSI_COM1	    4u
 #define PLAT_GSI_RTC	    8u
 #define PLAT_GSI_SCI	    9u /* level, active high (MADT override) */
+#define PLAT_GSI_MOUSE	    12u
 #define PLAT_GSI_PCI_FIRST  16u
 #define PLAT_GSI_PCI_LAST   23u
 /* INTA..INTD (pin 1..4) of device dev on bus 0, as the DSDT's _PRT must say: the usual swizzle. */
@@ -54,6 +56,12 @@
 
 /* debug_exit = 1: writing v here, at any width, ends the VM with value v. */
 #define PLAT_DEBUG_EXIT_PORT 0xf4u
+
+/* debugcon = 1 */
+#define PLAT_DEBUGCON_PORT 0xe9u
+/* QEMU's fw_cfg: selector and data, DMA address. */
+#define PLAT_FW_CFG_PORT 0x510u
+#define PLAT_FW_CFG_DMA	 0x514u
 
 /* ACPI fixed hardware (ACPI 6.4, 4.8.3): one block of 128 ports. */
 #define PLAT_PM_BASE	 0x600u

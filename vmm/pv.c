@@ -80,12 +80,12 @@ static void publish(struct vcpu *v, gpa_t gpa, void *s, size_t n)
 static void write_clock(struct vcpu *v, u8 flags)
 {
 	gpa_t gpa = v->pv.system_time & ~3ull;
-	struct pv_scale s = pv_scale_of(tsc_khz);
+	struct pv_scale s = pv_scale_of(v->vm->tsc_khz);
 	struct pvclock_time_info t;
 
 	if (!(v->pv.system_time & PV_ENABLED) || gmem_read(v->vm, gpa, &t, sizeof(t)))
 		return;
-	t.tsc_timestamp = v->tsc_offset + v->vm->t0_tsc;
+	t.tsc_timestamp = v->tsc_offset + vm_scale_tsc(v->vm, v->vm->t0_tsc);
 	t.system_time = 0;
 	t.mul = s.mul;
 	t.shift = s.shift;

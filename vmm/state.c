@@ -97,9 +97,11 @@ static int check_vm(const struct reader *rd, const struct state_vm *s)
 	if (s->nr_vcpus != sh->nr_vcpus || s->nr_devs != sh->nr_devs)
 		return BAD(rd, "saved state: %u vCPUs and %u devices, this VM has %u and %u",
 			   s->nr_vcpus, s->nr_devs, sh->nr_vcpus, sh->nr_devs);
-	if (s->tsc_khz != sh->tsc_khz)
-		return BAD(rd, "saved state: of a TSC of %lu kHz, this host's has %lu",
-			   (unsigned long)s->tsc_khz, (unsigned long)sh->tsc_khz);
+	if (s->tsc_khz < TSC_KHZ_MIN || s->tsc_khz > TSC_KHZ_MAX ||
+	    !tsc_ratio_for(s->tsc_khz, sh->tsc_khz, sh->tsc_scaling))
+		return BAD(rd, "saved state: of a TSC of %lu kHz, this host's has %lu%s",
+			   (unsigned long)s->tsc_khz, (unsigned long)sh->tsc_khz,
+			   sh->tsc_scaling ? "" : " and its CPU cannot scale it");
 	return 0;
 }
 

@@ -33,7 +33,7 @@ struct state_record {
 };
 
 struct state_vm {
-	u64 clock_ns, ram_bytes, tsc_khz;
+	u64 clock_ns, ram_bytes, tsc_khz; /* the guest's TSC; it runs on at this frequency */
 	u32 nr_vcpus, nr_devs;
 };
 
@@ -87,7 +87,8 @@ u16 state_version(enum state_tag tag);	     /* of the tags that are not devices 
 
 /* What the bytes must fit: the VM that is to take them. */
 struct state_shape {
-	u64 ram_bytes, cr4_allowed, spec_ctrl_allowed, tsc_khz;
+	u64 ram_bytes, cr4_allowed, spec_ctrl_allowed, tsc_khz; /* the host's TSC */
+	bool tsc_scaling;
 	u32 nr_vcpus, nr_devs;
 	const struct vdev *devs;
 	u32 xsave_size;

@@ -50,7 +50,7 @@ static void save_vcpu(struct vcpu *v, struct state_vcpu *s)
 	s->nmi_pending = v->nmi_pending;
 	s->nmi_wakes = v->nmi_wakes;
 	s->pending_db = h->pending_db;
-	s->tsc_ahead = v->tsc_offset + v->vm->t0_tsc;
+	s->tsc_ahead = v->tsc_offset + vm_scale_tsc(v->vm, v->vm->t0_tsc);
 	s->state = v->state == VCPU_PARKED ? VCPU_RUNNING : v->state;
 	s->signals = READ_ONCE(v->requests) & REQ_SIGNALS;
 	s->sipi_vector = v->sipi_vector;
@@ -89,7 +89,7 @@ size_t vm_state_save(struct vm *vm, void *buf, size_t size)
 	s = state_put(&w, STATE_VM, state_version(STATE_VM), 0, sizeof(*s));
 	if (s)
 		*s = (struct state_vm){.clock_ns = vm_time_ns(vm), .ram_bytes = vm->ram_bytes,
-				       .tsc_khz = tsc_khz, .nr_vcpus = vm->nr_vcpus,
+				       .tsc_khz = vm->tsc_khz, .nr_vcpus = vm->nr_vcpus,
 				       .nr_devs = vm->nr_devs};
 	for (u32 i = 0; i < vm->nr_vcpus; i++) {
 		struct vcpu *v = vm->vcpus[i];
@@ -124,7 +124,7 @@ static void restore_regs(struct hv_vcpu *h, const struct state_vcpu *s)
 	hv->set_pending(h, &s->pending);
 }
 
-static void restore_vcpu(struct vcpu *v, const struct state_vcpu_view *view)
+static void restore_vcpu(struct vcpu *v, const struct state_vcpu_view *view, u64 tsc_more)
 {
 	const struct state_vcpu *s = view->regs;
 	struct hv_vcpu *h = &v->hv;
@@ -151,8 +151,7 @@ static void restore_vcpu(struct vcpu *v, const struct state_vcpu_view *view)
 	h->pending_db = s->pending_db;
 	v->state = s->state;
 	v->windows = 0;
-	v->tsc_offset = s->tsc_ahead - v->vm->t0_tsc;
-	hv->set_tsc_offset(h, v->tsc_offset);
+	vcpu_set_tsc_offset(v, s->tsc_ahead + tsc_more - vm_scale_tsc(v->vm, v->vm->t0_tsc));
 	hv->put(h);
 	v->sipi_vector = s->sipi_vector;
 	__atomic_fetch_and(&v->requests, ~(u32)REQ_SIGNALS, __ATOMIC_SEQ_CST);
@@ -160,6 +159,14 @@ static void restore_vcpu(struct vcpu *v, const struct state_vcpu_view *view)
 	timers_drop(&v->moving);
 	lapic_timer_rearm(v);
 	timer_detach(&v->lapic_timer, &v->moving); /* to where it goes on */
+}
+
+/* Where the frequency is not quite what it was, for want of scaling: what the TSC had counted beyond what it would
+ * have here, for it goes on from where it was. */
+static u64 tsc_more(const struct vm *vm, const struct state_vm *s)
+{
+	return scale32(s->clock_ns, time_scale_of(s->tsc_khz).to_tick) -
+	       scale32(s->clock_ns, time_scale_of(vm->tsc_khz).to_tick);
 }
 
 static void restore_device(struct vdev *d, const struct state_device *s)
@@ -175,9 +182,9 @@ int vm_state_restore(struct vm *vm, const void *buf, size_t n, char *why, size_t
 	const struct state_shape shape = {
 		.ram_bytes = vm->ram_bytes, .cr4_allowed = cr4_allowed(vm),
 		.spec_ctrl_allowed = spec_ctrl_bits(vm->cpuid->basic[7].edx, vm->cpuid->ext[8].ebx),
-		.tsc_khz = tsc_khz, .nr_vcpus = vm->nr_vcpus, .nr_devs = vm->nr_devs,
-		.devs = vm->devs, .xsave_size = fpu_area_size(), .xsave_valid = fpu_area_valid,
-		.xcr0_valid = fpu_xcr0_valid,
+		.tsc_khz = tsc_khz, .tsc_scaling = hv->tsc_scaling,
+		.nr_vcpus = vm->nr_vcpus, .nr_devs = vm->nr_devs, .devs = vm->devs,
+		.xsave_size = fpu_area_size(), .xsave_valid = fpu_area_valid, .xcr0_valid = fpu_xcr0_valid,
 	};
 	struct state_view *view = kzalloc(sizeof(*view), FRAME_VM, vm->id);
 	int err;
@@ -188,8 +195,10 @@ int vm_state_restore(struct vm *vm, const void *buf, size_t n, char *why, size_t
 	}
 	err = state_parse(buf, n, &shape, view, why, why_n);
 	if (!err) {
+		vm_set_tsc_khz(vm, view->vm->tsc_khz);
+		vm->cpuid->hv[2].eax = (u32)vm->tsc_khz;
 		for (u32 i = 0; i < vm->nr_vcpus; i++)
-			restore_vcpu(vm->vcpus[i], &view->vcpus[i]);
+			restore_vcpu(vm->vcpus[i], &view->vcpus[i], tsc_more(vm, view->vm));
 		for (u32 i = 0; i < vm->nr_devs; i++)
 			restore_device(&vm->devs[i], view->devs[i]);
 		/* Only now: what a device drives again finds its controllers as they were. */

@@ -32,7 +32,7 @@ struct parts {
 
 /* Guarded by nested_lock, but for what a rebuild needs. */
 struct torture {
-	u64 random;
+	u64 seed, random;
 	u32 steps, rebuilds, protects, drops, splits, merges, moves, skipped;
 	gpa_t split[SPLITS_KEPT]; /* large leaves that were split, to be merged again */
 	struct parts parts;
@@ -70,18 +70,20 @@ int torture_create(struct vm *vm)
 	t = kzalloc(sizeof(*t) + size, FRAME_VM, vm->id);
 	if (!t)
 		return -ENOMEM;
-	t->random = vm->cfg.torture;
+	t->seed = t->random = vm->cfg.torture;
 	t->size = size;
 	for (unsigned i = 0; i < SPLITS_KEPT; i++)
 		t->split[i] = HPA_NONE;
 	vm->torture = t;
 	for (u32 i = 0; i < vm->nr_vcpus; i++)
-		vm->vcpus[i]->torture_in = interval(t);
+		vm->vcpus[i]->watching.torture_in = interval(t);
+	watch_vm(vm, WATCH_TORTURE, true);
 	return 0;
 }
 
 void torture_destroy(struct vm *vm)
 {
+	watch_vm(vm, WATCH_TORTURE, false);
 	if (vm->torture)
 		kfree(vm->torture);
 	vm->torture = NULL;
@@ -94,7 +96,20 @@ void torture_report(const struct vm *vm)
 	log_info("%s: torture: %u rebuilds, %u protects, %u moves, %u drops, %u splits, %u merges, "
 		 "%u skipped; seed %lu",
 		 vm->name, t->rebuilds, t->protects, t->moves, t->drops, t->splits, t->merges,
-		 t->skipped, (unsigned long)vm->cfg.torture);
+		 t->skipped, (unsigned long)t->seed);
+}
+
+void torture_tune(struct vm *vm)
+{
+	if (vm->torture && vm->torture->seed == vm->cfg.torture)
+		return;
+	if (vm->torture)
+		torture_report(vm);
+	torture_destroy(vm);
+	if (!torture_create(vm))
+		return;
+	vm->cfg.torture = 0;
+	log_err("%s: no memory of our own is left for torture mode", vm->name);
 }
 
 /* --- rebuilding --- */
@@ -204,12 +219,15 @@ void torture_rebuild(struct vm *vm)
 	spin_lock(&vm->dev_lock);
 	n = vm_state_save(vm, t->state, t->size);
 	vm_devices_stop(vm);
+	spin_lock(&vm->nested_lock); /* the monitor may be looking at the tables */
 	parts_swap(vm, p);
+	spin_unlock(&vm->nested_lock);
 	for (u32 i = 0; i < vm->nr_vcpus; i++) {
 		msrs_pass(vm->vcpus[i]);
 		poison_vcpu(vm->vcpus[i]);
 	}
 	vm->pic_intr = !vm->pic_intr;
+	vm->tsc_khz = vm->tsc_ratio = POISON;
 	vm->write_protected = false;
 	if (vm_state_restore(vm, t->state, n, why, sizeof(why)))
 		give_up(vm, why);
@@ -301,7 +319,7 @@ void torture_step(struct vcpu *v)
 
 	spin_lock(&vm->nested_lock);
 	dice = next(t);
-	v->torture_in = interval(t);
+	v->watching.torture_in = interval(t);
 	t->steps++;
 	vm->in_exit = true;
 	if (dice & 2)

@@ -59,6 +59,7 @@ int vcpu_create(struct vm *vm, u32 id)
 	v->hv.nested_root = vm->nested.root;
 	v->pcpu = SCHED_NOWHERE;
 	sched_ent_init(&v->sched.ent, &vm->sched.group);
+	memcpy(v->sched.cpus, vm->sched.cpus, sizeof(v->sched.cpus));
 	lapic_reset(&v->lapic, id, id == 0);
 	guest_code_init(v);
 	timer_init(&v->lapic_timer, lapic_timer_due);
@@ -81,6 +82,8 @@ void vcpu_destroy(struct vcpu *v)
 	timer_stop_sync(&v->lapic_timer);
 	timer_stop_sync(&v->park_timer);
 	vcpu_hv_destroy(&v->hv);
+	if (v->watching.time)
+		kfree(v->watching.time);
 	kfree(v);
 }
 
@@ -105,8 +108,7 @@ void vcpu_reset(struct vcpu *v)
 	msrs_reset(v);
 	pv_reset(v);
 	lapic_reset(&v->lapic, v->id, v->id == 0);
-	v->tsc_offset = -v->vm->t0_tsc;
-	hv->set_tsc_offset(&v->hv, v->tsc_offset);
+	vcpu_set_tsc_offset(v, -vm_scale_tsc(v->vm, v->vm->t0_tsc));
 }
 
 /* INIT (SDM vol. 3, table 10-1): as vcpu_reset(), but the FPU, XCR0, the TSC, most MSRs and CR0.CD and NW stay. */
@@ -123,7 +125,7 @@ static void vcpu_init(struct vcpu *v)
 	hv->set_reg(&v->hv, REG_CR0, CR0_ET | (cr0 & (CR0_CD | CR0_NW)));
 	for (unsigned i = 0; i < ARRAY_SIZE(keep); i++)
 		hv->set_reg(&v->hv, REG_STAR + i, keep[i]);
-	hv->set_tsc_offset(&v->hv, v->tsc_offset);
+	vcpu_set_tsc_offset(v, v->tsc_offset);
 	lapic_init_signal(&v->lapic);
 	pv_reset(v);
 	v->state = VCPU_WAIT_SIPI;
@@ -158,7 +160,7 @@ static void warm_reset(struct vcpu *v)
 	if ((code == 5 || code == 10) && !gmem_read(v->vm, 0x467, vector, sizeof(vector)))
 		go_to(v, vector[1], vector[0]);
 	else
-		vm_request_end(v->vm, VM_END_REBOOT, VM_RESET_INIT);
+		vm_request_end(v->vm, VM_END_REBOOT, RESET_BY_INIT);
 }
 
 struct vcpu *vcpu_current(void)
@@ -331,26 +333,44 @@ static bool vcpu_ready(struct vcpu *v)
 	return true;
 }
 
-void vcpu_run(struct vcpu *v)
+static inline __attribute__((always_inline)) void run_loop(struct vcpu *v, bool watched)
 {
 	struct vm_exit exit;
 
-	/* Before the first look at requests: vm_nested_flush(). */
-	__atomic_store_n(&v->in_run, true, __ATOMIC_SEQ_CST);
 	do {
 		if (unlikely(v->requests | (v->state ^ VCPU_RUNNING)) && !vcpu_ready(v))
 			break;
 		vcpu_inject(v);
 		hv->enter(&v->hv, &exit);
 		v->exits[exit.code]++;
+		if (watched)
+			watch_exit(v, &exit);
 		if (unlikely(v->hv.tpr != v->lapic.tpr >> 4))
 			v->lapic.tpr = v->hv.tpr << 4;
 		if (unlikely(exit.interrupted.valid))
 			v->reinject = exit.interrupted;
 		exit_table[exit.code](v, &exit);
-		if (unlikely(v->torture_in) && !--v->torture_in)
-			torture_step(v);
+		if (watched)
+			watch_handled(v, &exit);
 	} while (likely(!sched_pending()));
+}
+
+/* Who sets v->watch makes us come here anew (watch_vm()). */
+static void run_watched(struct vcpu *v)
+{
+	watch_run(v);
+	run_loop(v, true);
+	watch_leave(v);
+}
+
+void vcpu_run(struct vcpu *v)
+{
+	/* Before the first look at requests: vm_nested_flush(). */
+	__atomic_store_n(&v->in_run, true, __ATOMIC_SEQ_CST);
+	if (unlikely(READ_ONCE(v->watch)))
+		run_watched(v);
+	else
+		run_loop(v, false);
 	__atomic_store_n(&v->in_run, false, __ATOMIC_RELEASE);
 }
 
@@ -364,20 +384,6 @@ struct lapic *vcpu_lapic(struct vcpu *v)
 struct vm *vcpu_vm(struct vcpu *v)
 {
 	return v->vm;
-}
-
-u64 vcpu_tsc(struct vcpu *v)
-{
-	return rdtsc() + v->tsc_offset;
-}
-
-/* The guest's TSC and its clock both read 0 at t0, unless the guest moved its TSC since. A deadline
- * is unsigned: ~0 is one that never comes, not one that has passed. */
-u64 vcpu_tsc_to_ns(struct vcpu *v, u64 tsc)
-{
-	u64 now = rdtsc(), guest = now + v->tsc_offset, ahead = tsc > guest ? tsc - guest : 0;
-
-	return tsc_to_ns(now - v->vm->t0_tsc + MIN(ahead, BIT(60)));
 }
 
 void vcpu_timer_set(struct vcpu *v, u64 deadline_ns)

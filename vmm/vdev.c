@@ -10,6 +10,7 @@
 #include "lib/errno.h"
 #include "lib/log.h"
 #include "lib/string.h"
+#include "vmm/platform_map.h"
 #include "vmm/vm.h"
 
 extern const struct vdev_type *const __vdevs_start[], *const __vdevs_end[];
@@ -53,39 +54,43 @@ void vdev_timer_stop(struct vdev *d, unsigned idx)
 	timer_stop(&dt->t);
 }
 
+static int add_region(struct region_table *t, const struct region *new)
+{
+	u32 i;
+
+	if (t->nr == VM_MAX_REGIONS)
+		return -ENOSPC;
+	for (i = t->nr; i && t->r[i - 1].first > new->last; i--)
+		;
+	if (i && t->r[i - 1].last >= new->first)
+		return -EEXIST;
+	memmove(&t->r[i + 1], &t->r[i], (t->nr - i) * sizeof(t->r[0]));
+	t->r[i] = *new;
+	t->nr++;
+	return 0;
+}
+
 int vdev_add_pio(struct vdev *d, const struct vdev_pio *r)
 {
-	struct vm *vm = d->vm;
-	u32 first = r->first, last = first + r->count - 1, i;
-
-	if (vm->nr_pio == VM_MAX_REGIONS)
-		return -ENOSPC;
-	for (i = vm->nr_pio; i && vm->pio[i - 1].first > last; i--)
-		;
-	if (i && vm->pio[i - 1].last >= first)
-		return -EEXIST;
-	memmove(&vm->pio[i + 1], &vm->pio[i], (vm->nr_pio - i) * sizeof(vm->pio[0]));
-	vm->pio[i] = (struct region_pio){first, last, r, d};
-	vm->nr_pio++;
-	return 0;
+	return add_region(&d->vm->pio, &(struct region){r->first, r->first + r->count - 1u, d, .pio = r});
 }
 
 int vdev_add_mmio(struct vdev *d, const struct vdev_mmio *r)
 {
-	struct vm *vm = d->vm;
-	gpa_t first = r->base, last = first + r->size - 1;
-	u32 i;
+	return add_region(&d->vm->mmio, &(struct region){r->base, r->base + r->size - 1, d, .mmio = r});
+}
 
-	if (vm->nr_mmio == VM_MAX_REGIONS)
-		return -ENOSPC;
-	for (i = vm->nr_mmio; i && vm->mmio[i - 1].first > last; i--)
-		;
-	if (i && vm->mmio[i - 1].last >= first)
-		return -EEXIST;
-	memmove(&vm->mmio[i + 1], &vm->mmio[i], (vm->nr_mmio - i) * sizeof(vm->mmio[0]));
-	vm->mmio[i] = (struct region_mmio){first, last, r, d};
-	vm->nr_mmio++;
-	return 0;
+void vm_regions(struct vm *vm, vm_region_fn fn, void *arg)
+{
+	const struct region_table *t = &vm->pio;
+
+	for (u32 i = 0; i < t->nr; i++)
+		fn(arg, "port", t->r[i].first, t->r[i].last, t->r[i].d->type->name);
+	t = &vm->mmio;
+	for (u32 i = 0; i < t->nr; i++)
+		fn(arg, "memory", t->r[i].first, t->r[i].last, t->r[i].d->type->name);
+	/* Each vCPU's own, where its base MSR says: above all devices, unless the guest moves it. */
+	fn(arg, "memory", PLAT_LAPIC_BASE, PLAT_LAPIC_BASE + PLAT_LAPIC_SIZE - 1, "lapic");
 }
 
 static int device_create(struct vm *vm, const struct vdev_type *type)
@@ -153,7 +158,7 @@ void vm_devices_destroy(struct vm *vm)
 		timer_stop_sync(&vm->dev_timers[i].t);
 	for (u32 i = 0; i < vm->nr_devs; i++)
 		kfree(vm->devs[i].state);
-	vm->nr_devs = vm->nr_pio = vm->nr_mmio = 0;
+	vm->nr_devs = vm->pio.nr = vm->mmio.nr = 0;
 	if (vm->dev_timers)
 		kfree(vm->dev_timers);
 	vm->dev_timers = NULL;
@@ -167,25 +172,30 @@ void vm_devices_reset(struct vm *vm)
 			vm->devs[i].type->reset(&vm->devs[i]);
 }
 
-/* The first region that ends at or after port; NULL: none. */
-static const struct region_pio *find_pio(const struct vm *vm, u32 port)
+/* The first region that ends at or after `at`; NULL: none. */
+static inline const struct region *find_region(const struct region_table *t, u64 at)
 {
-	u32 lo = 0, hi = vm->nr_pio;
+	u32 lo = 0, hi = t->nr;
 
 	while (lo < hi) {
 		u32 mid = (lo + hi) / 2;
 
-		if (port > vm->pio[mid].last)
+		if (at > t->r[mid].last)
 			lo = mid + 1;
 		else
 			hi = mid;
 	}
-	return lo < vm->nr_pio ? &vm->pio[lo] : NULL;
+	return lo < t->nr ? &t->r[lo] : NULL;
 }
 
-static bool covers(const struct region_pio *r, u32 port, unsigned size)
+/* All of the access, or a part of it. */
+static inline bool covers(const struct region *r, u64 at, unsigned size)
 {
-	return r && port >= r->first && port + size - 1 <= r->last;
+	return r && at >= r->first && at + size - 1 <= r->last;
+}
+static inline bool touches(const struct region *r, u64 at, unsigned size)
+{
+	return r && r->first <= at + size - 1;
 }
 
 static u32 ones(unsigned size)
@@ -195,61 +205,54 @@ static u32 ones(unsigned size)
 
 /*
  * An access that is only partly inside a region is what a bus makes of it: byte by byte, and where
- * nobody answers, ones.
+ * nobody answers, ones. Behind port 0xffff there is nobody.
  */
-u32 vm_pio_read(struct vm *vm, u16 port, unsigned size)
+static u32 pio_read(struct vm *vm, u32 port, unsigned size)
 {
-	const struct region_pio *r = find_pio(vm, port);
+	const struct region *r = find_region(&vm->pio, port);
 	u32 val = 0;
 
 	if (likely(covers(r, port, size))) {
-		if (!r->r->read)
+		if (!r->pio->read)
 			return ones(size);
 		spin_lock(&vm->dev_lock);
-		val = r->r->read(r->d, port, size) & ones(size);
+		val = r->pio->read(r->d, (u16)port, size) & ones(size);
 		spin_unlock(&vm->dev_lock);
 		return val;
 	}
-	if (!r || r->first > port + size - 1u)
+	if (!touches(r, port, size))
 		return ones(size);
 	for (unsigned i = 0; i < size; i++)
-		val |= vm_pio_read(vm, port + i, 1) << i * 8;
+		val |= pio_read(vm, port + i, 1) << i * 8;
 	return val;
+}
+
+static void pio_write(struct vm *vm, u32 port, unsigned size, u32 val)
+{
+	const struct region *r = find_region(&vm->pio, port);
+
+	if (likely(covers(r, port, size))) {
+		if (!r->pio->write)
+			return;
+		spin_lock(&vm->dev_lock);
+		r->pio->write(r->d, (u16)port, size, val & ones(size));
+		spin_unlock(&vm->dev_lock);
+		return;
+	}
+	if (!touches(r, port, size))
+		return;
+	for (unsigned i = 0; i < size; i++)
+		pio_write(vm, port + i, 1, val >> i * 8 & 0xff);
+}
+
+u32 vm_pio_read(struct vm *vm, u16 port, unsigned size)
+{
+	return pio_read(vm, port, size);
 }
 
 void vm_pio_write(struct vm *vm, u16 port, unsigned size, u32 val)
 {
-	const struct region_pio *r = find_pio(vm, port);
-
-	if (likely(covers(r, port, size))) {
-		if (!r->r->write)
-			return;
-		spin_lock(&vm->dev_lock);
-		r->r->write(r->d, port, size, val & ones(size));
-		spin_unlock(&vm->dev_lock);
-		return;
-	}
-	if (!r || r->first > port + size - 1u)
-		return;
-	for (unsigned i = 0; i < size; i++)
-		vm_pio_write(vm, port + i, 1, val >> i * 8 & 0xff);
-}
-
-static const struct region_mmio *find_mmio(const struct vm *vm, gpa_t gpa, unsigned size)
-{
-	u32 lo = 0, hi = vm->nr_mmio;
-
-	while (lo < hi) {
-		u32 mid = (lo + hi) / 2;
-
-		if (gpa > vm->mmio[mid].last)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	if (lo == vm->nr_mmio || gpa < vm->mmio[lo].first || gpa + size - 1 > vm->mmio[lo].last)
-		return NULL;
-	return &vm->mmio[lo];
+	pio_write(vm, port, size, val);
 }
 
 static bool is_lapic(const struct vcpu *v, gpa_t gpa)
@@ -261,26 +264,31 @@ static bool is_lapic(const struct vcpu *v, gpa_t gpa)
 
 u64 vm_mmio_read(struct vcpu *v, gpa_t gpa, unsigned size)
 {
-	const struct region_mmio *r;
-	u64 val;
+	const struct region *r;
+	u64 val = 0;
 
 	if (is_lapic(v, gpa)) {
 		if (v->pv.eoi_lent)
 			pv_eoi_take_back(v);
 		return lapic_mmio_read(v, gpa & 0xfff, size);
 	}
-	r = find_mmio(v->vm, gpa, size);
-	if (!r || !r->r->read)
+	r = find_region(&v->vm->mmio, gpa);
+	if (likely(covers(r, gpa, size)) && r->mmio->read) {
+		spin_lock(&v->vm->dev_lock);
+		val = r->mmio->read(r->d, gpa - r->first, size);
+		spin_unlock(&v->vm->dev_lock);
+		return val;
+	}
+	if (size == 1 || !touches(r, gpa, size))
 		return ~0ull;
-	spin_lock(&v->vm->dev_lock);
-	val = r->r->read(r->d, gpa - r->first, size);
-	spin_unlock(&v->vm->dev_lock);
+	for (unsigned i = 0; i < size; i++)
+		val |= (vm_mmio_read(v, gpa + i, 1) & 0xff) << i * 8;
 	return val;
 }
 
 void vm_mmio_write(struct vcpu *v, gpa_t gpa, unsigned size, u64 val)
 {
-	const struct region_mmio *r;
+	const struct region *r;
 
 	if (is_lapic(v, gpa)) {
 		if (v->pv.eoi_lent)
@@ -288,12 +296,16 @@ void vm_mmio_write(struct vcpu *v, gpa_t gpa, unsigned size, u64 val)
 		lapic_mmio_write(v, gpa & 0xfff, size, val);
 		return;
 	}
-	r = find_mmio(v->vm, gpa, size);
-	if (!r || !r->r->write)
+	r = find_region(&v->vm->mmio, gpa);
+	if (likely(covers(r, gpa, size)) && r->mmio->write) {
+		spin_lock(&v->vm->dev_lock);
+		r->mmio->write(r->d, gpa - r->first, size, val);
+		spin_unlock(&v->vm->dev_lock);
 		return;
-	spin_lock(&v->vm->dev_lock);
-	r->r->write(r->d, gpa - r->first, size, val);
-	spin_unlock(&v->vm->dev_lock);
+	}
+	if (size > 1 && touches(r, gpa, size))
+		for (unsigned i = 0; i < size; i++)
+			vm_mmio_write(v, gpa + i, 1, val >> i * 8 & 0xff);
 }
 
 u64 vm_time_ns(struct vm *vm)
@@ -320,6 +332,21 @@ u64 vm_memory_bytes(const struct vm *vm)
 bool vm_debug_exit_wanted(const struct vm *vm)
 {
 	return vm->cfg.debug_exit;
+}
+
+bool vm_debugcon_wanted(const struct vm *vm)
+{
+	return vm->cfg.debugcon;
+}
+
+u32 vm_vcpu_count(const struct vm *vm)
+{
+	return vm->nr_vcpus;
+}
+
+const char *vm_fw_cfg(const struct vm *vm)
+{
+	return vm->cfg.fw_cfg;
 }
 
 bool vm_hpet_wanted(const struct vm *vm)

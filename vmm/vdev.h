@@ -80,18 +80,22 @@ u64 vm_wallclock_ns(struct vm *vm);
 enum vm_end { VM_END_POWEROFF, VM_END_REBOOT, VM_END_DEBUG_EXIT, VM_END_KILLED,
 	      /* By the monitor's words: gone, or started anew, whatever its file says. */
 	      VM_END_DESTROY, VM_END_RESET };
-/* VM_END_REBOOT: what pulled reset. */
-enum vm_reset_by { VM_RESET_REGISTER, VM_RESET_TRIPLE_FAULT, VM_RESET_INIT };
-/* End the guest's run at the next chance: on_poweroff / on_reboot decide what follows. value: of the debug exit, or
- * enum vm_reset_by. */
+/* The value of VM_END_REBOOT: who pulled the reset line, for the log. */
+enum vm_reset_by { RESET_BY_CF9, RESET_BY_I8042, RESET_BY_PORT92, RESET_BY_TRIPLE_FAULT, RESET_BY_INIT };
+/* End the guest's run at the next chance: on_poweroff / on_reboot decide what follows. value: of the debug
+ * exit, or enum vm_reset_by. */
 void vm_request_end(struct vm *vm, enum vm_end how, u32 value);
 /* End this VM alone: reason and registers go to the log. */
 void vm_kill(struct vm *vm, const char *fmt, ...) __format(2, 3);
 /* The VM's RAM in bytes, for the CMOS. */
 u64 vm_memory_bytes(const struct vm *vm);
-/* debug_exit = 1, hpet = 1 in the VM file. */
+u32 vm_vcpu_count(const struct vm *vm);
+/* debug_exit = 1, debugcon = 1, hpet = 1 in the VM file. */
 bool vm_debug_exit_wanted(const struct vm *vm);
+bool vm_debugcon_wanted(const struct vm *vm);
 bool vm_hpet_wanted(const struct vm *vm);
+/* Its fw_cfg: strings "NAME=CONTENT" one behind the other; an empty one ends them. */
+const char *vm_fw_cfg(const struct vm *vm);
 /* This VM's instance of a device; NULL: the VM has none. Valid from the first init() on. */
 struct vdev *vm_vdev(struct vm *vm, const struct vdev_type *type);
 
@@ -102,6 +106,18 @@ u8 rtc_shutdown_code(struct vm *vm);
 /* In uart.c: bytes typed; returns how many were taken (RX FIFO). Pull model: the core calls it again when vm_console_want_input() was called. */
 size_t uart_input(struct vm *vm, const u8 *buf, size_t n);
 void vm_console_want_input(struct vm *vm); /* uart.c calls it when its FIFO has room again */
+
+/*
+ * In i8042.c: what a person does, device lock held. key: its make code in scancode set 1, bit 7 for a prefix of E0;
+ * a chord is pressed from its first key on and released from its last. dy grows upwards, dz downwards (towards the
+ * person), as in PS/2 packets; buttons: left, right, middle, 4th, 5th from bit 0. false: the guest does not listen,
+ * or its queue is full; then nothing was taken (of the mouse's motion, beyond 4,096 in one direction is lost).
+ */
+bool i8042_key(struct vm *vm, u8 key, bool down);
+bool i8042_chord(struct vm *vm, const u8 *keys, unsigned n);
+bool i8042_mouse(struct vm *vm, int dx, int dy, int dz, u8 buttons);
+/* In keynames.c: a chord by its names ("ctrl-alt-delete"); NULL, or what is wrong. */
+const char *i8042_sendkey(struct vm *vm, const char *chord);
 
 /* In acpi_pm.c: somebody pressed the power button (the guest's ACPI driver shuts down). */
 void acpi_power_button(struct vm *vm);

@@ -47,6 +47,18 @@ static void vm_free(struct vm *vm)
 	kfree(vm);
 }
 
+static int choose_tsc(struct vm *vm, char *why, size_t n)
+{
+	u64 khz = vm->cfg.tsc_khz ?: tsc_khz;
+
+	if (vm_set_tsc_khz(vm, khz))
+		return 0;
+	snprintf(why, n, "%s: tsc_khz = %lu, but the TSC here has %lu kHz and this CPU %s; take the line out", vm->name,
+		 (unsigned long)khz, (unsigned long)tsc_khz,
+		 hv->tsc_scaling ? "scales it by less than 256" : "cannot scale it");
+	return -EINVAL;
+}
+
 int vm_create(const struct vm_config *cfg, u32 channel, struct vm **out, char *why, size_t n)
 {
 	u16 id = __atomic_add_fetch(&last_id, 1, __ATOMIC_RELAXED);
@@ -60,12 +72,14 @@ int vm_create(const struct vm_config *cfg, u32 channel, struct vm **out, char *w
 	vm->id = id;
 	vm->cfg = *cfg;
 	str_copy(vm->name, cfg->name, sizeof(vm->name));
-	vm->t0_tsc = rdtsc();
+	vm->t0_tsc = vm->top.at = rdtsc();
 	vm->dev_lock = (struct spinlock)SPINLOCK(LOCK_DEVICES);
 	vm->nested_lock = (struct spinlock)SPINLOCK(LOCK_NESTED);
 	vm->run.lock = (struct spinlock)SPINLOCK(LOCK_RUN);
 	vm->run.work.fn = vm_stopped;
-	r = sched_vm_create(vm, why, n);
+	r = choose_tsc(vm, why, n);
+	if (!r)
+		r = sched_vm_create(vm, why, n);
 	if (r) {
 		kfree(vm);
 		return r;
@@ -197,6 +211,9 @@ void vm_request_end(struct vm *vm, enum vm_end how, u32 value)
 			destroy_preserved(vm);
 		return;
 	}
+	if (how == VM_END_POWEROFF && vm->reboot_asked)
+		how = VM_END_REBOOT;
+	vm->reboot_asked = false;
 	vm->end = how;
 	vm->end_value = value;
 	vm_stop(vm, STOP_END);
@@ -251,14 +268,15 @@ static enum vm_action action_for(const struct vm *vm)
 	}
 }
 
-static const char *what_ended(const struct vm *vm)
+static const char *reset_by(const struct vm *vm)
 {
-	static const char *const resets[] = {"reset register", "triple fault", "INIT of its boot CPU"};
-	static const char *const ends[] = {[VM_END_POWEROFF] = "powered off", [VM_END_DEBUG_EXIT] = "debug exit",
-					   [VM_END_KILLED] = "killed", [VM_END_DESTROY] = "destroyed",
-					   [VM_END_RESET] = "the monitor's reset"};
+	static const char *const by[] = {
+		[RESET_BY_CF9] = "the reset control register", [RESET_BY_I8042] = "the keyboard controller",
+		[RESET_BY_PORT92] = "port 0x92", [RESET_BY_TRIPLE_FAULT] = "a triple fault",
+		[RESET_BY_INIT] = "INIT",
+	};
 
-	return vm->end == VM_END_REBOOT ? resets[vm->end_value % ARRAY_SIZE(resets)] : ends[vm->end];
+	return by[vm->end_value];
 }
 
 static void tell_end(const struct vm *vm)
@@ -271,7 +289,7 @@ static void tell_end(const struct vm *vm)
 		console_event("vm-end %s poweroff", vm->name);
 		break;
 	case VM_END_REBOOT:
-		log_info("%s: ended by a reboot: %s", vm->name, what_ended(vm));
+		log_info("%s: ended by a reboot, by %s", vm->name, reset_by(vm));
 		console_event("vm-end %s reboot", vm->name);
 		break;
 	case VM_END_DEBUG_EXIT:
@@ -338,7 +356,10 @@ static bool serve_end(struct vm *vm)
 	vm_devices_stop(vm);
 	spin_unlock(&vm->dev_lock);
 	if (action == ACTION_RESTART) {
-		log_info("%s: restarts: %s", vm->name, what_ended(vm));
+		if (vm->end == VM_END_REBOOT)
+			log_info("%s: restarts, reset by %s", vm->name, reset_by(vm));
+		else
+			log_info("%s: restarts", vm->name);
 		console_event("vm-restart %s", vm->name);
 		vm->ending = false;
 		vm_boot_restart(vm, wait_for_next_life(vm));
@@ -382,6 +403,10 @@ static bool vm_stopped(struct sched_work *w)
 		return true;
 	if (why & STOP_TORTURE)
 		torture_rebuild(vm);
+	if (why & STOP_TUNE) {
+		sched_vm_tune(vm);
+		torture_tune(vm);
+	}
 	spin_lock(&run->lock);
 	more = run->why & ~STOP_PAUSE;
 	if (!more) {

@@ -5,6 +5,7 @@
 #include "lib/spinlock.h"
 #include "arch/x86_64/hv.h"
 #include "arch/x86_64/pt.h"
+#include "arch/x86_64/timeconv.h"
 #include "vmm/config.h"
 #include "vmm/cpuid.h"
 #include "vmm/fetch.h"
@@ -15,6 +16,7 @@
 #include "vmm/sched.h"
 #include "vmm/timer.h"
 #include "vmm/vdev.h"
+#include "vmm/watch.h"
 
 #define VM_MAX_SLOTS   8
 #define VM_MAX_DEVS    32
@@ -87,28 +89,34 @@ struct vcpu {
 	u64 exception_payload;     /* #PF: CR2; #DB: DR6 bits */
 	bool nmi_pending, nmi_wakes; /* wakes: NMIs were not blocked at HLT */
 	u32 windows; /* what request_windows() was last asked for */
-	u64 tsc_offset;
+	u64 tsc_offset; /* its TSC is vm_scale_tsc() of the host's plus this */
 	struct vcpu_msrs msrs;
 	struct vcpu_pv pv;
 	u64 waited_since, waited; /* sched.c: TSC while it is kept waiting (else 0), and ticks of that */
 	u64 waited_seen;	  /* of them the guest was told (pv.c) */
 	struct code_cache code;
-	u32 torture_in; /* torture.c: exits until the next step; 0: never */
+	u32 watch; /* WATCH_* bits, set and cleared by anybody: watch.h */
+	struct vcpu_watch watching;
 	u32 same_faults; /* fault.c: nested faults in a row with nothing to mend */
 	gpa_t fault_gpa;
 	const struct msr_desc *last_msr; /* msr.c: found last */
 	u64 exits[HV_NR_EXITS];
+	u64 injected[HV_EV_SWEXC + 1]; /* by enum hv_event_type; not those that an exit had cut short */
 };
 
-struct region_pio {
-	u32 first, last;
-	const struct vdev_pio *r;
+/* Who answers at ports or at addresses that are no RAM. vdev.c dispatches by these tables, which hold all there
+ * is but the local APICs. */
+struct region {
+	u64 first, last;
 	struct vdev *d;
+	union {
+		const struct vdev_pio *pio;
+		const struct vdev_mmio *mmio;
+	};
 };
-struct region_mmio {
-	gpa_t first, last;
-	const struct vdev_mmio *r;
-	struct vdev *d;
+struct region_table {
+	u32 nr;
+	struct region r[VM_MAX_REGIONS]; /* sorted */
 };
 struct dev_timer {
 	struct timer t;
@@ -143,6 +151,7 @@ enum vm_run_state { VM_STOPPED, VM_RUNS, VM_STOPPING };
 #define STOP_END     BIT(0) /* vm->end says how */
 #define STOP_PAUSE   BIT(1) /* until vm_unpause() */
 #define STOP_TORTURE BIT(2) /* to be rebuilt */
+#define STOP_TUNE    BIT(3) /* cfg's cpu_weight, cap or torture has changed */
 struct vm_run {
 	struct spinlock lock;
 	u32 state;   /* enum vm_run_state */
@@ -183,9 +192,7 @@ struct vm {
 	struct vdev devs[VM_MAX_DEVS];
 	struct dev_timer *dev_timers; /* VDEV_MAX_TIMERS a device */
 	u32 nr_devs;
-	struct region_pio pio[VM_MAX_REGIONS];   /* sorted */
-	struct region_mmio mmio[VM_MAX_REGIONS]; /* sorted */
-	u32 nr_pio, nr_mmio;
+	struct region_table pio, mmio;
 	struct vm_irqchip irqchip;
 	bool pic_intr; /* the PIC's INTR output, kept by vm_pic_changed() */
 	u32 lowest_next; /* where the search for the lowest priority begins */
@@ -194,9 +201,14 @@ struct vm {
 	struct cpuid_table *cpuid;
 	u8 insn_flags; /* INSN_AMD_BRANCHES on AMD's CPUs */
 	u64 t0_tsc; /* host TSC at which the guest's clock reads 0 */
+	u64 tsc_khz, tsc_ratio; /* of the guest's TSC; to the host's */
 	struct vm_run run;
 	bool ending, refused;
 	u64 lives_paid_ns; /* vm.c: how often it may restart */
+	bool reboot_asked; /* its next power-off is one */
+	struct {
+		u64 at, ran; /* host TSC, and ticks that its vCPUs had run then: `top` shows what came since */
+	} top;
 	bool preserved; /* it has ended, and stays to be looked at until it is destroyed */
 	enum vm_end end;
 	u32 end_value;
@@ -220,6 +232,17 @@ struct vm *vm_by_channel(u32 channel); /* vm_list_lock held */
 
 /* Not started after all: its file or its kernel is no good. One line says why. */
 void vm_refuse(struct vm *vm, const char *why);
+
+/* --- guest_tsc.c --- */
+/* khz for its TSC, within timeconv.h's bounds; its vCPUs learn of it by what follows. false: the CPU cannot, and
+ * nothing has changed. */
+bool vm_set_tsc_khz(struct vm *vm, u64 khz);
+void vcpu_set_tsc_offset(struct vcpu *v, u64 offset); /* v is loaded */
+/* The host's TSC at the guest's pace. */
+static inline u64 vm_scale_tsc(const struct vm *vm, u64 host)
+{
+	return likely(vm->tsc_ratio == TSC_RATIO_ONE) ? host : tsc_scale(host, vm->tsc_ratio);
+}
 
 /* --- irq.c --- */
 int vm_pic_ack(struct vm *vm);	       /* INTA cycle: the vector */
@@ -257,7 +280,8 @@ void fault_ram(struct vcpu *v, const struct vm_exit *e);
 void fault_before_write(struct vm *vm, gpa_t gpa, u64 n);
 
 /* --- torture.c --- */
-int torture_create(struct vm *vm); /* vm->cfg.torture is the seed */
+int torture_create(struct vm *vm); /* vm->cfg.torture is the seed, 0: none */
+void torture_tune(struct vm *vm);  /* it may have changed; the VM is stopped */
 void torture_destroy(struct vm *vm);
 void torture_step(struct vcpu *v); /* between an exit's handler and the next entry */
 void torture_rebuild(struct vm *vm); /* STOP_TORTURE */
@@ -333,6 +357,10 @@ int vm_devices_create(struct vm *vm, char *why, size_t n);
 void vm_devices_destroy(struct vm *vm);
 void vm_devices_reset(struct vm *vm); /* device lock held */
 void vm_devices_stop(struct vm *vm);  /* their timers; device lock held */
+/* Each region of the VM, sorted, ports first: space is "port" or "memory". Device lock held. */
+typedef void (*vm_region_fn)(void *arg, const char *space, u64 first, u64 last, const char *device);
+void vm_regions(struct vm *vm, vm_region_fn fn, void *arg);
+/* By any width; where nobody answers, reads give ones. */
 u32 vm_pio_read(struct vm *vm, u16 port, unsigned size);
 void vm_pio_write(struct vm *vm, u16 port, unsigned size, u32 val);
 u64 vm_mmio_read(struct vcpu *v, gpa_t gpa, unsigned size);

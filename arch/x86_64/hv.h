@@ -209,6 +209,7 @@ struct hv_ops {
 
 	/* Data, set by probe(): the nested page-table format and what the backend can do. */
 	const struct pt_format *nested_format;
+	bool tsc_scaling; /* set_tsc() takes any ratio */
 
 	/*
 	 * Is this CPU one of ours and usable? Boot CPU, once. Returns 0; -ENODEV: not this vendor's or
@@ -267,11 +268,12 @@ struct hv_ops {
 	/* Let the guest read/write an MSR without exits; the backend refuses those it must keep.
 	 * The default is that every access exits. */
 	void (*msr_pass)(struct hv_vcpu *v, u32 msr, bool read, bool write);
-	void (*set_tsc_offset)(struct hv_vcpu *v, u64 offset); /* guest TSC = TSC + offset */
+	/* Guest TSC = TSC * ratio + offset; the ratio is timeconv.h's. Loaded or not. */
+	void (*set_tsc)(struct hv_vcpu *v, u64 offset, u64 ratio);
 };
 
 /* Number of function pointers in hv_ops: DESIGN's bound is 24. */
-static_assert((sizeof(struct hv_ops) - 3 * sizeof(void *)) / sizeof(void *) <= 24, "hv_ops grew");
+static_assert((sizeof(struct hv_ops) - offsetof(struct hv_ops, probe)) / sizeof(void *) <= 24, "hv_ops grew");
 
 extern struct hv_ops svm_ops, vmx_ops;
 extern const struct hv_ops *hv; /* the one in use, set once at boot by hv_select() */

@@ -3,7 +3,7 @@
  * The clock: the TSC, calibrated against the HPET, else the ACPI PM timer, else the PIT, else what CPUID
  * tells, else the seconds of the CMOS RTC: a machine need have none of the old parts. The local APIC's
  * timer in the same breath. Short, because boot time counts: 1 ms where the reference ticks
- * every 20 ns or faster, else 2 ms. Then CPUID 15h, exact where it tells the truth, is
+ * every 20 ns or faster, else 2 ms; what was disturbed is measured again. Then CPUID 15h, exact where it tells the truth, is
  * believed if it is within 0.1 % (emulators and some products' tables do not).
  */
 #include "arch/x86_64/acpi.h"
@@ -59,6 +59,7 @@ struct reference {
 	u32 (*read)(void);
 	u64 khz;
 	u32 mask;
+	bool (*wrapped)(void); /* or NULL: has it gone round since it was last asked? Starts it anew, too */
 };
 
 /* ACPI's HPET table, 100 ns at most a tick by its specification, 2.3.4. */
@@ -75,7 +76,7 @@ static bool try_hpet(struct reference *r)
 	if (!fs || fs > 100000000)
 		return false;
 	hpet[HPET_CONFIG / 4] |= 1;
-	*r = (struct reference){"HPET", read_hpet, 1000000000000ull / fs, ~0u};
+	*r = (struct reference){"HPET", read_hpet, 1000000000000ull / fs, ~0u, NULL};
 	return true;
 }
 
@@ -83,69 +84,106 @@ static bool try_pm(struct reference *r)
 {
 	if (!acpi.pm_timer)
 		return false;
-	*r = (struct reference){"PM timer", read_pm, PM_HZ / 1000, acpi.pm_timer_32 ? ~0u : 0xffffff};
+	*r = (struct reference){"PM timer", read_pm, PM_HZ / 1000, acpi.pm_timer_32 ? ~0u : 0xffffff, NULL};
 	return true;
+}
+
+/*
+ * The PIT's channel 2, whose gate and output are bits 0 and 5 of port 0x61, in mode 0: it counts down and on
+ * through 0. The output is low until then; a bus on which nobody answers stays high.
+ */
+static u32 read_pit(void)
+{
+	u32 count;
+
+	outb(0x43, 0x80); /* latch */
+	count = inb(0x42);
+	count |= inb(0x42) << 8;
+	return -count;
+}
+
+/* After 55 ms, which a busy emulator can well let pass. */
+static bool pit_wrapped(void)
+{
+	bool wrapped = inb(0x61) & 0x20;
+
+	outb(0x43, 0xb0);
+	outb(0x42, 0xff);
+	outb(0x42, 0xff);
+	return wrapped;
 }
 
 struct sample {
 	u64 tsc, apic, ticks, khz; /* of the reference: ticks at khz */
+	u64 error;		   /* in ticks of the TSC, at most */
 };
 
-/* False if the reference does not move. */
-static bool measure(const struct reference *r, struct sample *s)
+/* A moment by all three counters: the one of several readings that took the least time, so that nothing (SMM, an
+ * emulator that had to wait for a CPU) came between them. */
+struct mark {
+	u64 tsc, width;
+	u32 ref, apic;
+};
+static struct mark mark(const struct reference *r)
 {
-	u32 want = r->khz >= 50000 ? r->khz : 2 * r->khz, from, now, polls = 0;
-	u64 t0;
+	struct mark best = {.width = ~0ull};
 
-	/* From one edge to another. */
-	from = r->read();
-	do
-		now = r->read();
-	while (now == from && ++polls < MAX_POLLS);
-	from = now;
-	t0 = rdtsc_ordered();
+	for (unsigned i = 0; i < 8; i++) {
+		struct mark m = {.tsc = rdtsc_ordered()};
+
+		m.ref = r->read();
+		m.apic = apic_timer_count();
+		m.width = rdtsc_ordered() - m.tsc;
+		m.tsc += m.width / 2;
+		if (m.width < best.width)
+			best = m;
+	}
+	return best;
+}
+
+/* False if the reference does not move. One that went round leaves all open. */
+static bool measure_once(const struct reference *r, u32 want, struct sample *s)
+{
+	struct mark from, to;
+	u32 polls = 0;
+
 	apic_timer_free_run();
-	do
-		now = r->read();
-	while (((now - from) & r->mask) < want && ++polls < MAX_POLLS);
-	s->tsc = rdtsc_ordered() - t0;
-	s->apic = ~0u - apic_timer_count();
-	s->ticks = (now - from) & r->mask;
-	s->khz = r->khz;
+	from = mark(r);
+	while (((r->read() - from.ref) & r->mask) < want && ++polls < MAX_POLLS)
+		;
+	to = mark(r);
+	*s = (struct sample){.tsc = to.tsc - from.tsc, .apic = from.apic - to.apic, .ticks = (to.ref - from.ref) & r->mask,
+			     .khz = r->khz, .error = (from.width + to.width) / 2};
+	if (r->wrapped && r->wrapped())
+		s->error = s->tsc;
 	return polls < MAX_POLLS && s->ticks;
 }
 
-/*
- * Channel 2, whose gate and output are bits 0 and 5 of port 0x61. Mode 0, 2 ms; it counts on through
- * 0, so that a late look at it (SMM, a busy emulator) still reads how long it took.
- */
+/* Again while the ends are known to less than 1 in 256; the best counts. */
+static bool measure(const struct reference *r, struct sample *s)
+{
+	u32 want = r->khz >= 50000 ? r->khz : 2 * r->khz;
+	struct sample again;
+
+	if (!measure_once(r, want, s))
+		return false;
+	for (unsigned n = 0; n < 8 && s->error > s->tsc / 256; n++)
+		if (measure_once(r, want, &again) && again.error * s->tsc < s->error * again.tsc)
+			*s = again;
+	return s->error < s->tsc;
+}
+
 static bool measure_pit(struct reference *r, struct sample *s)
 {
-	u32 count = PIT_HZ * 2 / 1000, polls = 0, now;
 	u8 gate = inb(0x61);
-	u64 t0;
+	bool ok;
 
+	*r = (struct reference){"PIT", read_pit, PIT_HZ / 1000, 0xffff, pit_wrapped};
 	outb(0x61, (gate & ~2) | 1);
-	*r = (struct reference){.name = "PIT"};
-	outb(0x43, 0xb0);
-	outb(0x42, count & 0xff);
-	outb(0x42, count >> 8);
-	t0 = rdtsc_ordered();
-	apic_timer_free_run();
-	/* The output is low until it has counted down. A bus on which nobody answers stays high. */
-	if (inb(0x61) & 0x20)
-		return false;
-	while (!(inb(0x61) & 0x20) && ++polls < MAX_POLLS)
-		;
-	s->tsc = rdtsc_ordered() - t0;
-	s->apic = ~0u - apic_timer_count();
-	outb(0x43, 0x80); /* latch */
-	now = inb(0x42);
-	now |= inb(0x42) << 8;
-	s->ticks = (count - now) & 0xffff;
-	s->khz = PIT_HZ / 1000;
+	pit_wrapped();
+	ok = !(inb(0x61) & 0x20) && measure(r, s);
 	outb(0x61, gate);
-	return polls < MAX_POLLS && s->ticks;
+	return ok;
 }
 
 /* SDM vol. 3, 19.7.3: crystal times ratio; 0 where not told. */
@@ -169,7 +207,7 @@ static bool try_cpuid(struct reference *r, u64 khz)
 		khz = (cpuid(0x16, 0).eax & 0xffff) * 1000ull;
 	if (!khz && (cpuid(1, 0).ecx & BIT(31)) && cpuid(0x40000000, 0).eax >= 0x40000010)
 		khz = cpuid(0x40000010, 0).eax;
-	*r = (struct reference){"CPUID", read_tsc, khz, ~0u};
+	*r = (struct reference){"CPUID", read_tsc, khz, ~0u, NULL};
 	return khz;
 }
 

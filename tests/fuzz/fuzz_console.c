@@ -11,7 +11,7 @@
 #include "arch/x86_64/machine.h"
 #include "lib/string.h"
 #include "vmm/console.h"
-#include "vmm/monitor.h"
+#include "vmm/monitor/monitor.h"
 #include "vmm/vm.h"
 
 #define LIMIT 65536

@@ -5,7 +5,13 @@ TG_CC ?= gcc
 TG_CFLAGS := -std=gnu17 -O2 -m64 -ffreestanding -fno-pic -fno-pie -mcmodel=small -mno-red-zone \
 	-mgeneral-regs-only -fno-stack-protector -fcf-protection=none -fno-asynchronous-unwind-tables \
 	-fno-tree-loop-distribute-patterns -Wall -Wextra -Werror
-all: $(TG)/tiny.elf $(TG)/share.elf $(TG)/cputest.elf $(TG)/cputest32.elf $(TG)/pvtest.elf $(TG)/smp.elf $(TG)/hostile.elf $(TG)/victim.elf $(TG)/kvmprobe.bin $(TG)/probe
+GUESTS := tiny.elf share.elf kvmprobe.bin probe kexec
+GUESTS += cputest.elf cputest32.elf
+GUESTS += pctest.elf
+GUESTS += pvtest.elf
+GUESTS += smp.elf
+GUESTS += hostile.elf victim.elf
+all: $(addprefix $(TG)/,$(GUESTS))
 
 $(TG)/kvmprobe.bin: tests/guests/kvmprobe.asm
 	@mkdir -p $(@D)
@@ -17,7 +23,7 @@ $(TG)/%.o: tests/guests/%.c $(wildcard tests/guests/*.h) tests/guests/guests.mk
 	@mkdir -p $(@D)
 	$(TG_CC) $(TG_CFLAGS) -c $< -o $@
 # Linked as 64-bit code, wrapped as ELF32: multiboot1 knows no other.
-$(TG)/tiny.elf $(TG)/share.elf: $(TG)/%.elf: $(TG)/start.o $(TG)/%.o tests/guests/guest.ld
+$(TG)/tiny.elf $(TG)/pctest.elf $(TG)/share.elf: $(TG)/%.elf: $(TG)/start.o $(TG)/%.o tests/guests/guest.ld
 	ld -n -nostdlib -z noexecstack --no-warn-rwx-segments -T tests/guests/guest.ld $(TG)/start.o $(TG)/$*.o -o $@.64
 	objcopy -O elf32-i386 $@.64 $@
 
@@ -27,6 +33,11 @@ $(TG)/probe: tests/guests/probe.c tests/guests/guests.mk
 	$(TG_CC) -std=gnu17 -O2 -m32 -march=i686 -ffreestanding -fno-pic -fno-pie -nostdlib -static -mgeneral-regs-only \
 		-fno-stack-protector -fcf-protection=none -fno-asynchronous-unwind-tables -Wall -Wextra -Werror \
 		-Wl,--build-id=none -Wl,-z,noexecstack $< -o $@
+
+# And one for amd64.
+$(TG)/kexec: tests/guests/kexec.c tests/guests/guests.mk
+	@mkdir -p $(@D)
+	$(TG_CC) $(TG_CFLAGS) -nostdlib -static -Wl,--build-id=none -Wl,-z,noexecstack $< -o $@
 
 $(TG)/cputest64.o: tests/guests/cputest64.asm
 	@mkdir -p $(@D)

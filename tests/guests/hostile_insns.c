@@ -226,7 +226,7 @@ u32 segments(void)
 		break;
 	case 4: /* IRETQ, RETF of anything */
 		for (u32 i = 0; i < 5; i++)
-			B(0x68), D(below(2) ? (u32)edge() : i == 3 ? (u32)sel : (u32)run.rip);
+			B(0x68), D((below(2) ? (u32)edge() : i == 3 ? (u32)sel : (u32)run.rip) | (i == 2 && bochs ? 0x200 : 0));
 		B(0x48);
 		B(below(2) ? 0xcf : 0xcb);
 		break;

@@ -30,6 +30,7 @@ static u8 tss[104] __attribute__((aligned(16))), user_entry[4096] __attribute__(
 static volatile bool trying;
 static volatile u64 fault; /* what TRYING met; ~0: nothing */
 static volatile u64 user_rax;
+static u64 khz;
 static volatile u32 irqs[64], eoi_word, nr_lent, order;
 
 static struct {
@@ -182,6 +183,16 @@ static void leaves(void)
 	check2("pv-features", (r[0] & ~(1u << 24)) == 0x3aeb && !r[3], r[0], r[3]);
 	cpuid(0x40000010, r);
 	check2("pv-khz", r[0] > 1000 && r[1] == 1000000, r[0], r[1]);
+	khz = r[0];
+	/* At the first instruction it was 0: that cannot be ten minutes ago. */
+	check2("pv-tsc-young", rdtsc() < 600000 * khz, rdtsc(), khz);
+}
+static void same_khz(void)
+{
+	u32 r[4];
+
+	cpuid(0x40000010, r);
+	check2("pv-khz-kept", r[0] == khz, r[0], khz);
 }
 
 /* ---- clocks ---- */
@@ -234,10 +245,14 @@ static void clocks(void)
 
 static void steal(bool shared)
 {
-	u64 from, ns, end;
+	u64 from = clock_now(), ns, end;
 
+	/* It counts from here: what was stolen before is not in it. Another VM may well be next. */
 	wrmsr(STEAL, (u64)&stolen | 1);
-	check2("steal-struct", !stolen.ns && !(stolen.version & 1) && !stolen.preempted, stolen.ns, stolen.preempted);
+	ns = *(volatile u64 *)&stolen.ns;
+	end = clock_now();
+	check2("steal-struct", (shared ? ns <= end - from : !ns) && !(stolen.version & 1) && !stolen.preempted, ns,
+	       stolen.preempted);
 	if (!shared)
 		return;
 	from = clock_now();
@@ -422,6 +437,7 @@ void main(u32 magic, u64 info)
 		eois();
 		hypercalls();
 		bad_msrs();
+		same_khz();
 	}
 	finish("pvtest");
 	for (;;)

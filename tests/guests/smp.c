@@ -442,7 +442,7 @@ static const struct {
 } words[] = {
 	{"start", start_all}, {"mptable", mp_table},   {"warm", warm},       {"warm-bsp", warm_bsp},
 	{"ipi", ipi},         {"ipistorm", ipi_storm}, {"tlb", tlb},         {"timers", timers},
-	{"tsc", tsc},         {"ioapic", ioapic},      {"rtt", round_trip},  {"spinners", spinners},
+	{"tsc", tsc},         {"khz", tsc_khz},        {"tscset", tsc_set}, {"ioapic", ioapic},      {"rtt", round_trip},  {"spinners", spinners},
 	{"mixed", mixed},     {"steps", set_steps},    {"xapic", set_xapic}, {"from", set_from},
 	{"reboot", reboot},   {"poweroff", power_off}, {"triple", triple},   {"exit", exit_with},
 	{NULL, NULL},

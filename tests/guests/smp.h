@@ -134,6 +134,8 @@ void delay_us(u64 us);
 void timers(u64 unused);
 bool timers_some(void);
 void tsc(u64 unused);
+void tsc_khz(u64 want);
+void tsc_set(u64 unused);
 bool tsc_some(u32 hops);
 void ioapic(u64 unused);
 bool ioapic_some(void);

@@ -292,6 +292,74 @@ void tsc(u64 unused)
 	check("tsc-all", !back, "back by", back);
 }
 
+/* What CPUID tells of the TSC is what the VM file says, and what the PIT says. */
+void tsc_khz(u64 want)
+{
+	u64 measured = tsc_per_ms;
+	u32 r[4];
+
+	cpuid(0x40000010, r);
+	check("tsc-khz-told", r[0] == want, "kHz", r[0]);
+	check("tsc-khz-measured", measured > want - want / 20 && measured < want + want / 20, "kHz", measured);
+}
+
+#define MSR_TSC 0x10
+static u64 soonest[MAX_CPUS]; /* how late the timeliest deadline came */
+static u32 differ[MAX_CPUS], rounds[MAX_CPUS];
+
+/* The TSC is set while a deadline waits, forward and back: it comes when the TSC is there, not before. */
+static void set_then_deadline(struct cpu *c, u64 unused)
+{
+	u64 by = tsc_per_ms * 5;
+
+	(void)unused;
+	rounds[c->index] = 0;
+	soonest[c->index] = ~0ull;
+	apic_write(REG_TIMER, 0x40000 | VEC_TIMER);
+	__asm__ volatile("mfence" ::: "memory");
+	for (u32 i = 0; i < 12; i++, by = -by) {
+		u32 n = c->got[VEC_TIMER] + 1;
+		u64 at, before, msr;
+		bool armed;
+
+		cli();
+		at = rdtsc() + tsc_per_ms * 6 + (i & 1 ? 0 : by);
+		wrmsr(MSR_DEADLINE, at);
+		wrmsr(MSR_TSC, rdtsc() + by);
+		armed = rdmsr(MSR_DEADLINE) == at; /* else the host did something else meanwhile */
+		before = rdtsc_ordered();
+		msr = rdmsr(MSR_TSC);
+		differ[c->index] += msr < before || msr > rdtsc_ordered();
+		sti();
+		await(c, n);
+		if (!armed)
+			continue;
+		rounds[c->index]++;
+		early[c->index] += stamp[c->index] < at;
+		if (stamp[c->index] - at < soonest[c->index])
+			soonest[c->index] = stamp[c->index] - at;
+	}
+	apic_write(REG_TIMER, 0x10000);
+}
+
+/* Last of all: no two TSCs are in step after this. */
+void tsc_set(u64 unused)
+{
+	u64 late = 0;
+	u32 wrong = 0, none = 0;
+
+	(void)unused;
+	on_each("tsc-set-deadline", set_then_deadline);
+	for (u32 i = 0; i < nr_cpus; i++) {
+		wrong += differ[i];
+		none += !rounds[i];
+		late = soonest[i] > late ? soonest[i] : late;
+	}
+	check("tsc-set-reads", !wrong, "times", wrong);
+	check("tsc-set-rounds", !none, "CPUs without", none);
+	check("tsc-set-on-time", late < 2 * tsc_per_ms, "ticks late", late);
+}
+
 /* --- I/O APIC --- */
 
 static void ioapic_write(u32 reg, u32 v)

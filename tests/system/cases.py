@@ -1,21 +1,26 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """All system tests by name."""
-import bad_input
-import boots
-import cpu
-import ends
-import firmware
-import hostile
-import kernels
-import lifecycle
-import many
-import onhost
-import pv
-import smp
-import scheduler
-import torture
+from importlib import import_module
+
+FILES = [
+    "onhost",
+    "boots",
+    "cpu",
+    "ends",
+    "kernels",
+    "lifecycle",
+    "many",
+    "bad_input",
+    "firmware",
+    "smp",
+    "torture",
+    "pc",
+    "pv",
+    "scheduler",
+    "tsc",
+    "hostile",
+]
 
 
 def all_cases():
-    return (onhost.CASES + boots.CASES + cpu.CASES + ends.CASES + kernels.CASES + lifecycle.CASES + many.CASES + bad_input.CASES +
-            firmware.CASES + smp.CASES + torture.CASES + pv.CASES + scheduler.CASES + hostile.CASES)
+    return [case for name in FILES for case in import_module(name).CASES]

@@ -183,6 +183,22 @@ bool vm_debug_exit_wanted(const struct vm *vm)
 	return vm->debug_exit;
 }
 
+bool vm_debugcon_wanted(const struct vm *vm)
+{
+	return vm->debug_exit;
+}
+
+u32 vm_vcpu_count(const struct vm *vm)
+{
+	(void)vm;
+	return 3;
+}
+
+const char *vm_fw_cfg(const struct vm *vm)
+{
+	return vm->fw_cfg;
+}
+
 bool vm_hpet_wanted(const struct vm *vm)
 {
 	return vm->hpet;
@@ -277,9 +293,9 @@ u64 vcpu_tsc(struct vcpu *v)
 	return v->vm->now * 2;
 }
 
-u64 vcpu_tsc_to_ns(struct vcpu *v, u64 tsc)
+void vcpu_timer_set_tsc(struct vcpu *v, u64 tsc)
 {
-	return tsc / 2 > v->vm->now ? (tsc + 1) / 2 : v->vm->now;
+	v->timer = (struct fake_timer){true, tsc / 2 > v->vm->now ? tsc / 2 + (tsc & 1) : v->vm->now};
 }
 
 void vcpu_timer_set(struct vcpu *v, u64 deadline_ns)

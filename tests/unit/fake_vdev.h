@@ -17,8 +17,8 @@
 #define FAKE_MAX_MSGS 64
 
 /* The devices, for fake_attach(). */
-extern const struct vdev_type acpi_pm_vdev, debug_exit_vdev, hpet_vdev, ioapic_vdev, pci_vdev,
-	pic_vdev, pit_vdev, reset_vdev, rtc_vdev, uart_vdev;
+extern const struct vdev_type acpi_pm_vdev, debug_exit_vdev, debugcon_vdev, fw_cfg_vdev, hpet_vdev, i8042_vdev,
+	ioapic_vdev, pci_vdev, pic_vdev, pit_vdev, ports_vdev, rtc_vdev, uart_vdev;
 
 struct fake_timer {
 	bool armed;
@@ -30,6 +30,7 @@ struct vm {
 	u64 wall_off; /* vm_wallclock_ns - now */
 	u64 memory;
 	bool debug_exit, hpet;
+	const char *fw_cfg;
 	struct vm_irqchip chip;
 	struct vdev devs[FAKE_MAX_DEVS];
 	struct fake_timer timers[FAKE_MAX_DEVS][VDEV_MAX_TIMERS];

@@ -93,7 +93,7 @@ static void fadt(void **state)
 	assert_int_equal(get(f + 112, 4) >> 8 & 5, 4); /* 24-bit timer, reset register */
 	assert_int_equal(get(f + 120, 4), 0xcf9);
 	assert_int_equal(get(f + 128, 1), 6);
-	assert_int_equal(get(f + 109, 2), 5); /* legacy devices, no VGA, no 8042 */
+	assert_int_equal(get(f + 109, 2), 7); /* legacy devices, 8042, no VGA */
 }
 
 static void madt(void **state)
@@ -228,6 +228,9 @@ static void board(void **state)
 
 	(void)state;
 	assert_true(aml_has(s5, sizeof(s5)));
+	assert_false(aml_has((const u8 *)"_S3_", 4)); /* nothing sleeps */
+	assert_true(aml_has((const u8 *)"\x41\xd0\x03\x03", 4)); /* PNP0303, PNP0F13 */
+	assert_true(aml_has((const u8 *)"\x41\xd0\x0f\x13", 4));
 	for (u8 dev = 0; dev < 32; dev++) {
 		for (u8 pin = 0; pin < 4; pin++) {
 			u8 b[12], n = 0;

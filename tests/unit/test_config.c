@@ -94,9 +94,12 @@ static void defaults(void **state)
 	assert_int_equal(vm.on_reboot, ACTION_RESTART);
 	assert_int_equal(vm.on_crash, ACTION_DESTROY);
 	assert_false(vm.debug_exit);
+	assert_false(vm.debugcon);
+	assert_string_equal(vm.fw_cfg, "");
 	assert_true(vm.hpet);
 	assert_true(vm.paravirt);
 	assert_int_equal(vm.torture, 0);
+	assert_int_equal(vm.tsc_khz, 0);
 	assert_int_equal(vm.cpu_weight, 256);
 	assert_int_equal(vm.cap, 0);
 	assert_false(vm.dedicated);
@@ -109,7 +112,7 @@ static void all_keys(void **state)
 	(void)state;
 	accepted("maxmem=64;vcpus=1;type='pvh';ramdisk='r';cmdline=\"a b\"\n"
 		 "on_poweroff='restart'\non_reboot='rename-restart'\non_crash='preserve'\n"
-		 "debug_exit=1\nhpet=0\ntorture=9\nparavirt=0\ndisk=['a.img,raw,xvda,ro', 'b.img,,hdb']");
+		 "debug_exit=1\ndebugcon=1\nhpet=0\ntsc_khz=2400000\ntorture=9\nparavirt=0\ndisk=['a.img,raw,xvda,ro', 'b.img,,hdb']");
 	assert_int_equal(vm.type, VM_TYPE_PVH);
 	assert_string_equal(vm.ramdisk, "r");
 	assert_string_equal(vm.cmdline, "a b");
@@ -117,13 +120,47 @@ static void all_keys(void **state)
 	assert_int_equal(vm.on_reboot, ACTION_RENAME_RESTART);
 	assert_int_equal(vm.on_crash, ACTION_PRESERVE);
 	assert_true(vm.debug_exit);
+	assert_true(vm.debugcon);
 	assert_false(vm.hpet);
 	assert_false(vm.paravirt);
 	assert_int_equal(vm.torture, 9);
+	assert_int_equal(vm.tsc_khz, 2400000);
 	assert_int_equal(vm.nr_disks, 2);
 	assert_true(vm.disks[0].readonly);
 	assert_false(vm.disks[1].readonly);
 	assert_string_equal(vm.disks[1].vdev, "hdb");
+}
+
+static void fw_cfg(void **state)
+{
+	char text[8192], *p = text;
+
+	(void)state;
+	accepted("fw_cfg=['opt/a/b=hello=x', 'opt/c=']");
+	assert_memory_equal(vm.fw_cfg, "opt/a/b=hello=x\0opt/c=\0", 25);
+	refused("fw_cfg='opt/a=b'", "fw_cfg is a list, this is a string");
+	refused("fw_cfg=['etc/a=b']", "v.cfg:4:9: error: fw_cfg \"etc/a=b\": no name of opt/ and up to 51 characters");
+	refused("fw_cfg=['opt/a']", "write \"opt/org.example/name=text\"");
+	refused("fw_cfg=['opt/=a']", "no name of opt/");
+	refused("fw_cfg=['opt/a=b', 'opt/b=c', 'opt/a=c']", "v.cfg:4:31: error: fw_cfg opt/a stands twice");
+	accepted("fw_cfg=['opt/ab=b', 'opt/a=c']");
+	accepted("fw_cfg=['opt/a23456789012345678901234567890123456789012345678901=']");
+	refused("fw_cfg=['opt/a234567890123456789012345678901234567890123456789012=']", "up to 51 characters");
+	for (int last = 1021; last <= 1022; last++) { /* with two ends 1,024, and one more */
+		p = text + snprintf(text, sizeof(text), "fw_cfg=['opt/a=");
+		memset(p, 'x', (size_t)last - 6 + 1);
+		p[last - 6 + 1] = 0;
+		strcat(p, "']");
+		if (last == 1021)
+			accepted(text);
+		else
+			refused(text, "more than 1022 bytes in all");
+	}
+	p = text + snprintf(text, sizeof(text), "fw_cfg=[");
+	for (int i = 0; i < 17; i++)
+		p += snprintf(p, 40, "'opt/%c=',", 'a' + i);
+	strcat(p, "]");
+	refused(text, "17 items in fw_cfg; at most 16");
 }
 
 static void missing(void **state)
@@ -158,6 +195,7 @@ static void values(void **state)
 	refused("vcpus='x'", "vcpus is a number, this is the string \"x\"; write vcpus = 1, say");
 	refused("vcpus=[1]", "vcpus is a number, this is a list");
 	refused("maxmem=32", "v.cfg:4:1: error: maxmem = 32 is less");
+	refused("tsc_khz=999", "tsc_khz = 999 is out of range; 1000 to 100000000 kHz");
 	refused("torture=[]", "torture is a number, this is a list; write torture = 0");
 	refused("debug_exit=2", "debug_exit = 2 is out of range; 0 to 1");
 	refused("memory=64", "v.cfg:4:1: error: 'memory' is already set in line 2; remove one");
@@ -311,7 +349,7 @@ static void hosts(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(defaults), cmocka_unit_test(all_keys), cmocka_unit_test(missing),
+		cmocka_unit_test(defaults), cmocka_unit_test(all_keys), cmocka_unit_test(missing), cmocka_unit_test(fw_cfg),
 		cmocka_unit_test(values),   cmocka_unit_test(keys),     cmocka_unit_test(cmdline),
 		cmocka_unit_test(disks),    cmocka_unit_test(hosts),    cmocka_unit_test(scheduling),
 	};

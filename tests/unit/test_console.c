@@ -9,7 +9,7 @@
 #include "arch/x86_64/machine.h"
 #include "lib/string.h"
 #include "vmm/console.h"
-#include "vmm/monitor.h"
+#include "vmm/monitor/monitor.h"
 #include "vmm/vm.h"
 
 static char out[4096];

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* unit: vmm/platform/acpi_pm.c vmm/platform/reset.c vmm/platform/debugexit.c vmm/platform/pci.c tests/unit/fake_vdev.c */
+/* unit: vmm/platform/acpi_pm.c vmm/platform/ports.c vmm/platform/debugexit.c vmm/platform/pci.c tests/unit/fake_vdev.c */
 #include "tests/unit/fake_vdev.h"
 #include "vmm/platform/pci.h"
 #include "vmm/platform/isa.h"
@@ -15,7 +15,7 @@ static int setup(void **state)
 	(void)state;
 	fake_vm_init(&vm);
 	fake_attach(&vm, &acpi_pm_vdev);
-	fake_attach(&vm, &reset_vdev);
+	fake_attach(&vm, &ports_vdev);
 	fake_attach(&vm, &debug_exit_vdev);
 	fake_attach(&vm, &pci_vdev);
 	return 0;
@@ -118,26 +118,21 @@ static void gpe(void **state)
 static void resets(void **state)
 {
 	(void)state;
-	assert_int_equal(pio_in(&vm, 0x64, 1), 0xff);
-	assert_int_equal(pio_in(&vm, 0x60, 1), 0xff);
-	pio_out(&vm, 0x64, 1, 0xaa);
-	pio_out(&vm, 0x60, 1, 0xfe);
-	assert_int_equal(vm.nr_ends, 0);
-	pio_out(&vm, 0x64, 1, 0xfe);
-	assert_int_equal(vm.nr_ends, 1);
-	assert_int_equal(vm.end, VM_END_REBOOT);
 	assert_int_equal(pio_in(&vm, 0x92, 1), 2);
 	pio_out(&vm, 0x92, 1, 0);
 	assert_int_equal(pio_in(&vm, 0x92, 1), 2);
 	pio_out(&vm, 0x92, 1, 3);
-	assert_int_equal(vm.nr_ends, 2);
+	assert_int_equal(vm.nr_ends, 1);
+	assert_int_equal(vm.end, VM_END_REBOOT);
+	assert_int_equal(vm.end_value, RESET_BY_PORT92);
 	pio_out(&vm, 0x92, 1, 3); /* no new edge */
-	assert_int_equal(vm.nr_ends, 2);
+	assert_int_equal(vm.nr_ends, 1);
 	pio_out(&vm, 0xcf9, 1, 2);
-	assert_int_equal(vm.nr_ends, 2);
+	assert_int_equal(vm.nr_ends, 1);
 	assert_int_equal(pio_in(&vm, 0xcf9, 1), 2);
 	pio_out(&vm, PLAT_RESET_PORT, 1, PLAT_RESET_VALUE);
-	assert_int_equal(vm.nr_ends, 3);
+	assert_int_equal(vm.nr_ends, 2);
+	assert_int_equal(vm.end_value, RESET_BY_CF9);
 	pio_out(&vm, 0x80, 1, 0x5a);
 	assert_int_equal(pio_in(&vm, 0x80, 1), 0x5a);
 }
@@ -266,7 +261,7 @@ static void pci_functions(void **state)
 
 static void noise(void **state)
 {
-	static const u16 ports[] = {0x60, 0x64, 0x80, 0x92, 0xb2, 0xb3, 0xf4, 0xf6, 0xcf8, 0xcf9, 0xcfb,
+	static const u16 ports[] = {0x80, 0x80, 0x80, 0x92, 0xb2, 0xb3, 0xf4, 0xf6, 0xcf8, 0xcf9, 0xcfb,
 				    0xcfc, 0xcfd, 0xcff};
 
 	(void)state;

@@ -28,7 +28,6 @@ static unsigned nr_msgs, nr_eois;
 static gpa_t watched; /* of a struct with a version: odd while the rest is written */
 
 /* --- the core --- */
-u64 tsc_khz = 2000000;
 u64 tsc_to_ns(u64 ticks) { return ticks / 2; }
 bool cpuid_guest_has(const struct cpuid_table *t, u32 leaf, char reg, unsigned bit)
 {
@@ -74,7 +73,7 @@ u64 vm_wallclock_ns(struct vm *m) { (void)m; return 1000000000ull * 1800000000 +
 struct lapic *vcpu_lapic(struct vcpu *c) { return &c->lapic; }
 struct vm *vcpu_vm(struct vcpu *c) { return c->vm; }
 u64 vcpu_tsc(struct vcpu *c) { (void)c; return 4711; }
-u64 vcpu_tsc_to_ns(struct vcpu *c, u64 tsc) { (void)c; return tsc; }
+void vcpu_timer_set_tsc(struct vcpu *c, u64 tsc) { (void)c; (void)tsc; }
 void vcpu_timer_set(struct vcpu *c, u64 ns) { (void)c; (void)ns; }
 void vcpu_timer_stop(struct vcpu *c) { (void)c; }
 void vcpu_kick(struct vcpu *c) { (void)c; }
@@ -98,6 +97,8 @@ static int start(void **state)
 	vm.cfg.paravirt = true;
 	vm.nr_vcpus = 3;
 	vm.t0_tsc = 1000;
+	vm.tsc_khz = 2000000;
+	vm.tsc_ratio = TSC_RATIO_ONE;
 	for (u32 i = 0; i < 3; i++) {
 		vm.vcpus[i] = &cpu[i];
 		cpu[i].vm = &vm;
@@ -203,6 +204,30 @@ static void clock(void **state)
 	pv_tsc_changed(v);
 	assert_int_equal(c[0]->flags, 0);
 	assert_int_equal(c[0]->version, 8);
+}
+
+/* The host's TSC has 2 GHz, the guest's another frequency: the clock is the host's time. */
+static void clock_scaled(void **state)
+{
+	static const u64 khz[] = {61234, 1000000, 1999999, 2600000, 5000000};
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_SIZE(khz); i++) {
+		struct clock *c;
+
+		vm.tsc_khz = khz[i];
+		vm.tsc_ratio = tsc_ratio_for(khz[i], 2000000, true);
+		vm.t0_tsc = i & 1 ? -123456789012345ull : 1ull << 50;
+		v->tsc_offset = 4711 - tsc_scale(vm.t0_tsc, vm.tsc_ratio);
+		c = enable_clock(v, 0x200);
+		assert_int_equal(c->tsc, 4711);
+		for (u64 ns = 0; ns < 366ull * 86400 * 1000000000; ns += ns / 2 + 12345) {
+			u64 host = vm.t0_tsc + 2 * ns, got = guest_ns(c, tsc_scale(host, vm.tsc_ratio) + v->tsc_offset);
+			u64 off = got > ns ? got - ns : ns - got;
+
+			assert_true(off <= (ns >> 27) + 1000000 / khz[i] + 1);
+		}
+	}
 }
 
 static void clock_off(void **state)
@@ -459,6 +484,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(scale),
 		cmocka_unit_test_setup(clock, start),
+		cmocka_unit_test_setup(clock_scaled, start),
 		cmocka_unit_test_setup(clock_off, start),
 		cmocka_unit_test_setup(wall, start),
 		cmocka_unit_test_setup(bad_msrs, start),

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* unit: vmm/state.c vmm/state_vm.c vmm/platform/lapic.c vmm/platform/lapic_timer.c */
+/* unit: vmm/state.c vmm/state_vm.c vmm/guest_tsc.c vmm/platform/lapic.c vmm/platform/lapic_timer.c */
 /*
  * A VM to bytes and back, over a fake backend; and what the parser must refuse. The fuzz corpus begins with a
  * stream of today's format: `build/unit/state --write` writes it anew.
@@ -19,7 +19,7 @@
 
 /* --- a backend whose registers are arrays --- */
 struct cpu {
-	u64 reg[HV_NR_REGS], tsc_offset;
+	u64 reg[HV_NR_REGS], tsc_offset, tsc_ratio;
 	struct hv_segment seg[SEG_IDTR + 1];
 	struct hv_pending pending;
 	bool loaded;
@@ -39,11 +39,15 @@ static void f_get_seg(struct hv_vcpu *h, enum hv_seg s, struct hv_segment *o) { 
 static void f_set_seg(struct hv_vcpu *h, enum hv_seg s, const struct hv_segment *i) { cpu_of(h)->seg[s] = *i; }
 static void f_get_pending(struct hv_vcpu *h, struct hv_pending *o) { *o = cpu_of(h)->pending; }
 static void f_set_pending(struct hv_vcpu *h, const struct hv_pending *i) { cpu_of(h)->pending = *i; }
-static void f_tsc(struct hv_vcpu *h, u64 off) { cpu_of(h)->tsc_offset = off; }
-static const struct hv_ops ops = {
+static void f_tsc(struct hv_vcpu *h, u64 off, u64 ratio)
+{
+	cpu_of(h)->tsc_offset = off;
+	cpu_of(h)->tsc_ratio = ratio;
+}
+static struct hv_ops ops = {
 	.load = f_load, .put = f_put, .get_reg = f_get_reg, .set_reg = f_set_reg,
 	.get_seg = f_get_seg, .set_seg = f_set_seg, .get_pending = f_get_pending,
-	.set_pending = f_set_pending, .set_tsc_offset = f_tsc,
+	.set_pending = f_set_pending, .set_tsc = f_tsc,
 };
 const struct hv_ops *hv = &ops;
 u64 tsc_khz = 2000000;
@@ -57,7 +61,8 @@ bool fpu_area_valid(const void *a) { return fake_xsave_valid(a); }
 bool fpu_xcr0_valid(u64 x) { return fake_xcr0_valid(x); }
 void *kzalloc(size_t n, enum frame_type t, u16 o) { (void)t; (void)o; return calloc(1, n); }
 void kfree(void *p) { free(p); }
-u64 vm_time_ns(struct vm *vm) { (void)vm; return 12345; }
+static u64 clock_ns = 12345;
+u64 vm_time_ns(struct vm *vm) { (void)vm; return clock_ns; }
 void vdev_timer_set(struct vdev *d, unsigned i, u64 ns)
 {
 	struct dev_timer *t = &d->vm->dev_timers[(d - d->vm->devs) * VDEV_MAX_TIMERS + i];
@@ -75,8 +80,7 @@ static unsigned posted_taken;
 void vcpu_take_posted(struct vcpu *v) { (void)v; posted_taken++; }
 struct lapic *vcpu_lapic(struct vcpu *v) { return &v->lapic; }
 struct vm *vcpu_vm(struct vcpu *v) { return v->vm; }
-u64 vcpu_tsc(struct vcpu *v) { (void)v; return 0; }
-u64 vcpu_tsc_to_ns(struct vcpu *v, u64 tsc) { (void)v; return tsc; }
+void timer_set(struct timer *t, u64 tsc) { t->tsc = tsc; }
 void vcpu_timer_set(struct vcpu *v, u64 ns) { v->lapic_timer.tsc = ns; }
 void vcpu_timer_stop(struct vcpu *v) { v->lapic_timer.tsc = 0; }
 void vcpu_kick(struct vcpu *v) { (void)v; }
@@ -109,6 +113,8 @@ static void machine_init(struct machine *m)
 	m->vm.vcpus[0] = &m->v;
 	m->vm.nr_vcpus = 1;
 	m->vm.ram_bytes = MIB(256);
+	m->vm.tsc_khz = tsc_khz;
+	m->vm.tsc_ratio = TSC_RATIO_ONE;
 	m->vm.cpuid = &cpuid_table;
 	m->vm.nr_devs = 2;
 	m->vm.dev_timers = m->timers;
@@ -227,6 +233,61 @@ static void round_trip(void **arg)
 		assert_int_equal(b.v.lapic_timer.tsc, a.v.lapic.timer_deadline_ns);
 		same(&a, &b);
 	}
+}
+
+/*
+ * A VM goes to a host of another frequency: there its TSC goes on from where it was, at the pace it had. (from, to: the
+ * hosts'; khz: the guest's; runs: what it has there)
+ */
+static void other_frequency(void **arg)
+{
+	static const struct {
+		u64 from, khz, to, runs;
+		bool scaling;
+	} t[] = {
+		{2000000, 2000000, 3000000, 2000000, true},  {2000000, 2600000, 2600000, 2600000, true},
+		{3000000, 2600000, 1000000, 2600000, true},  {2000000, 2000000, 2000100, 2000100, false},
+		{2000000, 2000000, 1999900, 1999900, false}, {2000000, 2000000, 3000000, 0, false},
+		{1000000, 100000000, 400000, 100000000, true},   {1000000, 100000000, 390000, 0, true},
+	};
+	static struct machine a, b;
+	static u64 buf[FAKE_MAX / 8];
+	char why[128];
+
+	(void)arg;
+	for (unsigned i = 0; i < ARRAY_SIZE(t); i++) {
+		u64 host = 1ull << 45, was, now;
+		size_t n;
+
+		clock_ns = 86400ull * 1000000000;
+		ops.tsc_scaling = true;
+		tsc_khz = t[i].from;
+		machine_init(&a);
+		machine_fill(&a);
+		assert_true(vm_set_tsc_khz(&a.vm, t[i].khz));
+		a.vm.t0_tsc = host - clock_ns / 1000 * t[i].from / 1000;
+		n = vm_state_save(&a.vm, buf, vm_state_size(&a.vm));
+		was = tsc_scale(host, a.vm.tsc_ratio) + a.v.tsc_offset;
+
+		ops.tsc_scaling = t[i].scaling;
+		tsc_khz = t[i].to;
+		machine_init(&b);
+		host = 777777; /* younger than the guest */
+		b.vm.t0_tsc = host - clock_ns / 1000 * t[i].to / 1000;
+		assert_int_equal(vm_state_restore(&b.vm, buf, n, why, sizeof(why)), t[i].runs ? 0 : -EINVAL);
+		if (!t[i].runs)
+			continue;
+		assert_int_equal(b.vm.tsc_khz, t[i].runs);
+		assert_int_equal(cpuid_table.hv[2].eax, t[i].runs);
+		assert_int_equal(b.cpu.tsc_ratio, b.vm.tsc_ratio);
+		assert_int_equal(b.cpu.tsc_ratio, ((t[i].runs << 32) + t[i].to / 2) / t[i].to);
+		now = tsc_scale(host, b.vm.tsc_ratio) + b.v.tsc_offset;
+		/* To what the multiplications lose in a day. */
+		assert_true(now - was + t[i].runs <= 2 * t[i].runs);
+	}
+	tsc_khz = 2000000;
+	ops.tsc_scaling = false;
+	clock_ns = 12345;
 }
 
 /* Too small a buffer is an error, never a write behind it. */
@@ -369,7 +430,9 @@ static void lies(void **arg)
 	REFUSED(record(STATE_XSAVE, 0)->tag = 99);
 	REFUSED(record(STATE_VM, 0)->zero = 1);
 	REFUSED(vm->ram_bytes++);
-	REFUSED(vm->tsc_khz--);
+	REFUSED(vm->tsc_khz -= 501);
+	REFUSED(vm->tsc_khz = 0);
+	REFUSED(vm->tsc_khz = ~0ull);
 	REFUSED(vm->nr_devs++);
 	REFUSED(c->reg[REG_CR0] |= 1ull << 32);
 	REFUSED(c->reg[REG_CR0] &= ~CR0_PE);
@@ -417,6 +480,7 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(round_trip),
+		cmocka_unit_test(other_frequency),
 		cmocka_unit_test(no_room),
 		cmocka_unit_test_setup(truncated, fresh_stream),
 		cmocka_unit_test_setup(any_bit, fresh_stream),

@@ -6,6 +6,7 @@ import shutil
 import signal
 import tempfile
 
+import control
 import emulator
 import machine
 from session import Session
@@ -99,4 +100,4 @@ def _run(opts, work, watch, stdin, stdout):
     say(f"{chosen.describe()}; boot by {opts.boot}; {cpus} host CPU(s), {memory} MiB")
     emu = emulator.make(chosen, opts.boot, cpus, memory, files, work, opts.icount)
     order = [None if v.refused else v.name for v in pack.vms]
-    return Session(emu, order, opts.timeout, stdin, stdout, watch, opts.control).run()
+    return Session(emu, order, opts.timeout, stdin, stdout, watch, opts.control or control.default_path()).run()

@@ -4,7 +4,7 @@ import os
 import tempfile
 
 from image import Cpio
-from util import BUILD, guest_file
+from util import BUILD, built, guest_file
 
 PROMPT = "dalang-guest# "
 
@@ -20,12 +20,18 @@ mount -t devtmpfs dev /dev 2>/dev/null
 hostname guest
 echo
 echo "Linux $(uname -r), $(nproc) CPU(s), $(awk '/MemTotal/ {{print $2}}' /proc/meminfo) KiB of memory."
-case " $(cat /proc/cmdline) " in *" check "*)
+case " $(cat /proc/cmdline) " in
+*" kexec "*)
+	# For tests: into the same kernel once more, which is to check.
+	exec kexec /boot/vmlinuz /boot/initrd "$(sed 's/kexec/check/' /proc/cmdline)"
+	;;
+*" check "*)
 	# For tests that type nothing: what the kernel thought of its machine, and the end.
 	clock=/sys/devices/system/clocksource/clocksource0/current_clocksource
 	echo "CHECK cpus=$(nproc) clock=$(cat $clock) complaints=$(dmesg | grep -ciE '{COMPLAINTS}')"
 	dmesg | grep -iE '{COMPLAINTS}'
-	poweroff -f
+	poweroff -f ;;
+*" restart "*) reboot -f ;;
 esac
 echo "A busybox shell; 'poweroff -f' ends it."
 export PS1='{PROMPT}' HOME=/ TERM=vt100 PATH=/bin:/sbin:/usr/bin:/usr/sbin
@@ -37,18 +43,29 @@ CMDLINE = "console=ttyS0,115200 quiet panic=-1"
 
 
 def initramfs():
-    """build/guest/initramfs.cpio, written again when this file or busybox is newer."""
-    busybox = guest_file("busybox")
-    path = os.path.join(BUILD, "guest", "initramfs.cpio")
-    newest = max(os.path.getmtime(busybox), os.path.getmtime(__file__))
+    """build/guest/initramfs.cpio: a shell, or what words of the command line ask for."""
+    return _write("initramfs.cpio", {"bin/busybox": guest_file("busybox")})
+
+
+def kexec_initramfs():
+    """build/guest/kexec.cpio: with the word `kexec` it starts the cloud kernel from within, on initramfs()."""
+    return _write("kexec.cpio", {"bin/busybox": guest_file("busybox"), "bin/kexec": built("tests/guests/kexec"),
+                                 "boot/vmlinuz": guest_file("vmlinuz"), "boot/initrd": initramfs()})
+
+
+def _write(name, files):
+    """Written again when this file or one of the files is newer."""
+    path = os.path.join(BUILD, "guest", name)
+    newest = max(os.path.getmtime(f) for f in (*files.values(), __file__))
     if os.path.exists(path) and os.path.getmtime(path) >= newest:
         return path
     c = Cpio()
-    for d in ("bin", "dev", "proc", "sys"):
+    for d in ("bin", "boot", "dev", "proc", "sys"):
         c.folder(d)
     c.chardev("dev/console", 5, 1)
-    with open(busybox, "rb") as f:
-        c.file("bin/busybox", f.read())
+    for to, source in files.items():
+        with open(source, "rb") as f:
+            c.file(to, f.read())
     c.link("bin/sh", "busybox")
     c.file("init", INIT.encode())
     # Tests run in threads of one process, too: a name of its own for each writer.

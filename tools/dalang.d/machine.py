@@ -19,8 +19,8 @@ class Machine:
 
     def describe(self):
         return {"kvm": f"QEMU with nested KVM ({'SVM' if self.cpu == 'amd' else 'VMX'})",
-                "tcg": "QEMU with TCG, CPU EPYC with SVM",
-                "bochs": "Bochs, CPU corei7_haswell_4770 with VMX"}[self.kind]
+                "tcg": f"QEMU with TCG, CPU {os.environ.get('DALANG_TEST_CPU') or 'EPYC'} with SVM",
+                "bochs": f"Bochs, CPU {os.environ.get('DALANG_TEST_CPU') or 'corei7_haswell_4770'}"}[self.kind]
 
 
 def _nested_parameter():

@@ -47,6 +47,9 @@ class Outcome:
             return f"VM {args[0]}: started"
         if word == "vm-end" and len(args) >= 2:
             return self._vm_end(args)
+        if word == "vm-rename" and len(args) >= 2:
+            self._rename(args[0], args[1])
+            return f"VM {args[0]}: its name is {args[1]} now"
         if word == "vm-restart":
             return f"VM {args[0]}: restarted"
         if word == "refused":
@@ -59,6 +62,11 @@ class Outcome:
             self.host_end = True
             return None
         return f"event: {text}"
+
+    def _rename(self, old, new):
+        self.names = [new if n == old else n for n in self.names]
+        self.order = [new if n == old else n for n in self.order]
+        self.channels = {c: new if n == old else n for c, n in self.channels.items()}
 
     def _vm_end(self, args):
         name, how = args[0], args[1]

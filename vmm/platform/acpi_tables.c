@@ -124,7 +124,7 @@ enum { /* FADT flags, ACPI table 5-35 */
        FADT_FIX_RTC = 1 << 6,    /* no wake status as fixed hardware */
        FADT_RESET_REG_SUP = 1 << 10,
 };
-enum { BOOT_LEGACY_DEVICES = 1 << 0, BOOT_NO_VGA = 1 << 2 }; /* 8042: bit 1, not set */
+enum { BOOT_LEGACY_DEVICES = 1 << 0, BOOT_8042 = 1 << 1, BOOT_NO_VGA = 1 << 2 };
 enum { MADT_LAPIC, MADT_IOAPIC, MADT_OVERRIDE, MADT_NMI = 4 };
 enum { MADT_PCAT_COMPAT = 1, LAPIC_ENABLED = 1 };
 
@@ -190,7 +190,7 @@ static u32 put_fadt(struct table_writer *w, u32 facs, u32 dsdt)
 		.pm_tmr_len = PLAT_PM_TMR_LEN, .gpe0_len = PLAT_GPE0_LEN,
 		.p_lvl2_lat = 101,  /* more than 100: no C2 */
 		.p_lvl3_lat = 1001, /* more than 1000: no C3 */
-		.iapc_boot_arch = BOOT_LEGACY_DEVICES | BOOT_NO_VGA,
+		.iapc_boot_arch = BOOT_LEGACY_DEVICES | BOOT_8042 | BOOT_NO_VGA,
 		.flags = FADT_WBINVD | FADT_PROC_C1 | FADT_SLP_BUTTON | FADT_FIX_RTC |
 			 FADT_RESET_REG_SUP,
 		.reset_reg = port(PLAT_RESET_PORT, 1, GAS_BYTE), .reset_value = PLAT_RESET_VALUE,

@@ -108,6 +108,24 @@ DefinitionBlock ("", "DSDT", 2, "DALANG", "DALANGVM", 1)
 					})
 				}
 
+				Device (KBD)
+				{
+					Name (_HID, EisaId ("PNP0303"))
+					Name (_CRS, ResourceTemplate () {
+						IO (Decode16, 0x60, 0x60, 1, 1)
+						IO (Decode16, 0x64, 0x64, 1, 1)
+						IRQNoFlags () { 1 }
+					})
+				}
+
+				Device (MOU)
+				{
+					Name (_HID, EisaId ("PNP0F13"))
+					Name (_CRS, ResourceTemplate () {
+						IRQNoFlags () { 12 }
+					})
+				}
+
 				Device (RTC)
 				{
 					Name (_HID, EisaId ("PNP0B00"))
@@ -134,6 +152,15 @@ DefinitionBlock ("", "DSDT", 2, "DALANG", "DALANGVM", 1)
 						IO (Decode16, 0xa0, 0xa0, 1, 2)
 						IO (Decode16, 0x4d0, 0x4d0, 1, 2)
 						IRQNoFlags () { 2 }
+					})
+				}
+
+				Device (FWCF)
+				{
+					Name (_HID, "QEMU0002")
+					Name (_STA, 0x0b)
+					Name (_CRS, ResourceTemplate () {
+						IO (Decode16, 0x510, 0x510, 1, 12)
 					})
 				}
 

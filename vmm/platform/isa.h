@@ -4,8 +4,8 @@
 #include "vmm/vdev.h"
 
 /* The devices, by the names under which vm_vdev() finds them. */
-extern const struct vdev_type acpi_pm_vdev, debug_exit_vdev, hpet_vdev, ioapic_vdev, pci_vdev,
-	pic_vdev, pit_vdev, reset_vdev, rtc_vdev, uart_vdev;
+extern const struct vdev_type acpi_pm_vdev, debug_exit_vdev, debugcon_vdev, fw_cfg_vdev, hpet_vdev, i8042_vdev,
+	ioapic_vdev, pci_vdev, pic_vdev, pit_vdev, ports_vdev, rtc_vdev, uart_vdev;
 
 /* The lines of PIT and RTC pass through the HPET (hpet.c), which may take their places. */
 void isa_clock_irq(struct vm *vm, unsigned gsi, bool level);

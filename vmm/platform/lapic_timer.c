@@ -125,7 +125,7 @@ void lapic_timer_write_deadline(struct vcpu *v, u64 tsc)
 		return;
 	}
 	l->tsc_deadline = tsc;
-	vcpu_timer_set(v, vcpu_tsc_to_ns(v, tsc));
+	vcpu_timer_set_tsc(v, tsc);
 }
 
 /* 11.5.4.1: changing the mode disarms the timer. */
@@ -189,7 +189,7 @@ void lapic_timer_rearm(struct vcpu *v)
 	if (l->timer_deadline_ns)
 		vcpu_timer_set(v, l->timer_deadline_ns);
 	else if (l->tsc_deadline)
-		vcpu_timer_set(v, vcpu_tsc_to_ns(v, l->tsc_deadline));
+		vcpu_timer_set_tsc(v, l->tsc_deadline);
 	else
 		vcpu_timer_stop(v);
 }

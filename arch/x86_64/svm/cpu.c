@@ -5,6 +5,7 @@
 #include "arch/x86_64/percpu.h"
 #include "arch/x86_64/spec.h"
 #include "arch/x86_64/svm/svm.h"
+#include "arch/x86_64/timeconv.h"
 #include "lib/errno.h"
 #include "lib/string.h"
 
@@ -133,6 +134,7 @@ int svm_probe(char *why, size_t n)
 	if (err)
 		return err;
 	svm_caps = c.caps;
+	svm_ops.tsc_scaling = c.caps & SVM_CAP_TSC_RATE;
 	svm_clean_mask = c.caps & SVM_CAP_CLEAN ? CLEAN_ALL & ~(u32)(CLEAN_CR2 | CLEAN_TPR) : 0;
 	svm_has_tsc_aux = c.tsc_aux;
 	svm_has_rdpru = c.rdpru;
@@ -183,6 +185,7 @@ int svm_cpu_enable(struct pcpu *cpu, char *why, size_t n)
 	/* A ratio that an earlier system left would scale the guests' TSC. */
 	if (c.caps & SVM_CAP_TSC_RATE)
 		wrmsr_safe(MSR_TSC_RATIO, TSC_RATIO_ONE);
+	sc->tsc_ratio = TSC_RATIO_ONE;
 	/* FS, GS, TR, LDTR and the syscall MSRs of a pCPU do not change from here on, so one image
 	 * of them serves every exit. */
 	__asm__ volatile("vmsave %0" ::"a"(sc->host_vmcb) : "memory");

@@ -9,6 +9,7 @@
 struct svm_cpu {
 	hpa_t host_vmcb; /* VMSAVE image of the host's FS, GS, TR, LDTR and syscall MSRs */
 	hpa_t hsave;	 /* VM_HSAVE_PA: where VMRUN keeps the rest of the host */
+	u64 tsc_ratio;	 /* in its TSC ratio MSR */
 	/*
 	 * ASIDs (APM 15.16): each vCPU that runs here holds one of the current generation. When they
 	 * run out, a new generation starts with one flush of everything.
@@ -47,6 +48,7 @@ struct svm_vcpu {
 	/* What the guest believes of CR0.CD and NW and of CR4.MCE: regs.c. */
 	u64 cr0_hidden, cr4_mce;
 	u64 tsc_aux; /* while not loaded */
+	u64 tsc_ratio;
 
 	/* Events: events.c */
 	bool irq_wanted;   /* the window was asked for */

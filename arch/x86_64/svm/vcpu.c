@@ -7,6 +7,7 @@
 #include "arch/x86_64/pt.h"
 #include "arch/x86_64/spec.h"
 #include "arch/x86_64/svm/svm.h"
+#include "arch/x86_64/timeconv.h"
 #include "lib/errno.h"
 
 /* enter.asm has these as numbers. */
@@ -107,6 +108,7 @@ static int svm_vcpu_create(struct hv_vcpu *v)
 		svm_vcpu_destroy(v);
 		return -ENOMEM;
 	}
+	s->tsc_ratio = TSC_RATIO_ONE;
 	svm_msrpm_init(s->msrpm);
 	init_control(v, s, msrpm);
 	svm_reset_regs(v);
@@ -117,6 +119,15 @@ static void svm_reset(struct hv_vcpu *v)
 {
 	svm_reset_regs(v);
 	fpu_load(v);
+}
+
+/* The MSR scales what guests read and nothing else (15.30.5), so it stays until the next vCPU wants another ratio. */
+static void load_tsc_ratio(const struct svm_vcpu *s, struct svm_cpu *sc)
+{
+	if (likely(s->tsc_ratio == sc->tsc_ratio))
+		return;
+	wrmsr(MSR_TSC_RATIO, s->tsc_ratio);
+	sc->tsc_ratio = s->tsc_ratio;
 }
 
 /* TSC_AUX is in no control block: it is switched with the vCPU. */
@@ -136,6 +147,7 @@ static void svm_load(struct hv_vcpu *v)
 	} else if (s->asid_generation != sc->generation) {
 		s->todo |= TODO_ASID;
 	}
+	load_tsc_ratio(s, sc);
 	spec_vcpu_load(v);
 	fpu_load(v);
 	if (svm_has_tsc_aux)
@@ -209,10 +221,15 @@ static void svm_flush_nested(struct hv_vcpu *v)
 	svm_of(v)->todo |= TODO_FLUSH;
 }
 
-static void svm_set_tsc_offset(struct hv_vcpu *v, u64 offset)
+static void svm_set_tsc(struct hv_vcpu *v, u64 offset, u64 ratio)
 {
-	svm_of(v)->vmcb->c.tsc_offset = offset;
-	svm_dirty(svm_of(v), CLEAN_I);
+	struct svm_vcpu *s = svm_of(v);
+
+	s->vmcb->c.tsc_offset = offset;
+	svm_dirty(s, CLEAN_I);
+	s->tsc_ratio = ratio;
+	if (v->cpu)
+		load_tsc_ratio(s, v->cpu->hv_priv);
 }
 
 /* clang-format off */
@@ -227,6 +244,6 @@ struct hv_ops svm_ops = {
 	.request_windows = svm_request_windows,
 	.get_pending = svm_get_pending, .set_pending = svm_set_pending,
 	.flush_nested = svm_flush_nested, .msr_pass = svm_msr_pass,
-	.set_tsc_offset = svm_set_tsc_offset,
+	.set_tsc = svm_set_tsc,
 };
 /* clang-format on */

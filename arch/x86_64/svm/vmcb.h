@@ -218,8 +218,7 @@ enum vmcb_tlb {
 #define SVM_CAP_PAUSE	   (BIT(10) | BIT(12)) /* pause filter, and its threshold */
 #define SVM_CAP_SPEC_CTRL  BIT(20) /* the CPU switches SPEC_CTRL itself */
 
-#define MSR_TSC_RATIO 0xc0000104
-#define TSC_RATIO_ONE (1ull << 32)
+#define MSR_TSC_RATIO 0xc0000104 /* 15.30.5, in timeconv.h's format */
 
 /* Permission maps (APM 15.10.1, 15.11): one bit a port and one byte more; two bits an MSR. */
 #define IOPM_SIZE  (3 * PAGE_SIZE)

@@ -135,13 +135,6 @@ static void vmx_flush_nested(struct hv_vcpu *v)
 	vmx_of(v)->flush_ept = true;
 }
 
-static void vmx_set_tsc_offset(struct hv_vcpu *v, u64 offset)
-{
-	vmx_of(v)->tsc_offset = offset;
-	if (v->cpu)
-		vmwrite(VMCS_TSC_OFFSET, offset);
-}
-
 /* clang-format off */
 struct hv_ops vmx_ops = {
 	.name = "vmx", .desc = "Intel VT-x (VMX, EPT)", .nested_format = &pt_ept_format,
@@ -154,6 +147,6 @@ struct hv_ops vmx_ops = {
 	.request_windows = vmx_request_windows,
 	.get_pending = vmx_get_pending, .set_pending = vmx_set_pending,
 	.flush_nested = vmx_flush_nested, .msr_pass = vmx_msr_pass,
-	.set_tsc_offset = vmx_set_tsc_offset,
+	.set_tsc = vmx_set_tsc,
 };
 /* clang-format on */

@@ -70,7 +70,7 @@ struct vmx_vcpu {
 	u64 rip, rsp, rflags, cr2, dr6;
 	u64 host_rsp, eptp;
 	u64 cr0_shadow, cr4_shadow;
-	u64 tsc_offset;
+	u64 tsc_offset, tsc_ratio;
 	u64 live_msr[NR_LIVE_MSRS];
 	struct pcpu *host_cpu; /* whose host state the VMCS holds */
 };
@@ -156,6 +156,7 @@ void vmx_vcpu_destroy(struct hv_vcpu *v);
 void vmx_load(struct hv_vcpu *v);
 void vmx_put(struct hv_vcpu *v);
 u64 vmx_eptp(const struct hv_vcpu *v);
+void vmx_set_tsc(struct hv_vcpu *v, u64 offset, u64 ratio);
 
 /* vmx_regs.c */
 void vmx_reset(struct hv_vcpu *v);

@@ -57,6 +57,7 @@ static const struct ctl_bit proc2_bits[] = {{PROC2_EPT, CTL_ON, "enable EPT"},
 					    {PROC2_INVPCID, CTL_MAY, "enable INVPCID"},
 					    {PROC2_WBINVD_EXITING, CTL_MAY, "WBINVD exiting"},
 					    {PROC2_ENCLS_EXITING, CTL_MAY, "ENCLS exiting"},
+					    {PROC2_TSC_SCALING, CTL_MAY, "use TSC scaling"},
 					    {PROC2_ENCLV_EXITING, CTL_MAY, "ENCLV exiting"},
 					    {}};
 
@@ -243,6 +244,7 @@ int vmx_caps_init(char *why, size_t n)
 	vmx_caps.ept_vpid = rdmsr(MSR_VMX_EPT_VPID_CAP);
 	vmx_caps.basic = basic;
 	vmx_caps.rdtscp = vmx_caps.proc2 & PROC2_RDTSCP;
+	vmx_ops.tsc_scaling = vmx_caps.proc2 & PROC2_TSC_SCALING;
 	r = check_ept(vmx_caps.ept_vpid, why, n);
 	return r ? r : check_fixed(why, n);
 }

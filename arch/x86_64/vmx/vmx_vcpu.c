@@ -5,6 +5,7 @@
 #include "arch/x86_64/frame.h"
 #include "arch/x86_64/percpu.h"
 #include "arch/x86_64/spec.h"
+#include "arch/x86_64/timeconv.h"
 #include "arch/x86_64/vmx/vmx.h"
 #include "arch/x86_64/x86.h"
 #include "lib/errno.h"
@@ -87,6 +88,7 @@ int vmx_vcpu_create(struct hv_vcpu *v)
 	v->launched = 0;
 	v->cpu = NULL;
 	v->last_cpu = NULL;
+	x->tsc_ratio = TSC_RATIO_ONE;
 	vmx_reset_plain(v);
 	return 0;
 }
@@ -95,6 +97,24 @@ u64 vmx_eptp(const struct hv_vcpu *v)
 {
 	return v->nested_root | EPTP_WB | EPTP_WALK4 |
 	       (vmx_caps.ept_vpid & EPT_CAP_AD ? EPTP_AD : 0);
+}
+
+/* SDM 25.6.5, 26.3; the multiplier has 48 binary places behind its point. */
+static void write_tsc(const struct vmx_vcpu *x)
+{
+	vmwrite(VMCS_TSC_OFFSET, x->tsc_offset);
+	if (!(vmx_caps.proc2 & PROC2_TSC_SCALING))
+		return;
+	vmwrite(VMCS_TSC_MULTIPLIER, x->tsc_ratio << 16);
+	vmwrite(VMCS_PROC2_CTLS, x->tsc_ratio == TSC_RATIO_ONE ? vmx_caps.proc2 & ~(u32)PROC2_TSC_SCALING : vmx_caps.proc2);
+}
+
+void vmx_set_tsc(struct hv_vcpu *v, u64 offset, u64 ratio)
+{
+	vmx_of(v)->tsc_offset = offset;
+	vmx_of(v)->tsc_ratio = ratio;
+	if (v->cpu)
+		write_tsc(vmx_of(v));
 }
 
 /* The fields that stay as they are for the vCPU's life, and the guest's state after reset. */
@@ -117,7 +137,7 @@ static void configure(struct hv_vcpu *v)
 	vmwrite(VMCS_EXIT_MSR_LOAD_COUNT, 0);
 	vmwrite(VMCS_ENTRY_MSR_LOAD_COUNT, 0);
 	vmwrite(VMCS_MSR_BITMAP, x->msr_bitmap_pa);
-	vmwrite(VMCS_TSC_OFFSET, x->tsc_offset);
+	write_tsc(x);
 	vmwrite(VMCS_VPID, x->vpid);
 	if (x->proc & PROC_TPR_SHADOW) {
 		vmwrite(VMCS_VIRTUAL_APIC_ADDR, x->vapic_pa);
