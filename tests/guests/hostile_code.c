@@ -260,7 +260,7 @@ static u32 device_words(void)
 {
 	u32 n, i;
 
-	switch (below(6)) {
+	switch (below(user_mode ? 7 : 8)) {
 	case 0: /* CMOS, but not where the next life looks */
 		do {
 			n = below(4) ? below(0x10) : below(0x80);
@@ -296,6 +296,26 @@ static u32 device_words(void)
 			out8(n, (u32)random());
 		else
 			B(0x66), B(0xba), W(n), B(0xec);
+		break;
+	case 5: /* i8042: not its reset line */
+		do {
+			n = (u32)random() & 0xff;
+		} while (n == 0xd1 || n >= 0xf0);
+		out8(0x64, n);
+		for (i = below(3); i; i--)
+			out8(0x60, (u32)random());
+		B(0xe4), B(0x60 + 4 * below(2));
+		break;
+	case 7: /* fw_cfg, by bytes and by DMA into where a step may write */
+		B(0x66), B(0xba), W(0x510), B(0xb8), D(below(2) ? below(0x40) : (u32)random()), B(0x66), B(0xef);
+		for (i = below(3); i; i--)
+			B(0x66), B(0xba), W(0x511), B(0xec);
+		n = (u32)(DATA + 0x200 + below(64));
+		((volatile u32 *)(u64)n)[0] = below(2) ? __builtin_bswap32(below(32) | below(0x30) << 16) : (u32)random();
+		((volatile u32 *)(u64)n)[1] = below(4) ? __builtin_bswap32(below(0x2000)) : (u32)random();
+		((volatile u64 *)(u64)n)[1] = __builtin_bswap64(below(2) ? ram_address() : 0xf000000000000000ull | device_address());
+		out32(0x514, 0);
+		out32(0x518, __builtin_bswap32(n));
 		break;
 	default: /* ACPI's block; its sleep is an act of its own */
 		n = below(2) ? 0x600 + below(2) : 0x606 + below(0x30);

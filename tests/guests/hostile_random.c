@@ -136,7 +136,7 @@ u64 address(void)
 bool forbidden(u32 port)
 {
 	return (port >= 0x6d && port <= 0x71) || (port >= 0x3f5 && port <= 0x3f8) || (port >= 0xcf6 && port <= 0xcf9) ||
-	       (port >= 0x601 && port <= 0x605) || (port >= 0x8f && port <= 0x92) || (port >= 0x61 && port <= 0x64) ||
+	       (port >= 0x601 && port <= 0x605) || (user_mode && port >= 0x511 && port <= 0x51b) /* fw_cfg's DMA */ || (port >= 0x8f && port <= 0x92) || (port >= 0x61 && port <= 0x64) ||
 	       port >= 0xfffd;
 }
 
