@@ -87,6 +87,7 @@ start64:
 global warm_entry, watchdog_entry
 extern warm_main, watchdog_main
 warm_entry:
+	mov byte [running], 0
 	call warm_main
 watchdog_entry:
 	call watchdog_main

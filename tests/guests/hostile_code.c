@@ -416,6 +416,8 @@ u32 make_code(void)
 				dirty |= ports();
 		}
 		dirty |= DIRTY_APIC | DIRTY_CPUS;
+		if (user_mode) /* with jumps between them no code is known any more: the bitmap decides */
+			run.rflags &= ~0x3000ull;
 		break;
 	}
 	put_end();
