@@ -179,6 +179,8 @@ static void set_tables(void)
 			t[2 + i][k] = pa | (pa == CODE || pa >= RAM_TOP - 0x200000 ? 0x87 : 0x83);
 		}
 	}
+	if (user_mode) /* who has the local APIC can start CPU 1 anywhere, in real mode: that is no CPL 3 any more */
+		t[5][LAPIC >> 21 & 511] &= ~4ull;
 	t[5][511] = (u64)t[6] | 7; /* the last page below 4 GiB is code */
 	for (u32 k = 0; k < 512; k++)
 		t[6][k] = (0xffe00000ull + 0x1000 * k) | 7;

@@ -83,7 +83,7 @@ def run(cpu, boot, host_cpus, steps, seed=1, words="", vcpus=2, **more):
 # emulator itself breaks down under (SUPPORT.md).
 CASES = [
     Case("hostile-amd", run("amd", "direct", 1, 150000), 60, timeout=900),
-    Case("hostile-user-amd", run("amd", "direct", 2, 150000, 1, "user"), 40, timeout=900),
+    Case("hostile-user-amd", run("amd", "direct", 1, 40000, 1, "user"), 20, timeout=600),
     Case("hostile-intel", run("intel", "grub", 1, 40000), 60, timeout=900),
     Case("hostile-user-intel", run("intel", "grub", 1, 30000, 2, "user"), 40, timeout=900),
     Case("hostile-torture-amd", run("amd", "direct", 2, 5000, 5, torture=3), 15, timeout=300),
