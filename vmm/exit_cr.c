@@ -28,8 +28,9 @@ static bool load_pdptes(struct vcpu *v)
 		return true;
 	if (gmem_read(v->vm, at, e, sizeof(e)))
 		memset(e, 0xff, sizeof(e));
+	/* Bits beyond the guest's physical addresses, too: an entry would fail with them (SDM vol. 3, 27.3.1.6). */
 	for (int i = 0; i < 4; i++)
-		if (e[i] & 1 && e[i] & (0xfff00000000001e6ull))
+		if (e[i] & 1 && e[i] & (0x1e6ull | ~(BIT(v->vm->cpuid->ext[8].eax & 0xff) - 1)))
 			return false;
 	for (int i = 0; i < 4; i++)
 		hv->set_reg(&v->hv, REG_PDPTE0 + i, e[i]);

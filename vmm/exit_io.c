@@ -9,7 +9,7 @@
 #include "vmm/fetch.h"
 #include "vmm/vm.h"
 
-#define REP_BUDGET 1024 /* iterations of a REP string before other work gets a chance */
+#define REP_BUDGET 64 /* iterations of a REP string before other work gets a chance: some 500 instructions each */
 
 struct emul_run {
 	struct emul e;

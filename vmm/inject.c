@@ -147,6 +147,8 @@ static void inject_irq(struct vcpu *v, bool taken, u32 *want)
 		vec = vm_pic_ack(v->vm);
 	} else {
 		lapic_ack(&v->lapic, vec);
+		if ((u8)v->lapic.lvt[LAPIC_LVT_TIMER] == vec)
+			lapic_timer_go_on(v);
 		if (v->pv.eoi & PV_ENABLED)
 			pv_eoi_lend(v);
 	}

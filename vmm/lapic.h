@@ -75,6 +75,8 @@ u32 lapic_arbitration(const struct lapic *l);
 void lapic_timer_fire(struct vcpu *v);
 /* Arm the vCPU's timer again from the state (after restore or migration to another pCPU). */
 void lapic_timer_rearm(struct vcpu *v);
+/* A periodic timer's interrupt has been taken, or may be from now on. */
+void lapic_timer_go_on(struct vcpu *v);
 
 /* Given by the core (vmm/vcpu.c, guest_tsc.c). */
 struct lapic *vcpu_lapic(struct vcpu *v);

@@ -14,8 +14,10 @@
 struct list vm_list = {&vm_list, &vm_list};
 struct spinlock vm_list_lock = SPINLOCK(LOCK_VM);
 
-/* A VM that dies at once and restarts for ever must not fill the log: a second between two lives. */
-#define CRASH_RESTART_NS 1000000000ull
+/* A VM that dies or reboots at once, for ever, must not fill the log nor zero its memory all day: so many lives without
+ * a wait, then four a second; and with half of them gone, its registers are no longer shown. */
+#define LIFE_NS    250000000ull
+#define LIVES_FREE 40
 
 struct vm *vm_by_channel(u32 channel)
 {
@@ -272,7 +274,8 @@ void vm_kill(struct vm *vm, const char *fmt, ...)
 		return;
 	memcpy(vm->end_reason, reason, sizeof(reason));
 	log_err("%s: killed: %s", vm->name, vm->end_reason);
-	if (v && v->vm == vm && v->state != VCPU_OFF)
+	if (v && v->vm == vm && v->state != VCPU_OFF &&
+	    vm->lives_paid_ns < tsc_to_ns(rdtsc()) + LIVES_FREE / 2 * LIFE_NS)
 		hv_dump(&v->hv, NULL);
 	vm->end = VM_END_KILLED;
 	vm_stop(vm, STOP_END);
@@ -392,6 +395,15 @@ static void reap(struct vm *vm)
 	vm->run.work.fn = reap_step;
 }
 
+/* Each life costs LIFE_NS of credit, of which there are LIVES_FREE: ns until the next may begin. */
+static u64 wait_for_next_life(struct vm *vm)
+{
+	u64 now = tsc_to_ns(rdtsc()), free = LIVES_FREE * LIFE_NS;
+
+	vm->lives_paid_ns = MAX(vm->lives_paid_ns, now) + LIFE_NS;
+	return vm->lives_paid_ns > now + free ? vm->lives_paid_ns - now - free : 0;
+}
+
 /*
  * The VM has come to an end: what its file says happens now. END_STAYS: as it is, for good; END_REAPED: its work goes
  * on with reap_step().
@@ -411,7 +423,7 @@ static enum end serve_end(struct vm *vm)
 			log_info("%s: restarts", vm->name);
 		console_event("vm-restart %s", vm->name);
 		vm->ending = false;
-		vm_boot_restart(vm, vm->end == VM_END_KILLED ? CRASH_RESTART_NS : 0);
+		vm_boot_restart(vm, wait_for_next_life(vm));
 		return END_RESTARTS;
 	}
 	tell_end(vm);

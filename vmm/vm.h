@@ -199,6 +199,7 @@ struct vm {
 	u64 tsc_khz, tsc_ratio; /* of the guest's TSC; to the host's */
 	struct vm_run run;
 	bool ending, refused;
+	u64 lives_paid_ns; /* vm.c: how often it may restart */
 	bool reboot_asked; /* its next power-off is one */
 	struct {
 		u64 at, ran; /* host TSC, and ticks that its vCPUs had run then: `top` shows what came since */

@@ -12,6 +12,7 @@ GUESTS += debuggee.elf
 GUESTS += pcitest.elf
 GUESTS += pvtest.elf
 GUESTS += smp.elf
+GUESTS += hostile.elf victim.elf
 all: $(addprefix $(TG)/,$(GUESTS))
 
 $(TG)/kvmprobe.bin: tests/guests/kvmprobe.asm
@@ -74,5 +75,19 @@ $(TG)/smp64.o: tests/guests/smp.asm
 	@mkdir -p $(@D)
 	nasm -f elf64 -w+error -w-reloc-rel-dword -w-reloc-abs-dword $< -o $@
 $(TG)/smp.elf: $(TG)/start.o $(TG)/smp64.o $(SMP_O) tests/guests/guest.ld
+	ld -n -nostdlib -z noexecstack --no-warn-rwx-segments -T tests/guests/guest.ld $(filter %.o,$^) -o $@.64
+	objcopy -O elf32-i386 $@.64 $@
+
+HOSTILE_O := $(patsubst tests/guests/%.c,$(TG)/%.o,$(sort $(wildcard tests/guests/hostile*.c)))
+$(TG)/hostile64.o: tests/guests/hostile.asm
+	@mkdir -p $(@D)
+	nasm -f elf64 -w+error -w-reloc-rel-dword -w-reloc-abs-dword $< -o $@
+$(TG)/hostile.elf: $(TG)/start.o $(TG)/hostile64.o $(HOSTILE_O) tests/guests/guest.ld
+	ld -n -nostdlib -z noexecstack --no-warn-rwx-segments -T tests/guests/guest.ld $(filter %.o,$^) -o $@.64
+	objcopy -O elf32-i386 $@.64 $@
+$(TG)/victim64.o: tests/guests/victim.asm
+	@mkdir -p $(@D)
+	nasm -f elf64 -w+error -w-reloc-rel-dword -w-reloc-abs-dword $< -o $@
+$(TG)/victim.elf: $(patsubst %,$(TG)/%.o,start victim64 victim) tests/guests/guest.ld
 	ld -n -nostdlib -z noexecstack --no-warn-rwx-segments -T tests/guests/guest.ld $(filter %.o,$^) -o $@.64
 	objcopy -O elf32-i386 $@.64 $@

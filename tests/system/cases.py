@@ -23,6 +23,7 @@ FILES = [
     "pv",
     "scheduler",
     "tsc",
+    "hostile",
 ]
 
 

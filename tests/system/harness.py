@@ -66,15 +66,17 @@ class Program:
             if not data:
                 return
 
-    def expect(self, pattern, where="out", start=0):
-        """Wait for a regular expression in what was printed; returns the match."""
+    def expect(self, pattern, where="out", start=0, within=None):
+        """Wait for a regular expression in what was printed, `within` seconds or as long as the test may take;
+        returns the match."""
         want = re.compile(pattern, re.S | re.M)
+        end = min(self._end, time.monotonic() + within) if within else self._end
         with self._cond:
             while True:
                 m = want.search(getattr(self, where), start)
                 if m:
                     return m
-                left = self._end - time.monotonic()
+                left = end - time.monotonic()
                 if left <= 0:
                     raise Failed(f"did not see {pattern!r} in time")
                 if self._open == 0:

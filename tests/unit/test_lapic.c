@@ -420,6 +420,20 @@ static void divide_change(void **state)
 	assert_int_equal(lapic_pending(l), 0x40);
 }
 
+/* Time passes, and the guest takes each tick, as vcpu_inject() has it do. */
+static void advance_and_take(u64 ns)
+{
+	for (u64 step = 1000; ns; ns -= step) {
+		step = MIN(step, ns);
+		fake_advance(&vm, &cpu, step);
+		if (lapic_pending(l) != 0x40)
+			continue;
+		lapic_ack(l, 0x40);
+		lapic_timer_go_on(&cpu);
+		wr(0xb0, 0);
+	}
+}
+
 static void periodic(void **state)
 {
 	u64 start;
@@ -429,12 +443,12 @@ static void periodic(void **state)
 	wr(0x320, 0x20040);
 	start = vm.now;
 	wr(0x380, 100000);
-	fake_advance(&vm, &cpu, 350000);
+	advance_and_take(350000);
 	assert_int_equal(cpu.fired, 3);
 	assert_int_equal(rd(0x390), 50000);
 	/* Late by many periods: once, and in step afterwards. */
 	vm.now += 1000000;
-	fake_advance(&vm, &cpu, 0);
+	advance_and_take(1);
 	assert_int_equal(cpu.fired, 4);
 	assert_int_equal((cpu.timer.deadline - start) % 100000, 0);
 	assert_true(cpu.timer.deadline > vm.now);
@@ -442,12 +456,42 @@ static void periodic(void **state)
 	cpu.fired = 0;
 	start = vm.now;
 	wr(0x380, 7);
-	fake_advance(&vm, &cpu, 10000000);
-	assert_in_range(cpu.fired, 490, 500);
+	advance_and_take(10000000);
+	assert_in_range(cpu.fired, 470, 500);
 	assert_int_equal((cpu.timer.deadline - start) % 7, 0);
 	wr(0x320, 0x40); /* a change of mode disarms */
 	assert_false(cpu.timer.armed);
 	assert_int_equal(rd(0x390), 0);
+}
+
+/* A tick that is not taken, or is masked, is the last: the timer costs nothing until somebody may notice. */
+static void periodic_nobody_takes(void **state)
+{
+	u64 start = vm.now;
+
+	(void)state;
+	wr(0x320, 0x20040);
+	wr(0x380, 1);
+	fake_advance(&vm, &cpu, 10000000);
+	assert_int_equal(cpu.fired, 2);
+	assert_false(cpu.timer.armed);
+	assert_int_equal(lapic_pending(l), 0x40);
+	lapic_ack(l, 0x40);
+	lapic_timer_go_on(&cpu);
+	assert_true(cpu.timer.armed && cpu.timer.deadline > vm.now);
+	assert_int_equal((cpu.timer.deadline - start) % 2, 0); /* in step: at divide-by-2 */
+	wr(0x320, 0x30040);
+	fake_advance(&vm, &cpu, 10000000);
+	assert_int_equal(cpu.fired, 3);
+	assert_false(cpu.timer.armed);
+	wr(0x320, 0x20041); /* unmasked, by another vector */
+	assert_true(cpu.timer.armed);
+	wr(0x320, 0x20005); /* an illegal one is an error, once */
+	wr(0xb0, 0);
+	fake_advance(&vm, &cpu, 10000000);
+	assert_in_range(cpu.fired, 4, 5);
+	wr(0x280, 0);
+	assert_true(cpu.timer.armed);
 }
 
 static void tsc_deadline(void **state)
@@ -544,6 +588,7 @@ int main(void)
 		cmocka_unit_test_setup(oneshot, setup),
 		cmocka_unit_test_setup(divide_change, setup),
 		cmocka_unit_test_setup(periodic, setup),
+		cmocka_unit_test_setup(periodic_nobody_takes, setup),
 		cmocka_unit_test_setup(tsc_deadline, setup),
 		cmocka_unit_test_setup(rearm, setup),
 		cmocka_unit_test_setup(noise, setup),

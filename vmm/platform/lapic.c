@@ -398,6 +398,8 @@ static void write_lvt(struct vcpu *v, struct lapic *l, unsigned entry, u32 val)
 	l->lvt[entry] = val;
 	if (entry == LAPIC_LVT_TIMER && (old ^ val) & LVT_TIMER_MODE)
 		lapic_timer_mode_changed(v);
+	else if (entry == LAPIC_LVT_TIMER)
+		lapic_timer_go_on(v);
 	if (entry == LAPIC_LVT_LINT0)
 		vcpu_kick(v); /* the PIC's INTR may pass now */
 }
@@ -421,7 +423,7 @@ static bool reg_write(struct vcpu *v, struct lapic *l, unsigned reg, u32 val)
 	case REG_EOI: lapic_eoi(v, l); return true;
 	case REG_TPR: l->tpr = val & 0xff; return true;
 	case REG_SVR: write_svr(v, l, val); return true;
-	case REG_ESR: write_esr(l); return true;
+	case REG_ESR: write_esr(l); lapic_timer_go_on(v); return true;
 	case REG_TMICT: lapic_timer_write_initial(v, val); return true;
 	case REG_TDCR: lapic_timer_write_divide(v, val); return true;
 	}

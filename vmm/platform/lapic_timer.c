@@ -8,6 +8,9 @@
 
 static_assert(LAPIC_TIMER_HZ == NS_PER_SEC, "ticks are taken for nanoseconds below");
 
+/* Of a vCPU that takes them all, in its own time: lapic_timer_fire(). */
+#define MIN_TICK_NS 20000ull
+
 static u32 timer_mode(const struct lapic *l)
 {
 	return l->lvt[LAPIC_LVT_TIMER] & LVT_TIMER_MODE;
@@ -28,11 +31,11 @@ static u64 period_ns(const struct lapic *l)
 
 /*
  * The next multiple of the period after now. A vCPU that was late by many periods gets one
- * interrupt and goes on in step; short periods are stretched to MIN_PERIOD_NS.
+ * interrupt and goes on in step; short periods are stretched to MIN_TICK_NS.
  */
 static u64 next_period(const struct lapic *l, u64 now)
 {
-	u64 period = period_ns(l), earliest = now + (period < MIN_PERIOD_NS ? MIN_PERIOD_NS : 1);
+	u64 period = period_ns(l), earliest = now + (period < MIN_TICK_NS ? MIN_TICK_NS : 1);
 	u64 n = (earliest - l->timer_start_ns + period - 1) / period;
 
 	return l->timer_start_ns + n * period;
@@ -134,6 +137,19 @@ void lapic_timer_mode_changed(struct vcpu *v)
 	l->tmict = 0;
 }
 
+/* Masked, or still to be taken: another interrupt would change nothing. */
+static bool tick_is_lost(const struct lapic *l)
+{
+	u32 lvt = l->lvt[LAPIC_LVT_TIMER];
+
+	if ((u8)lvt < 16) /* no interrupt but an error, noted already */
+		return lvt & LVT_MASKED || l->esr_pending;
+	return lvt & LVT_MASKED || l->irr[(u8)lvt / 32] >> (lvt & 31) & 1;
+}
+
+/* The next period, unless nobody would notice: then the deadline stays behind us, and lapic_timer_go_on() sets the next
+ * when somebody may. So the timers of a vCPU that does not run, or that shuts its interrupts out, take no time from
+ * others, however short their periods. */
 void lapic_timer_fire(struct vcpu *v)
 {
 	struct lapic *l = vcpu_lapic(v);
@@ -141,6 +157,8 @@ void lapic_timer_fire(struct vcpu *v)
 	if (!l->timer_deadline_ns && !l->tsc_deadline)
 		return;
 	if (timer_mode(l) == LVT_TIMER_PERIODIC) {
+		if (tick_is_lost(l))
+			return;
 		l->timer_deadline_ns = next_period(l, vm_time_ns(vcpu_vm(v)));
 		vcpu_timer_set(v, l->timer_deadline_ns);
 	} else {
@@ -148,6 +166,20 @@ void lapic_timer_fire(struct vcpu *v)
 		l->tsc_deadline = 0;
 	}
 	lapic_lvt_deliver(v, LAPIC_LVT_TIMER);
+}
+
+void lapic_timer_go_on(struct vcpu *v)
+{
+	struct lapic *l = vcpu_lapic(v);
+	u64 now;
+
+	if (timer_mode(l) != LVT_TIMER_PERIODIC || !l->timer_deadline_ns || tick_is_lost(l))
+		return;
+	now = vm_time_ns(vcpu_vm(v));
+	if (l->timer_deadline_ns > now)
+		return; /* it is armed */
+	l->timer_deadline_ns = next_period(l, now);
+	vcpu_timer_set(v, l->timer_deadline_ns);
 }
 
 void lapic_timer_rearm(struct vcpu *v)

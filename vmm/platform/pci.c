@@ -58,7 +58,7 @@ static void reset_control(struct vdev *d, u8 val)
 
 	s->reset_ctl = val & (RESET_SYS | RESET_CPU | RESET_FULL);
 	if (rises)
-		vm_request_end(d->vm, VM_END_REBOOT, 0);
+		vm_request_end(d->vm, VM_END_REBOOT, RESET_BY_CF9);
 }
 
 /* The address register answers to dwords alone; other widths are for what lies beneath it. */

@@ -47,7 +47,7 @@ enum vmcs_field {
 	VMCS_GUEST_ES_LIMIT = 0x4800, VMCS_GUEST_GDTR_LIMIT = 0x4810,
 	VMCS_GUEST_IDTR_LIMIT = 0x4812, VMCS_GUEST_ES_ATTR = 0x4814,
 	VMCS_GUEST_INTERRUPTIBILITY = 0x4824, VMCS_GUEST_ACTIVITY = 0x4826,
-	VMCS_GUEST_SYSENTER_CS = 0x482a,
+	VMCS_GUEST_SYSENTER_CS = 0x482a, VMCS_PREEMPTION_TIMER = 0x482e,
 	/* 32 bits, host */
 	VMCS_HOST_SYSENTER_CS = 0x4c00,
 	/* natural width, control */
@@ -76,6 +76,7 @@ enum vmcs_field {
 #define PIN_EXTINT_EXITING BIT(0)
 #define PIN_NMI_EXITING    BIT(3)
 #define PIN_VIRTUAL_NMIS   BIT(5)
+#define PIN_PREEMPTION_TIMER BIT(6)
 
 /* Primary processor-based controls, SDM 25.6.2 */
 #define PROC_IRQ_WINDOW      BIT(2)
@@ -115,6 +116,7 @@ enum vmcs_field {
 #define EXIT_LOAD_PAT   BIT(19)
 #define EXIT_SAVE_EFER  BIT(20)
 #define EXIT_LOAD_EFER  BIT(21)
+#define EXIT_SAVE_TIMER BIT(22)
 
 /* VM-entry controls, SDM 25.8.1 */
 #define ENTRY_LOAD_DEBUG BIT(2)

@@ -170,6 +170,7 @@ void vmx_reset(struct hv_vcpu *v);
 void vmx_follow_debug(struct hv_vcpu *v); /* v->debug is another than what is in force, or may be */
 void vmx_reset_plain(struct hv_vcpu *v); /* the part that needs no loaded VMCS */
 void vmx_reset_vmcs(struct hv_vcpu *v);  /* the part in the VMCS */
+void vmx_restart_timer(const struct hv_vcpu *v);
 void vmx_live_msrs_load(struct vmx_vcpu *x);
 void vmx_live_msrs_save(struct vmx_vcpu *x);
 u64 vmx_get_reg(struct hv_vcpu *v, enum hv_reg r);

@@ -28,6 +28,7 @@ static const struct ctl_bit pin_bits[] = {
 	{PIN_EXTINT_EXITING, CTL_ON, "external-interrupt exiting"},
 	{PIN_NMI_EXITING, CTL_ON, "NMI exiting"},
 	{PIN_VIRTUAL_NMIS, CTL_ON, "virtual NMIs"},
+	{PIN_PREEMPTION_TIMER, CTL_MAY, "VMX-preemption timer"},
 	{}};
 
 static const struct ctl_bit proc_bits[] = {
@@ -68,6 +69,7 @@ static const struct ctl_bit exit_bits[] = {{EXIT_SAVE_DEBUG, CTL_ON, "save debug
 					   {EXIT_LOAD_PAT, CTL_ON, "load IA32_PAT on exit"},
 					   {EXIT_SAVE_EFER, CTL_ON, "save IA32_EFER on exit"},
 					   {EXIT_LOAD_EFER, CTL_ON, "load IA32_EFER on exit"},
+					   {EXIT_SAVE_TIMER, CTL_MAY, "save VMX-preemption timer on exit"},
 					   {}};
 
 static const struct ctl_bit entry_bits[] = {

@@ -201,6 +201,12 @@ static void conv_task_switch(struct hv_vcpu *v, struct vm_exit *e)
 		vmx_set_intr_state(x, vmx_intr_state(x) & ~INTR_NMI);
 }
 
+static void conv_timer(struct hv_vcpu *v, struct vm_exit *e)
+{
+	(void)e;
+	vmx_restart_timer(v);
+}
+
 static void conv_sipi(struct hv_vcpu *v, struct vm_exit *e)
 {
 	(void)v;
@@ -243,7 +249,7 @@ static const struct exit_row rows[REASON_NR] = {
 	/* EPT violations: the instruction length is not defined (28.2.5), the vmm decodes. */
 	[REASON_EPT_VIOLATION] = {HV_EXIT_NPF, F_QUAL, conv_ept},
 	[REASON_EPT_MISCONFIG] = {HV_EXIT_NPF, 0, conv_ept}, [REASON_INVEPT] = UD,
-	[REASON_RDTSCP] = INSN(HV_EXIT_RDTSC), [REASON_PREEMPTION_TIMER] = UNKNOWN,
+	[REASON_RDTSCP] = INSN(HV_EXIT_RDTSC), [REASON_PREEMPTION_TIMER] = {HV_EXIT_INTR, 0, conv_timer},
 	[REASON_INVVPID] = UD, [REASON_WBINVD] = INSN(HV_EXIT_WBINVD),
 	[REASON_XSETBV] = INSN(HV_EXIT_XSETBV),
 	[REASON_APIC_WRITE ... REASON_INVPCID] = UNKNOWN,

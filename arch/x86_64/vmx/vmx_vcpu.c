@@ -3,6 +3,7 @@
 #include "arch/x86_64/asm.h"
 #include "arch/x86_64/fpu.h"
 #include "arch/x86_64/frame.h"
+#include "arch/x86_64/machine.h"
 #include "arch/x86_64/percpu.h"
 #include "arch/x86_64/spec.h"
 #include "arch/x86_64/timeconv.h"
@@ -116,6 +117,20 @@ void vmx_set_tsc(struct hv_vcpu *v, u64 offset, u64 ratio)
 		write_tsc(vmx_of(v));
 }
 
+/*
+ * The host's interrupts end a guest's run by themselves. But Bochs 2.7 forgets them while a guest has interrupts shut, and
+ * then one that loops would keep the pCPU for ever: so it leaves after 10 ms of its own time at the latest. (Saved at exits, the
+ * timer runs on over any number of them.) SDM 26.5.1, A.6.
+ */
+#define LONGEST_RUN_MS 10
+
+void vmx_restart_timer(const struct hv_vcpu *v)
+{
+	if (vmx_caps.pin & PIN_PREEMPTION_TIMER)
+		vmwrite(VMCS_PREEMPTION_TIMER,
+			v->own_cpu ? ~0u : MIN(tsc_khz * LONGEST_RUN_MS >> (rdmsr(MSR_VMX_MISC) & 31), ~0u));
+}
+
 /* The fields that stay as they are for the vCPU's life, and the guest's state after reset. */
 static void configure(struct hv_vcpu *v)
 {
@@ -150,6 +165,7 @@ static void configure(struct hv_vcpu *v)
 		vmwrite(VMCS_PLE_GAP, PLE_GAP);
 		vmwrite(VMCS_PLE_WINDOW, v->own_cpu ? ~0u : PLE_WINDOW);
 	}
+	vmx_restart_timer(v);
 	vmwrite(VMCS_LINK_POINTER, ~0ull); /* no shadow VMCS (27.3.1.5) */
 	vmwrite(VMCS_CR0_MASK, VMX_CR0_OWNED);
 	vmwrite(VMCS_CR4_MASK, VMX_CR4_OWNED);
