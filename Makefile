@@ -3,7 +3,7 @@
 # make CC=clang     the same with clang
 # make run | test   what tools/dalang demo | test do
 # make image       build/dalang.img for a USB stick
-# make unit fuzz-replay fuzz check-layers lines check-lines bench clean        see each rule
+# make unit fuzz-replay fuzz check-layers lines check-lines bench coverage clean        see each rule
 
 # "undefined" is what a make that runs inside this one finds: it inherits the -R below.
 ifneq ($(filter default undefined,$(origin CC)),)
@@ -38,8 +38,16 @@ CFLAGS := -std=gnu17 -O2 -g -ffreestanding -fno-pic -fno-pie -mcmodel=kernel -mn
 	-mgeneral-regs-only -fno-stack-protector -fcf-protection=none -fno-strict-aliasing \
 	-fno-omit-frame-pointer -fno-asynchronous-unwind-tables -fno-common -I. -I$(B)/gen $(WARN) \
 	$(call cc-option,-fno-tree-loop-distribute-patterns) $(EXTRA_CFLAGS)
+# make COVERAGE=1: a core (arch/, vmm/, drivers/) and unit tests that count what they run; `make coverage` uses it.
+ifdef COVERAGE
+CORE_OBJ += $(O)/tests/coverage/dump.c.o
+CORE_LIBS := $(shell $(CC) -print-file-name=libgcov.a)
+COVER := -O1 --coverage -fprofile-info-section=gcov_info -fprofile-update=atomic
+$(filter $(O)/arch/% $(O)/vmm/% $(O)/drivers/%,$(CORE_OBJ)): CFLAGS += $(COVER)
+WRAP := --wrap=power_off --wrap=machine_give_up --wrap=power_off_emulator
+endif
 LDFLAGS := -nostdlib -static -z max-page-size=4096 --build-id=none \
-	--no-undefined -T linker.ld
+	--no-undefined -T linker.ld $(WRAP)
 
 $(O)/%.c.o: %.c Makefile
 	@mkdir -p $(@D)
@@ -52,7 +60,8 @@ $(O)/%.asm.o: %.asm Makefile
 # The virtual PC's DSDT as C bytes, without the table header, which acpi_tables.c writes.
 $(B)/gen/vmm/platform/dsdt_aml.h: vmm/platform/dsdt.asl Makefile
 	@mkdir -p $(@D)
-	@$(IASL) -we -p $(@D)/dsdt $< >$(@D)/dsdt.log 2>&1 || { cat $(@D)/dsdt.log; exit 1; }
+	@$(HOSTCC) -E -P -undef -x c $< -o $(@D)/dsdt.i
+	@$(IASL) -we -p $(@D)/dsdt $(@D)/dsdt.i >$(@D)/dsdt.log 2>&1 || { cat $(@D)/dsdt.log; exit 1; }
 	@{ echo 'static const unsigned char dsdt_aml[] = {'; \
 		od -An -v -j36 -tx1 $(@D)/dsdt.aml | sed 's/ \(..\)/ 0x\1,/g'; echo '};'; } >$@
 $(O)/vmm/platform/acpi_tables.c.o: $(B)/gen/vmm/platform/dsdt_aml.h
@@ -60,12 +69,12 @@ $(O)/vmm/platform/acpi_tables.c.o: $(B)/gen/vmm/platform/dsdt_aml.h
 # Linked twice: the first link gives the addresses for the symbol table that the second one adds
 # behind everything else. That it moved nothing is checked, not believed.
 $(O)/pass1.elf: $(CORE_OBJ) linker.ld
-	$(LD) $(LDFLAGS) $(CORE_OBJ) -o $@
+	$(LD) $(LDFLAGS) $(CORE_OBJ) $(CORE_LIBS) -o $@
 $(O)/symtab.o: $(O)/pass1.elf tools/symtab.awk
 	$(NM) -n $< | awk -f tools/symtab.awk >$(@:.o=.asm)
 	$(NASM) -f elf64 -w+error $(@:.o=.asm) -o $@
 $(B)/dalang.elf: $(O)/symtab.o $(O)/pass1.elf $(B)/.cc-$(notdir $(CC))
-	$(LD) $(LDFLAGS) $(CORE_OBJ) $< -o $@
+	$(LD) $(LDFLAGS) $(CORE_OBJ) $< $(CORE_LIBS) -o $@
 	@$(NM) $(O)/pass1.elf | awk -f tools/fixed-part.awk >$(O)/pass1.nm
 	@$(NM) $@ | awk -f tools/fixed-part.awk >$(O)/pass2.nm
 	@cmp $(O)/pass1.nm $(O)/pass2.nm || { echo "$@: the second link moved symbols"; rm $@; exit 1; }
@@ -112,7 +121,7 @@ endif
 # --- unit tests and fuzz targets ----------------------------------------------------------------
 # The sources a test links with stand in its own first lines, and libraries behind "libs:":
 # /* unit: lib/insn.c libs: -lZydis */
-SAN := -fsanitize=address,undefined -fno-sanitize-recover=all
+SAN := $(if $(COVERAGE),--coverage,-fsanitize=address,undefined -fno-sanitize-recover=all)
 TEST_CFLAGS := -std=gnu17 -O1 -g -fno-omit-frame-pointer -I. -I$(B)/gen $(WARN) $(SAN)
 unit-line = $(shell sed -n '1,2s,.*/\* unit:\(.*\)\*/.*,\1,p' $(1))
 unit-of = $(filter %.c,$(call unit-line,$(1)))
@@ -133,7 +142,7 @@ $(B)/unit/$(1): tests/unit/test_$(1).c $(call unit-of,tests/unit/test_$(1).c) Ma
 	$(HOSTCC) $(TEST_CFLAGS) $$@.o $(call unit-of,tests/unit/test_$(1).c) -lcmocka \
 		$(call unit-libs,tests/unit/test_$(1).c) -o $$@
 -include $(B)/unit/$(1).d
-$(B)/unit/$(1): $(wildcard lib/*.h boot/*.h vmm/*.h arch/x86_64/*.h vmm/platform/*.h)
+$(B)/unit/$(1): $(wildcard lib/*.h boot/*.h vmm/*.h vmm/monitor/*.h vmm/gdb/*.h arch/x86_64/*.h vmm/platform/*.h)
 endef
 $(foreach t,$(UNIT_TESTS),$(eval $(call unit-rule,$(t))))
 $(B)/unit/acpi_tables: $(B)/gen/vmm/platform/dsdt_aml.h
@@ -154,11 +163,11 @@ define fuzz-rule
 $(B)/fuzz-replay/$(1): tests/fuzz/fuzz_$(1).c $(call unit-of,tests/fuzz/fuzz_$(1).c) \
 		tests/fuzz/replay.c $(wildcard lib/*.h boot/*.h vmm/*.h) Makefile
 	@mkdir -p $(B)/fuzz-replay
-	$(HOSTCC) $(TEST_CFLAGS) $$(filter %.c,$$^) -o $$@
+	$(HOSTCC) $(TEST_CFLAGS) $$(filter %.c,$$^) $(call unit-libs,tests/fuzz/fuzz_$(1).c) -o $$@
 $(B)/fuzz/$(1): tests/fuzz/fuzz_$(1).c $(call unit-of,tests/fuzz/fuzz_$(1).c) \
 		$(wildcard lib/*.h boot/*.h vmm/*.h) Makefile
 	@mkdir -p $(B)/fuzz
-	clang $(TEST_CFLAGS) -fsanitize=fuzzer $$(filter %.c,$$^) -o $$@
+	clang $(TEST_CFLAGS) -fsanitize=fuzzer $$(filter %.c,$$^) $(call unit-libs,tests/fuzz/fuzz_$(1).c) -o $$@
 endef
 $(foreach t,$(FUZZERS),$(eval $(call fuzz-rule,$(t))))
 
@@ -169,6 +178,9 @@ test: all
 	tools/dalang test
 bench: all
 	tools/dalang bench
+# make coverage: which lines unit, fuzz and system tests reach; writes docs/coverage.md. Half an hour.
+coverage: all
+	tools/dalang coverage
 # make image: build/dalang.img for a USB stick, without VMs; `tools/dalang image` puts them in.
 image: all
 	tools/dalang image $(B)/dalang.img
@@ -193,4 +205,4 @@ clean:
 -include tests/guests/guests.mk
 -include $(CORE_OBJ:.o=.d) $(EFI_OBJ:.o=.d)
 
-.PHONY: all unit fuzz fuzz-replay run test soak bench image check-layers lines check-lines clean
+.PHONY: all unit fuzz fuzz-replay run test soak bench coverage image check-layers lines check-lines clean

@@ -25,6 +25,8 @@ void vm_boot_restart(struct vm *vm, u64 delay_ns)
 	struct vcpu *v = vm->vcpus[0];
 
 	vm->boot = (struct vm_boot){.stage = BOOT_ZERO};
+	if (vm->gdb)
+		gdb_restarts(vm);
 	for (u32 i = 0; i < vm->nr_vcpus; i++) {
 		struct vcpu *each = vm->vcpus[i];
 
@@ -174,6 +176,8 @@ static void ready(struct vm *vm)
 	lapic_virtual_wire(&v->lapic);
 	set_entry(v, &vm->boot.entry);
 	host_note_first_entry();
+	if (vm->gdb)
+		gdb_booted(vm);
 }
 
 static bool step_zero(struct vm *vm)

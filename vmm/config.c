@@ -130,6 +130,22 @@ static bool set_root_extra(struct config_ctx *c, const struct cfg_assign *a,
 	return true;
 }
 
+static bool name_char(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
+	       c == '_' || c == '-';
+}
+
+bool config_name_ok(const char *s)
+{
+	size_t n = strnlen(s, VM_NAME_MAX);
+
+	for (size_t i = 0; i < n; i++)
+		if (!name_char(s[i]))
+			return false;
+	return n && n < VM_NAME_MAX;
+}
+
 static bool set_name(struct config_ctx *c, const struct cfg_assign *a, const struct config_key *k)
 {
 	const char *s;
@@ -140,8 +156,7 @@ static bool set_name(struct config_ctx *c, const struct cfg_assign *a, const str
 		return fail(c, a->val.line, a->val.col,
 			    "name is empty; write letters, digits, '.', '_' and '-'");
 	for (; *s; s++)
-		if (!((*s >= 'a' && *s <= 'z') || (*s >= 'A' && *s <= 'Z') ||
-		      (*s >= '0' && *s <= '9') || *s == '.' || *s == '_' || *s == '-'))
+		if (!name_char(*s))
 			return fail(c, a->val.line, a->val.col,
 				    "name \"%s\" holds '%c'; write letters, digits, '.', '_' and "
 				    "'-' only",
@@ -352,10 +367,12 @@ static const struct config_key vm_keys[] = {
 	{"on_reboot", set_action, VMS(on_reboot), 0, 0, NULL},
 	{"on_crash", set_action, VMS(on_crash), 0, 0, NULL},
 	{"debug_exit", set_number, VMS(debug_exit), BOOLEAN},
+	{"gdb", set_number, VMS(gdb), BOOLEAN},
 	{"debugcon", set_number, VMS(debugcon), BOOLEAN},
 	{"fw_cfg", set_fw_cfg, 0, 0, 0, 0, NULL},
 	{"hpet", set_number, VMS(hpet), BOOLEAN},
 	{"paravirt", set_number, VMS(paravirt), BOOLEAN},
+	{"testdev", set_number, VMS(testdev), 0, 8, ""},
 	{"tsc_khz", set_number, VMS(tsc_khz), TSC_KHZ_MIN, TSC_KHZ_MAX, " kHz"},
 	{"torture", set_number, VMS(torture), 0, INT64_MAX, ""},
 };

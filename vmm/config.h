@@ -47,8 +47,9 @@ struct vm_config {
 	u32 nr_disks;
 	struct vm_disk disks[VM_MAX_DISKS];
 	enum vm_action on_poweroff, on_reboot, on_crash;
-	bool debug_exit, debugcon, hpet;
+	bool debug_exit, debugcon, hpet, gdb;
 	char fw_cfg[VM_FW_CFG_MAX]; /* strings "opt/NAME=CONTENT" one behind the other; an empty one ends them */
+	u32 testdev; /* testdev = N: as many PCI devices for tests (platform/pci_testdev.c) */
 	bool paravirt; /* paravirt = 0: do not offer KVM's paravirtual interface (pv.h) */
 	u64 tsc_khz; /* of the guest's TSC; 0: the host's */
 	u64 torture; /* torture = SEED: state rebuilt and memory protected at random exits; 0: off */
@@ -61,6 +62,9 @@ struct host_config {
 	int loglevel;         /* loglevel = "error" | "warning" | "info" | "debug" */
 };
 
+/* xl's CPU list s into mask[VM_CPUS_MAX / 64]: NULL, or what is wrong with it. */
+const char *config_cpu_list(const char *s, u64 *mask);
+bool config_name_ok(const char *s); /* may it be a VM's name: letters, digits, '.', '_', '-', not empty, not too long */
 /* Each calls diag once a message (cfg.h), warnings included. 0 or -EINVAL (refused). */
 int config_parse_vm(const char *file, const char *text, size_t n, struct vm_config *out,
 		    const struct cfg_diag *diag);

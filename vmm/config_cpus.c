@@ -49,9 +49,9 @@ static void skip_blanks(const char **s)
 		(*s)++;
 }
 
-bool config_cpus(struct config_ctx *c, const struct cfg_item *it, u64 *mask)
+const char *config_cpu_list(const char *s, u64 *mask)
 {
-	const char *s = it->str, *why;
+	const char *why;
 	u64 any = 0;
 
 	memset(mask, 0, VM_CPUS_MAX / 8);
@@ -62,15 +62,19 @@ bool config_cpus(struct config_ctx *c, const struct cfg_item *it, u64 *mask)
 		if (!why && *s && *s != ',')
 			why = "numbers, ranges and \"all\" are separated by commas";
 		if (why)
-			return fail(c, it->line, it->col,
-				    "cpus \"%.40s\": %s; write \"2-3\" or \"0-7,^5\", say", it->str,
-				    why);
+			return why;
 		if (!*s)
 			break;
 	}
 	for (u32 i = 0; i < VM_CPUS_MAX / 64; i++)
 		any |= mask[i];
-	return any ||
-	       fail(c, it->line, it->col,
-		    "cpus \"%.40s\" leaves no CPU; write \"2-3\" or \"0-7,^5\", say", it->str);
+	return any ? NULL : "no CPU is left";
+}
+
+bool config_cpus(struct config_ctx *c, const struct cfg_item *it, u64 *mask)
+{
+	const char *why = config_cpu_list(it->str, mask);
+
+	return !why || fail(c, it->line, it->col, "cpus \"%.40s\": %s; write \"2-3\" or \"0-7,^5\", say",
+			    it->str, why);
 }

@@ -6,7 +6,8 @@
 #include "lib/log.h"
 #include "lib/spinlock.h"
 #include "lib/string.h"
-#include "vmm/monitor.h"
+#include "vmm/gdb/gdb.h"
+#include "vmm/monitor/monitor.h"
 #include "vmm/timer.h"
 #include "vmm/vm.h"
 
@@ -135,8 +136,10 @@ static void to_channel(u8 byte)
 		return;
 	}
 	spin_lock(&vm_list_lock);
-	vm = vm_by_channel(input.channel);
-	if (vm) {
+	vm = vm_by_channel(input.channel % CHANNEL_GDB);
+	if (vm && input.channel / CHANNEL_GDB == 1) {
+		gdb_input(vm, byte);
+	} else if (vm && input.channel < CHANNEL_GDB) {
 		struct vm_console *c = &vm->console;
 
 		if (c->in_head - c->in_tail < CONSOLE_IN_SIZE) {

@@ -8,6 +8,7 @@ struct vm;
 void console_init(void); /* takes over the log and the serial input */
 void console_start(void); /* boot CPU, once it has timers: polls a port that has no interrupt */
 #define CHANNEL_MONITOR 1
+#define CHANNEL_GDB	100000 /* and the channel of its guest: gdb.h */
 void console_write(u32 channel, const void *buf, size_t n);
 void console_event(const char *fmt, ...) __format(1, 2);
 /* Give the guest's UART the typed bytes that wait, as many as it takes (vCPU 0's pCPU). */

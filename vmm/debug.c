@@ -14,7 +14,8 @@ void debug_hit(struct vcpu *v, u64 addr, unsigned size, enum debug_access access
 {
 	static const u8 lengths[4] = {1, 2, 8, 4};
 	const u64 at[4] = {read_dr0(), read_dr1(), read_dr2(), read_dr3()}; /* live while loaded */
-	u64 dr7 = hv->get_reg(&v->hv, REG_DR7);
+	bool ours = v->hv.debug.flags & HV_DEBUG_DR;
+	u64 dr7 = ours ? v->hv.debug.dr7 : hv->get_reg(&v->hv, REG_DR7);
 
 	for (unsigned n = 0; n < 4; n++) {
 		u64 rw = DR7_RW(dr7, n), len = lengths[DR7_LEN(dr7, n)], first = at[n] & ~(len - 1);
@@ -25,7 +26,11 @@ void debug_hit(struct vcpu *v, u64 addr, unsigned size, enum debug_access access
 		if (access == DEBUG_IO ? rw != 2 || !(hv->get_reg(&v->hv, REG_CR4) & CR4_DE)
 				       : rw != 3 && !(rw == 1 && access == DEBUG_WRITE))
 			continue;
-		if (addr < first + len && first < addr + size)
+		if (addr >= first + len || first >= addr + size)
+			continue;
+		if (ours)
+			gdb_data_hit(v, n);
+		else
 			v->hv.pending_db |= BIT(n);
 	}
 }

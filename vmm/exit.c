@@ -86,13 +86,21 @@ static void exit_gp(struct vcpu *v, const struct vm_exit *e)
 
 static void exit_exception(struct vcpu *v, const struct vm_exit *e)
 {
-	const struct hv_event *ev = &e->exc.ev;
+	struct hv_event ev = e->exc.ev;
+	u64 payload = e->exc.payload;
 
-	vcpu_raise(v, ev->vector, ev->has_error, ev->error, e->exc.payload);
-	if (ev->type != HV_EV_EXC && v->exception.vector == ev->vector) {
-		v->exception.type = ev->type; /* INT1: its handler returns behind it */
-		v->exception.insn_len = ev->insn_len;
+	if (unlikely(v->hv.debug.flags) && gdb_exception(v, &ev, &payload))
+		return;
+	vcpu_raise(v, ev.vector, ev.has_error, ev.error, payload);
+	if (ev.type != HV_EV_EXC && v->exception.vector == ev.vector) {
+		v->exception.type = ev.type; /* INT1, INT3: its handler returns behind it */
+		v->exception.insn_len = ev.insn_len;
 	}
+}
+
+static void exit_step(struct vcpu *v, const struct vm_exit *e)
+{
+	gdb_stepped(v, e->exc.payload);
 }
 
 static void exit_triple_fault(struct vcpu *v, const struct vm_exit *e)
@@ -119,7 +127,7 @@ const exit_fn exit_table[HV_NR_EXITS] = {
 	[HV_EXIT_IRQ_WINDOW] = exit_window, [HV_EXIT_NMI_WINDOW] = exit_window,
 	[HV_EXIT_TPR] = exit_nothing, [HV_EXIT_CPUID] = exit_cpuid, [HV_EXIT_HLT] = exit_hlt,
 	[HV_EXIT_PAUSE] = exit_pause, [HV_EXIT_PIO] = exit_pio, [HV_EXIT_RDMSR] = exit_rdmsr,
-	[HV_EXIT_WRMSR] = exit_wrmsr, [HV_EXIT_CR] = exit_cr, [HV_EXIT_DR] = exit_unknown,
+	[HV_EXIT_WRMSR] = exit_wrmsr, [HV_EXIT_CR] = exit_cr, [HV_EXIT_DR] = exit_dr, [HV_EXIT_STEP] = exit_step,
 	[HV_EXIT_NPF] = exit_npf, [HV_EXIT_EXCEPTION] = exit_exception,
 	[HV_EXIT_HYPERCALL] = exit_hypercall, [HV_EXIT_WBINVD] = exit_wbinvd,
 	[HV_EXIT_XSETBV] = exit_xsetbv, [HV_EXIT_MONITOR] = exit_ud, [HV_EXIT_RDPMC] = exit_gp,

@@ -264,6 +264,63 @@ void exit_cr(struct vcpu *v, const struct vm_exit *e)
 		hv->advance(&v->hv, op.len);
 }
 
+static u64 dr_read(struct vcpu *v, unsigned dr)
+{
+	if (dr < 4)
+		return v->hv.dr[dr];
+	return dr == 6 ? v->hv.dr6 : hv->get_reg(&v->hv, REG_DR7);
+}
+
+static bool dr_write(struct vcpu *v, unsigned dr, u64 val)
+{
+	if (dr < 4)
+		v->hv.dr[dr] = val;
+	else if (val >> 32)
+		return false;
+	else if (dr == 6)
+		v->hv.dr6 = (val & (DR6_B0_B3 | BIT(13) | DR6_BS | DR6_BT)) | DR6_FIXED;
+	else
+		hv->set_reg(&v->hv, REG_DR7, val);
+	return true;
+}
+
+/* A debugger has the CPU's own (HV_DEBUG_DR), and the guest's are but numbers (SDM vol. 3, 18.2; APM vol. 2, 13.1.1). */
+void exit_dr(struct vcpu *v, const struct vm_exit *e)
+{
+	u8 dr = e->dr.dr, gpr = e->dr.gpr, len = e->insn_len;
+	bool ok = true;
+
+	if (gpr == 0xff || !len) {
+		const struct insn *i = guest_decode(v, NULL, 0);
+
+		if (!i || i->enc != INSN_LEGACY || i->map != INSN_MAP_0F || (i->opcode & ~2) != 0x21)
+			return;
+		len = i->len;
+		gpr = i->rm;
+	}
+	if (dr == 4 || dr == 5) {
+		if (hv->get_reg(&v->hv, REG_CR4) & CR4_DE) {
+			vcpu_raise_ud(v);
+			return;
+		}
+		dr += 2;
+	}
+	if (guest_cpl(v)) {
+		ok = false;
+	} else if (hv->get_reg(&v->hv, REG_DR7) & DR7_GD) {
+		vcpu_raise(v, EXC_DB, false, 0, BIT(13)); /* BD */
+		return;
+	} else if (e->dr.write) {
+		ok = dr_write(v, dr, guest_mode(v) == INSN_64 ? v->hv.gpr[gpr] : (u32)v->hv.gpr[gpr]);
+	} else {
+		v->hv.gpr[gpr] = dr_read(v, dr);
+	}
+	if (ok)
+		hv->advance(&v->hv, len);
+	else
+		vcpu_raise_gp(v);
+}
+
 void exit_xsetbv(struct vcpu *v, const struct vm_exit *e)
 {
 	static const struct insn_id id = {3, {0x0f, 0x01, 0xd1}};

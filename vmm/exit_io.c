@@ -356,6 +356,23 @@ static u8 *byte_reg(struct vcpu *v, const struct insn *i)
 }
 
 /*
+ * The CPU names the first byte of a page: is it the operand's first byte, or does the operand begin in the page
+ * before, which is RAM? true only where that is plain to see.
+ */
+static bool begins_page(const struct vcpu *v, const struct insn *i)
+{
+	u64 ea = (u64)i->disp;
+
+	if (i->mode != INSN_64 || i->base > REG_R15 || i->prefixes & INSN_PFX_SEG)
+		return false;
+	if (i->base >= 0)
+		ea += v->hv.gpr[i->base];
+	if (i->index >= 0)
+		ea += v->hv.gpr[i->index] * i->scale;
+	return !(ea & (PAGE_SIZE - 1));
+}
+
+/*
  * Plain MOV between a register (or an immediate) and a device: nearly every MMIO access. The CPU has checked
  * segment, paging and direction and named the address before it exited, so nothing is left to
  * compute. false: not one of these, it crosses the page, or a breakpoint may be on it.
@@ -367,8 +384,11 @@ static bool mov_mmio(struct vcpu *v, const struct insn *i, const struct vm_exit 
 	u64 *reg = &v->hv.gpr[i->reg], val;
 
 	if (i->map != INSN_MAP_1 || i->enc != INSN_LEGACY || i->prefixes & INSN_PFX_LOCK ||
-	    (gpa & (PAGE_SIZE - 1)) + size > PAGE_SIZE || e->npf.during_walk ||
-	    v->hv.dr7_armed)
+	    e->npf.during_walk || v->hv.dr7_armed)
+		return false;
+	/* Over the end of the page, or at its beginning. */
+	if (((gpa - 1) & (PAGE_SIZE - 1)) + size >= PAGE_SIZE &&
+	    (gpa & (PAGE_SIZE - 1) || (size > 1 && !begins_page(v, i))))
 		return false;
 	switch (i->opcode) {
 	case 0x88:

@@ -74,6 +74,8 @@ static bool allowed(const struct guest_walk *w)
 {
 	bool user_page = w->rights & PTE_U, user = w->access & PFERR_U;
 
+	if (w->access & WALK_PEEK)
+		return true;
 	if (user && !user_page)
 		return false;
 	if (w->access & PFERR_I) {
@@ -170,7 +172,7 @@ static int walk_once(struct guest_walk *w, gpa_t *gpa, struct emul_fault *f)
 		leaf = level == 1 || is_large(w, level);
 		if (leaf && !allowed(w))
 			return fault_pf(w, PFERR_P, f);
-		r = pdpte ? 0 : entry_set(w, at, leaf && w->access & PFERR_W ? PTE_A | PTE_D : PTE_A);
+		r = pdpte || w->access & WALK_PEEK ? 0 : entry_set(w, at, leaf && w->access & PFERR_W ? PTE_A | PTE_D : PTE_A);
 		if (r)
 			return r;
 		w->at[level - 1] = at;

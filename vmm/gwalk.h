@@ -8,6 +8,8 @@
 
 struct vcpu;
 
+#define WALK_PEEK BIT(31) /* in `access`: where does it lie? No right is asked for, no entry changed */
+
 /* One walk: p, linear and access (page-fault error bits PFERR_W, PFERR_U, PFERR_I) go in. */
 struct guest_walk {
 	struct vcpu *v;

@@ -6,6 +6,8 @@
 
 struct vm;
 
+#define DALANG_VERSION "0.1"
+
 const struct boot_info *host_boot_info(void);
 /* A guest is about to run its first instruction: logs how long that took, once. */
 void host_note_first_entry(void);
@@ -14,6 +16,8 @@ void host_refuse(const char *line);
 /* Create and start the VM of that name in the VM files that were read at start. 0 or -errno, `why` says it. The
  * boot CPU, in a work. */
 int host_create_vm(const char *name, char *why, size_t n);
+/* The name of the VM of the i-th of these files; NULL: there are no more. */
+const char *host_vm_file_name(u32 i);
 /* A VM has been created; one has ended: after the last one, do what dalang.cfg says. Any pCPU. */
 void host_vm_started(void);
 void host_vm_ended(void);

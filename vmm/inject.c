@@ -65,6 +65,14 @@ void vcpu_raise(struct vcpu *v, u8 vector, bool has_error, u32 error, u64 payloa
 	v->exception_payload = payload;
 }
 
+static void put_in(struct vcpu *v, const struct hv_event *ev)
+{
+	v->injected[ev->type]++;
+	if (unlikely(v->watch))
+		watch_inject(v, ev);
+	hv->inject(&v->hv, ev);
+}
+
 /*
  * What the CPU does besides when it delivers by itself: CR2 and DR6; DR7.GD (17.2.4); and RF in the
  * image that a fault pushes, so that an instruction breakpoint does not hit twice (17.3.1.1).
@@ -82,8 +90,14 @@ static void inject_exception(struct vcpu *v, struct hv_event *ev, u64 payload)
 	} else if (ev->type == HV_EV_EXC && ev->vector != EXC_DF) {
 		v->hv.rflags |= RFLAGS_RF;
 	}
-	hv->inject(&v->hv, ev);
+	put_in(v, ev);
 	ev->valid = 0;
+}
+
+/* A debugger's step is of one instruction: what comes from outside waits. */
+static bool holds_irqs(const struct vcpu *v)
+{
+	return unlikely(v->hv.debug.flags & HV_DEBUG_STEP) && v->gdb.hold_irqs;
 }
 
 /* One of the rare kinds, or nothing; true: the entry's one place is taken. */
@@ -107,10 +121,10 @@ static bool inject_special(struct vcpu *v, u32 *want)
 		v->hv.pending_db = 0;
 		return true;
 	}
-	if (!(hv->windows(&v->hv) & HV_WIN_NMI))
+	if (holds_irqs(v) || !(hv->windows(&v->hv) & HV_WIN_NMI))
 		return false;
 	*want = 0;
-	hv->inject(&v->hv, &(struct hv_event){.valid = 1, .type = HV_EV_NMI, .vector = EXC_NMI});
+	put_in(v, &(struct hv_event){.valid = 1, .type = HV_EV_NMI, .vector = EXC_NMI});
 	v->nmi_pending = false;
 	return true;
 }
@@ -137,7 +151,7 @@ static void inject_irq(struct vcpu *v, bool taken, u32 *want)
 			pv_eoi_lend(v);
 	}
 	ev.vector = vec;
-	hv->inject(&v->hv, &ev);
+	put_in(v, &ev);
 }
 
 /* A vector that only CR8 holds back: leave the guest when CR8 falls below its class. */
@@ -159,7 +173,7 @@ void vcpu_inject_slow(struct vcpu *v)
 
 	if (unlikely(v->reinject.valid | v->exception.valid | v->nmi_pending | v->hv.pending_db))
 		taken = inject_special(v, &want);
-	if (v->lapic.irr_any | v->vm->pic_intr | v->lapic.extint) {
+	if ((v->lapic.irr_any | v->vm->pic_intr | v->lapic.extint) && !holds_irqs(v)) {
 		if (v->pv.eoi_lent)
 			pv_eoi_take_back(v);
 		inject_irq(v, taken, &want);
@@ -168,6 +182,8 @@ void vcpu_inject_slow(struct vcpu *v)
 		v->hv.tpr_threshold = 0;
 	}
 	v->hv.tpr = v->lapic.tpr >> 4;
+	if (holds_irqs(v))
+		want = 0;
 	if (unlikely(want != v->windows)) {
 		v->windows = want;
 		hv->request_windows(&v->hv, want);

@@ -14,13 +14,15 @@ struct vdev;
 #define VM_NR_GSI 24
 
 /* Drive a line (global system interrupt). GSI 0..15 reach the PIC (GSI 0..15 = IRQ 0..15) and the
- * I/O APIC (pin = GSI, but IRQ 0 is pin 2, as the MADT's override says); 16..23 the I/O APIC only. */
+ * I/O APIC (pin = GSI, but IRQ 0 is pin 2, as the MADT's override says); 16..23 the I/O APIC only. A line has one
+ * caller: those that share one are PCI's, whose OR platform/pci_lpc.c makes. */
 void vm_irq_set(struct vm *vm, unsigned gsi, bool level);
 /* A message-signalled interrupt (address/data as in SDM vol. 3, 11.11). */
 void vm_msi(struct vm *vm, u64 addr, u32 data);
 
 /* platform/pic.c */
-void pic_set(struct vm *vm, unsigned irq, bool level);
+void pic_set(struct vm *vm, unsigned irq, bool level); /* by the ISA device */
+void pic_set_pirqs(struct vm *vm, u16 irqs); /* by PCI: bits of all the lines it pulls; OR with the ISA device's */
 bool pic_pending(struct vm *vm);     /* INTR output of the master */
 int pic_ack(struct vm *vm);	     /* INTA cycle: the vector (spurious included) */
 

@@ -14,12 +14,11 @@
 #include "vmm/config.h"
 #include "vmm/console.h"
 #include "vmm/host.h"
-#include "vmm/monitor.h"
+#include "vmm/monitor/monitor.h"
 #include "vmm/sched.h"
 #include "vmm/vm.h"
 
-#define DALANG_VERSION "0.1"
-#define CONFIG_MAX     KIB(256) /* a VM file is text of a few lines */
+#define CONFIG_MAX KIB(256) /* a VM file is text of a few lines */
 
 static const struct boot_info *boot_info;
 static struct host_config host_cfg;
@@ -205,13 +204,21 @@ int host_create_vm(const char *name, char *why, size_t n)
 	return -ENOENT;
 }
 
+const char *host_vm_file_name(u32 i)
+{
+	return i < nr_vm_cfgs ? vm_cfgs[i].name : NULL;
+}
+
 static void create_vms(void)
 {
 	char why[256];
 
-	for (u32 i = 0; i < nr_vm_cfgs; i++)
+	for (u32 i = 0; i < nr_vm_cfgs; i++) {
+		if (vm_cfgs[i].torture)
+			torture_creation(&vm_cfgs[i], READ_ONCE(nr_live) == 1);
 		if (create_vm(&vm_cfgs[i], why, sizeof(why)))
 			host_refuse(why);
+	}
 }
 
 /* VMs are spread, and CPUs counted, when each of them can or cannot. */

@@ -9,6 +9,11 @@
 /* Guest-physical memory. RAM ends below PLAT_PCI_MMIO_BASE (GUEST_LOW_RAM_MAX, loader.h). */
 #define PLAT_PCI_MMIO_BASE 0xc0000000u /* 32-bit BARs: 512 MiB up to the ECAM */
 #define PLAT_PCI_MMIO_SIZE 0x20000000u
+/* 64-bit BARs that find no room there, and what the guest puts there: 16 GiB above all RAM, aligned to that. */
+#define PLAT_PCI_MMIO64_SIZE 0x400000000ull
+#define PLAT_PCI_MMIO64_BASE(ram_bytes)                                                            \
+	(((ram_bytes) + (0x100000000ull - PLAT_PCI_MMIO_BASE) + PLAT_PCI_MMIO64_SIZE - 1) &        \
+	 ~(PLAT_PCI_MMIO64_SIZE - 1))
 #define PLAT_ECAM_BASE	   0xe0000000u /* 256 buses of configuration space, MCFG */
 #define PLAT_ECAM_SIZE	   0x10000000u
 #define PLAT_IOAPIC_BASE   0xfec00000u
@@ -31,9 +36,14 @@
 #define PLAT_GSI_MOUSE	    12u
 #define PLAT_GSI_PCI_FIRST  16u
 #define PLAT_GSI_PCI_LAST   23u
-/* INTA..INTD (pin 1..4) of device dev on bus 0, as the DSDT's _PRT must say: the usual swizzle. */
+/* PIRQ A..H of the LPC bridge are pins 16..23. INTA..INTD (pin 1..4) of device dev on bus 0, as the
+ * DSDT's _PRT must say: the usual swizzle. */
 #define PLAT_GSI_PCI(dev, pin)                                                                     \
 	(PLAT_GSI_PCI_FIRST + (((dev) + (pin) - 1u) & 3u) + 4u * ((dev) & 1u))
+
+/* Where PIRQs go on the PIC: lines that no ISA device here has. */
+#define PLAT_PIRQ_IRQ(pirq) ((pirq) % 4u == 0 ? 5u : (pirq) % 4u == 1 ? 6u : (pirq) % 4u == 2 ? 14u : 15u)
+#define PLAT_PIRQ_IRQS	    0xc060u /* their bits */
 
 /* Ports of the ISA world. */
 #define PLAT_PIC1_PORT	0x20u
@@ -47,6 +57,7 @@
 #define PLAT_POST_PORT	0x80u
 #define PLAT_PORT92	0x92u
 #define PLAT_COM1_PORT	0x3f8u
+#define PLAT_PCI_HOTPLUG 0xcc0u /* up, down, eject: 4 bytes each; see pci_hotplug.c */
 #define PLAT_PCI_ADDR	0xcf8u
 #define PLAT_PCI_DATA	0xcfcu
 
@@ -74,6 +85,7 @@
 #define PLAT_PM_TMR_LEN	 4u
 #define PLAT_GPE0	 0x620u /* 8 bytes status, 8 bytes enable */
 #define PLAT_GPE0_LEN	 16u
+#define PLAT_GPE_HOTPLUG 1u /* \_GPE._E01: slots have changed */
 #define PLAT_SLP_TYP_S5	 5u /* _S5_ = { 5, 5, 0, 0 } */
 /* There is no SMM, and ACPI mode is on from reset (SCI_EN = 1): the FADT may say SMI_CMD = 0. With
  * the port below the two values work as on hardware. */

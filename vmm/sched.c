@@ -65,6 +65,15 @@ static void kick(u32 pcpu)
 		ipi_send(pcpu, VEC_KICK);
 }
 
+/* If it moves meanwhile, it has left by itself. */
+void sched_look_around(const struct vcpu *v)
+{
+	u32 pcpu = READ_ONCE(v->pcpu);
+
+	if (pcpu != SCHED_NOWHERE)
+		kick(pcpu);
+}
+
 void sched_init_cpu(void)
 {
 	struct sched_cpu *sc = kzalloc(sizeof(*sc), FRAME_PCPU, OWNER_HOST);
@@ -92,7 +101,7 @@ bool sched_can_run(u32 pcpu)
 
 static bool may_run(const struct vcpu *v, u32 pcpu)
 {
-	if (!sched_can_run(pcpu) || !is_set(v->vm->sched.cpus, pcpu))
+	if (!sched_can_run(pcpu) || !is_set(v->sched.cpus, pcpu))
 		return false;
 	return v->vm->cfg.dedicated ? sched_of(pcpu)->owner == v : is_set(pool_cpus, pcpu);
 }
@@ -113,7 +122,7 @@ static u32 best_for(const struct vcpu *v)
 static u32 take_idle(const struct vcpu *v)
 {
 	for (u32 w = 0; w * 64 < nr_pcpus; w++) {
-		u64 m = READ_ONCE(idle_cpus[w]) & v->vm->sched.cpus[w];
+		u64 m = READ_ONCE(idle_cpus[w]) & v->sched.cpus[w];
 
 		for (; m; m &= m - 1) {
 			u32 i = w * 64 + (u32)__builtin_ctzl(m);
@@ -125,18 +134,34 @@ static u32 take_idle(const struct vcpu *v)
 	return SCHED_NOWHERE;
 }
 
-/* Has each VM of the pool still somewhere to run? */
+static bool pool_has(const u64 *cpus)
+{
+	for (u32 i = 0; i < nr_pcpus; i++)
+		if (sched_can_run(i) && is_set(pool_cpus, i) && is_set(cpus, i))
+			return true;
+	return false;
+}
+
+static bool has_place(const struct vm *vm)
+{
+	for (u32 i = 0; i < vm->nr_vcpus; i++)
+		if (!pool_has(vm->vcpus[i]->sched.cpus))
+			return false;
+	return vm->nr_vcpus || pool_has(vm->sched.cpus);
+}
+
+/* Has each vCPU of the pool still somewhere to run? */
 static bool pool_suffices(const struct vm_sched *also)
 {
 	for (struct list *n = places.next;; n = n->next) {
 		const struct vm_sched *s =
 			n == &places ? also : list_entry(n, struct vm_sched, node);
-		bool ok = !s || container_of(s, struct vm, sched)->cfg.dedicated;
+		const struct vm *vm = s ? container_of(s, struct vm, sched) : NULL;
 
-		for (u32 i = 0; !ok && i < nr_pcpus; i++)
-			ok = sched_can_run(i) && is_set(pool_cpus, i) && is_set(s->cpus, i);
-		if (!ok || n == &places)
-			return ok;
+		if (vm && !vm->cfg.dedicated && !has_place(vm))
+			return false;
+		if (n == &places)
+			return true;
 	}
 }
 
@@ -169,14 +194,19 @@ static void give_back(struct vm *vm)
 	}
 }
 
+void sched_vm_tune(struct vm *vm)
+{
+	sched_group_init(&vm->sched.group, (u32)vm->cfg.cpu_weight, (u32)vm->cfg.cap, vm->cfg.vcpus,
+			 ns_to_tsc(CAP_PERIOD_NS));
+}
+
 int sched_vm_create(struct vm *vm, char *why, size_t n)
 {
 	const struct vm_config *cfg = &vm->cfg;
 	u32 got = 0;
 	bool ok;
 
-	sched_group_init(&vm->sched.group, (u32)cfg->cpu_weight, (u32)cfg->cap, cfg->vcpus,
-			 ns_to_tsc(CAP_PERIOD_NS));
+	sched_vm_tune(vm);
 	memcpy(vm->sched.cpus, cfg->cpus, sizeof(vm->sched.cpus));
 	list_init(&vm->sched.node);
 	spin_lock(&places_lock);
@@ -328,8 +358,32 @@ static void hand_over(struct vcpu *v)
 
 	__atomic_fetch_and(&v->requests, ~(u32)REQ_MOVE, __ATOMIC_SEQ_CST);
 	target = READ_ONCE(v->move_to);
-	if (target != this_cpu()->index && may_run(v, target))
+	if (!may_run(v, target))
+		target = may_run(v, v->pcpu) ? v->pcpu : best_for(v);
+	if (target != v->pcpu && target != SCHED_NOWHERE)
 		move(v, target);
+}
+
+/* It is its own pCPU that moves it, always: and that sees the new list when it finds the request. */
+int sched_pin(struct vcpu *v, const u64 *cpus, char *why, size_t n)
+{
+	bool ok;
+
+	if (v->vm->cfg.dedicated) {
+		snprintf(why, n, "dedicated = 1 gave each of its vCPUs a CPU of its own");
+		return -EPERM;
+	}
+	spin_lock(&places_lock);
+	ok = pool_has(cpus);
+	if (ok)
+		memcpy(v->sched.cpus, cpus, sizeof(v->sched.cpus));
+	spin_unlock(&places_lock);
+	if (!ok) {
+		snprintf(why, n, "of the CPUs 0 to %u none of these is there and not dedicated to a VM", nr_pcpus - 1);
+		return -ENOSPC;
+	}
+	sched_move(v, SCHED_NOWHERE);
+	return 0;
 }
 
 static void take_in(struct sched_cpu *sc)
@@ -379,6 +433,22 @@ void sched_remove(struct vcpu *v)
 		  v->pcpu, tsc_to_ns(v->sched.ent.ran) / 1000,
 		  tsc_to_ns(v->sched.ent.waited) / 1000, v->sched.moves);
 	take_out(v);
+}
+
+/* Its pCPU may be charging it: `ran` grows before `since` does, so of what is seen the least is true. */
+u64 vcpu_ran_ticks(const struct vcpu *v)
+{
+	const struct sched_ent *e = &v->sched.ent;
+	u64 least = ~0ull;
+
+	for (u32 i = 0; i < 3; i++) {
+		u64 since = READ_ONCE(e->since), ran = READ_ONCE(e->ran), now = rdtsc();
+
+		if (READ_ONCE(e->state) == SCHED_RUNNING && now > since)
+			ran += now - since;
+		least = MIN(least, ran);
+	}
+	return least;
 }
 
 u64 vcpu_waited_ticks(const struct vcpu *v)

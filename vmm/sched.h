@@ -13,6 +13,7 @@
 #include "vmm/sched_core.h"
 #include "vmm/timer.h"
 
+struct trace_ring;
 struct vcpu;
 struct vm;
 
@@ -27,13 +28,14 @@ struct vcpu_sched {
 	u32 asleep;
 	struct vcpu *next_woken;
 	u32 moves; /* for the log */
+	u64 cpus[VM_CPUS_MAX / 64]; /* where it may run: its VM's, until sched_pin() */
 };
 
 /* Of a VM. */
 struct vm_sched {
 	struct sched_group group;
 	struct list node;           /* of all VMs that hold a place */
-	u64 cpus[VM_CPUS_MAX / 64]; /* where it may run; with dedicated = 1, what it was given */
+	u64 cpus[VM_CPUS_MAX / 64]; /* where its vCPUs may run at first; with dedicated = 1, what it was given */
 };
 
 struct sched_cpu {
@@ -54,6 +56,7 @@ struct sched_cpu {
 	struct vcpu *woken;   /* pushed by any pCPU */
 	struct vcpu *owner;   /* dedicated to it */
 	struct list works;    /* only this pCPU puts some there */
+	struct trace_ring *trace; /* watch.h; NULL: there was no trace yet */
 };
 
 /*
@@ -80,6 +83,11 @@ void sched_remove(struct vcpu *v);
 void sched_do(struct sched_work *w);
 /* Take off whatever vCPU's state is in this pCPU: a work wants to load others. */
 void sched_unload(void);
+/* v may run on these CPUs only, from soon on. 0; -EPERM: it has one of its own; -ENOSPC: none of these runs vCPUs of
+ * the pool; `why` says so. Any pCPU, vm_list_lock held. */
+int sched_pin(struct vcpu *v, const u64 *cpus, char *why, size_t n);
+void sched_vm_tune(struct vm *vm); /* its weight and cap are those of vm->cfg from now on; it is stopped */
+u64 vcpu_ran_ticks(const struct vcpu *v); /* how long v has run in all: TSC ticks. Any pCPU */
 /* How long v has been kept waiting in all, though it could have run: TSC ticks. On its own pCPU. */
 u64 vcpu_waited_ticks(const struct vcpu *v);
 /*
@@ -88,6 +96,8 @@ u64 vcpu_waited_ticks(const struct vcpu *v);
  */
 void sched_move(struct vcpu *v, u32 target);
 bool sched_can_run(u32 pcpu); /* does this pCPU run vCPUs */
+/* If v runs, let it leave its run loop once. Any pCPU. */
+void sched_look_around(const struct vcpu *v);
 /* v has a request that it had not: wake it, or make it leave the guest. Any pCPU. */
 void sched_wake(struct vcpu *v);
 /* Run vCPUs for ever; idle when there are none. */

@@ -18,6 +18,9 @@
 #include "lib/string.h"
 #include "vmm/vm.h"
 
+#define GIB_BLOCKS  (PAGE_1G / PAGE_2M)
+#define BLOCKS_STEP 64 /* of a teardown: some 200 instructions each */
+
 static hpa_t nested_alloc(void *ctx)
 {
 	struct vm *vm = ctx;
@@ -39,15 +42,25 @@ static void *nested_access(void *ctx, hpa_t table)
 	return frame_va(table);
 }
 
-static void memobj_put(struct memobj *o)
+/* Give a reference back; with the last one its blocks, some a call. true: done. */
+static bool memobj_put(struct memobj *o)
 {
-	if (--o->refs)
-		return;
-	for (u32 i = 0; i < o->nr_blocks; i++)
-		gpool_put_block(o->blocks[i]);
+	if (o->refs > 1) {
+		o->refs--;
+		return true;
+	}
+	for (u32 n = BLOCKS_STEP; n && o->nr_blocks; n--)
+		gpool_put_block(o->blocks[--o->nr_blocks]);
+	if (o->nr_blocks)
+		return false;
 	kfree(o);
+	return true;
 }
 
+/*
+ * From the second GiB on in runs of a GiB, which leaves of 1 GiB can show, as far as there are any. (The first
+ * has the VGA hole in it.)
+ */
 static struct memobj *memobj_create(u64 bytes, u16 owner)
 {
 	u32 n = ALIGN_UP(bytes, PAGE_2M) / PAGE_2M;
@@ -56,11 +69,18 @@ static struct memobj *memobj_create(u64 bytes, u16 owner)
 	if (!o)
 		return NULL;
 	o->refs = 1;
-	for (u32 i = 0; i < n; i++) {
-		hpa_t b = gpool_alloc_block(owner);
+	while (o->nr_blocks < n) {
+		bool run = o->nr_blocks && IS_ALIGNED(o->nr_blocks, GIB_BLOCKS) && n - o->nr_blocks >= GIB_BLOCKS;
+		hpa_t b = run ? gpool_alloc_gib(owner) : HPA_NONE;
 
+		for (u32 i = 0; b != HPA_NONE && i < GIB_BLOCKS; i++)
+			o->blocks[o->nr_blocks++] = b + i * PAGE_2M;
+		if (b != HPA_NONE)
+			continue;
+		b = gpool_alloc_block(owner);
 		if (b == HPA_NONE) {
-			memobj_put(o);
+			while (!memobj_put(o))
+				;
 			return NULL;
 		}
 		o->blocks[o->nr_blocks++] = b;
@@ -69,8 +89,8 @@ static struct memobj *memobj_create(u64 bytes, u16 owner)
 }
 
 /*
- * Show [from, from + size) of a slot, whose frames lie together block by block only. *not_wb grows by
- * what cannot be cached.
+ * Show [from, from + size) of a slot, whose frames lie together as far as its blocks happen to. *not_wb grows
+ * by what cannot be cached.
  */
 static int map_slot(struct pt *pt, const struct slot *s, gpa_t from, u64 size, u64 *not_wb)
 {
@@ -80,10 +100,15 @@ static int map_slot(struct pt *pt, const struct slot *s, gpa_t from, u64 size, u
 	while (done < size) {
 		u64 at = from - s->gpa + s->off + done, in = at & (PAGE_2M - 1);
 		u64 n = MIN(PAGE_2M - in, size - done);
-		hpa_t pa = s->obj->blocks[at / PAGE_2M] + in;
-		u32 type = mtrr_type(&host_mtrr, pa, n, &n);
-		int r = pt_map(pt, from + done, pa, n, PT_RWX | PT_U, type, &flush);
+		const hpa_t *b = &s->obj->blocks[at / PAGE_2M];
+		hpa_t pa = *b + in;
+		u32 type;
+		int r;
 
+		for (; n < size - done && b[1] == b[0] + PAGE_2M; b++)
+			n = MIN(n + PAGE_2M, size - done);
+		type = mtrr_type(&host_mtrr, pa, n, &n);
+		r = pt_map(pt, from + done, pa, n, PT_RWX | PT_U, type, &flush);
 		*not_wb += type == PT_WB ? 0 : n;
 		if (r)
 			return r;
@@ -191,6 +216,7 @@ int vm_memory_create(struct vm *vm, char *why, size_t n)
 
 	vm->nested_env = (struct pt_env){
 		.alloc = nested_alloc, .free = nested_free, .access = nested_access, .ctx = vm,
+		.leaf_1g = hv->nested_1g,
 	};
 	vm->ram_bytes = MIB(vm->cfg.memory);
 	most = guest_memory_max(vm->cpuid->ext[8].eax & 0xff);
@@ -218,22 +244,21 @@ int vm_memory_create(struct vm *vm, char *why, size_t n)
 			 "lower it or end another VM",
 			 vm->name, (unsigned long)vm->cfg.memory,
 			 (unsigned long)(st.guest_free >> 20));
-		vm_memory_destroy(vm);
 		return -ENOMEM;
 	}
 	r = map_ram(vm, o);
 	memobj_put(o); /* the slots hold it now */
-	if (r) {
+	if (r)
 		snprintf(why, n, "%s: no memory of our own is left for nested page tables",
 			 vm->name);
-		vm_memory_destroy(vm);
-	}
 	return r;
 }
 
-void vm_memory_destroy(struct vm *vm)
+bool vm_memory_destroy(struct vm *vm)
 {
-	pt_destroy(&vm->nested);
-	while (vm->nr_slots)
-		memobj_put(vm->slots[--vm->nr_slots].obj);
+	if (vm->nested.env && !pt_destroy_step(&vm->nested))
+		return false;
+	if (vm->nr_slots && memobj_put(vm->slots[vm->nr_slots - 1].obj))
+		vm->nr_slots--;
+	return !vm->nr_slots;
 }

@@ -5,6 +5,7 @@
 #include "lib/errno.h"
 #include "lib/log.h"
 #include "lib/string.h"
+#include "vmm/platform/pci.h"
 
 /* Versions of the payloads; devices have their own. */
 static const u16 versions[STATE_END + 1] = {
@@ -176,19 +177,20 @@ static int check_vcpu(const struct reader *rd, u32 i, const struct state_vcpu *s
 static int check_device(const struct reader *rd, u32 i, const struct state_device *s, u16 version,
 			u32 size)
 {
-	const struct vdev_type *t = rd->shape->devs[i].type;
+	const struct vdev *d = &rd->shape->devs[i];
+	const struct vdev_type *t = d->type;
 
 	if (strncmp(s->name, t->name, sizeof(s->name)))
 		return BAD(rd, "saved state: device %u is \"%.16s\", this VM has \"%s\" there", i,
 			   s->name, t->name);
-	if (version != t->version || size != sizeof(*s) + t->state_size)
+	if (version != t->version || size != sizeof(*s) + vdev_state_size(t))
 		return BAD(rd, "saved state: device %s: version %u, %u bytes; here %u and %lu", t->name,
 			   version, size, t->version,
-			   (unsigned long)(sizeof(*s) + t->state_size));
+			   (unsigned long)(sizeof(*s) + vdev_state_size(t)));
 	for (unsigned k = 0; k < VDEV_MAX_TIMERS; k++)
 		if (s->timers[k].armed > (k < t->nr_timers))
 			return BAD(rd, "saved state: device %s: timer %u", t->name, k);
-	if (t->valid && !t->valid(s->state))
+	if ((t->valid && !t->valid(s->state)) || (t->pci && !pci_state_valid(d, s->state)))
 		return BAD(rd, "saved state: device %s: its state is out of range", t->name);
 	return 0;
 }
@@ -201,7 +203,9 @@ static const void **place(const struct reader *rd, const struct state_record *r)
 	if (r->tag == STATE_VM)
 		return r->index ? NULL : (const void **)&rd->view->vm;
 	if (r->tag == STATE_DEVICE)
-		return r->index < rd->shape->nr_devs ? (const void **)&rd->view->devs[r->index] : NULL;
+		return r->index < rd->shape->nr_devs && rd->shape->devs[r->index].type
+			       ? (const void **)&rd->view->devs[r->index]
+			       : NULL;
 	if (r->index >= rd->shape->nr_vcpus)
 		return NULL;
 	c = &rd->view->vcpus[r->index];
@@ -314,7 +318,7 @@ static int check_complete(const struct reader *rd)
 		ok = ok && v->vcpus[i].regs && v->vcpus[i].xsave && v->vcpus[i].lapic &&
 		     v->vcpus[i].msrs && v->vcpus[i].pv;
 	for (u32 i = 0; i < rd->shape->nr_devs; i++)
-		ok = ok && v->devs[i];
+		ok = ok && (v->devs[i] || !rd->shape->devs[i].type);
 	return ok ? 0 : BAD(rd, "saved state: records are missing");
 }
 

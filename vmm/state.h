@@ -58,7 +58,7 @@ struct state_timer {
 struct state_device {
 	char name[16];
 	struct state_timer timers[VDEV_MAX_TIMERS];
-	u8 state[]; /* vdev_type.state_size of them */
+	u8 state[]; /* vdev_state_size() of them */
 };
 
 /* Whoever changes one of these layouts raises the record's version in state.c. */

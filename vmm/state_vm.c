@@ -8,6 +8,7 @@
 #include "lib/errno.h"
 #include "lib/log.h"
 #include "lib/string.h"
+#include "vmm/platform/pci.h"
 
 size_t vm_state_size(const struct vm *vm)
 {
@@ -17,7 +18,8 @@ size_t vm_state_size(const struct vm *vm)
 	n += vm->nr_vcpus * (5 * record + sizeof(struct state_vcpu) + fpu_area_size() +
 			     sizeof(struct lapic) + sizeof(struct vcpu_msrs) + sizeof(struct vcpu_pv));
 	for (u32 i = 0; i < vm->nr_devs; i++)
-		n += record + sizeof(struct state_device) + vm->devs[i].type->state_size;
+		if (vm->devs[i].type)
+			n += record + sizeof(struct state_device) + vdev_state_size(vm->devs[i].type);
 	return ALIGN_UP(n, 8);
 }
 
@@ -68,16 +70,18 @@ static void save_device(struct state_writer *w, struct vm *vm, u32 i)
 {
 	const struct vdev *d = &vm->devs[i];
 	const struct dev_timer *dt = &vm->dev_timers[i * VDEV_MAX_TIMERS];
-	struct state_device *s = state_put(w, STATE_DEVICE, d->type->version, i,
-					   sizeof(*s) + d->type->state_size);
+	struct state_device *s;
 
+	if (!d->type)
+		return;
+	s = state_put(w, STATE_DEVICE, d->type->version, i, sizeof(*s) + vdev_state_size(d->type));
 	if (!s)
 		return;
 	memcpy(s->name, d->type->name, MIN(strlen(d->type->name), sizeof(s->name)));
 	for (unsigned k = 0; k < d->type->nr_timers; k++)
 		if (dt[k].set)
 			s->timers[k] = (struct state_timer){dt[k].deadline_ns, 1};
-	memcpy(s->state, d->state, d->type->state_size);
+	memcpy(s->state, d->state, vdev_state_size(d->type));
 }
 
 size_t vm_state_save(struct vm *vm, void *buf, size_t size)
@@ -171,7 +175,7 @@ static u64 tsc_more(const struct vm *vm, const struct state_vm *s)
 
 static void restore_device(struct vdev *d, const struct state_device *s)
 {
-	memcpy(d->state, s->state, d->type->state_size);
+	memcpy(d->state, s->state, vdev_state_size(d->type));
 	for (unsigned k = 0; k < d->type->nr_timers; k++)
 		if (s->timers[k].armed)
 			vdev_timer_set(d, k, s->timers[k].deadline_ns);
@@ -200,10 +204,12 @@ int vm_state_restore(struct vm *vm, const void *buf, size_t n, char *why, size_t
 		for (u32 i = 0; i < vm->nr_vcpus; i++)
 			restore_vcpu(vm->vcpus[i], &view->vcpus[i], tsc_more(vm, view->vm));
 		for (u32 i = 0; i < vm->nr_devs; i++)
-			restore_device(&vm->devs[i], view->devs[i]);
+			if (vm->devs[i].type)
+				restore_device(&vm->devs[i], view->devs[i]);
+		pci_restored(vm);
 		/* Only now: what a device drives again finds its controllers as they were. */
 		for (u32 i = 0; i < vm->nr_devs; i++)
-			if (vm->devs[i].type->restored)
+			if (vm->devs[i].type && vm->devs[i].type->restored)
 				vm->devs[i].type->restored(&vm->devs[i]);
 	}
 	kfree(view);

@@ -14,6 +14,7 @@
 #include "lib/errno.h"
 #include "lib/log.h"
 #include "lib/string.h"
+#include "vmm/platform/pci.h"
 #include "vmm/sched.h"
 #include "vmm/state.h"
 
@@ -28,16 +29,20 @@ struct parts {
 	struct hv_vcpu hv[VM_MAX_VCPUS];
 	struct pt nested;
 	void *dev[VM_MAX_DEVS];
+	void *saved; /* the saved VM */
+	size_t size;
 };
 
 /* Guarded by nested_lock, but for what a rebuild needs. */
 struct torture {
-	u64 random;
+	u64 seed, random;
 	u32 steps, rebuilds, protects, drops, splits, merges, moves, skipped;
-	gpa_t split[SPLITS_KEPT]; /* large leaves that were split, to be merged again */
+	u32 splits_1g, merges_1g; /* of those */
+	struct {
+		gpa_t gpa; /* HPA_NONE: none */
+		u64 size;
+	} split[SPLITS_KEPT]; /* large leaves that were split, to be merged again */
 	struct parts parts;
-	size_t size;
-	u64 state[]; /* the saved VM */
 };
 
 /* splitmix64 */
@@ -62,26 +67,26 @@ static u32 interval(struct torture *t)
 
 int torture_create(struct vm *vm)
 {
-	size_t size = vm_state_size(vm);
 	struct torture *t;
 
 	if (!vm->cfg.torture)
 		return 0;
-	t = kzalloc(sizeof(*t) + size, FRAME_VM, vm->id);
+	t = kzalloc(sizeof(*t), FRAME_VM, vm->id);
 	if (!t)
 		return -ENOMEM;
-	t->random = vm->cfg.torture;
-	t->size = size;
+	t->seed = t->random = vm->cfg.torture;
 	for (unsigned i = 0; i < SPLITS_KEPT; i++)
-		t->split[i] = HPA_NONE;
+		t->split[i].gpa = HPA_NONE;
 	vm->torture = t;
 	for (u32 i = 0; i < vm->nr_vcpus; i++)
-		vm->vcpus[i]->torture_in = interval(t);
+		vm->vcpus[i]->watching.torture_in = interval(t);
+	watch_vm(vm, WATCH_TORTURE, true);
 	return 0;
 }
 
 void torture_destroy(struct vm *vm)
 {
+	watch_vm(vm, WATCH_TORTURE, false);
 	if (vm->torture)
 		kfree(vm->torture);
 	vm->torture = NULL;
@@ -91,10 +96,61 @@ void torture_report(const struct vm *vm)
 {
 	const struct torture *t = vm->torture;
 
-	log_info("%s: torture: %u rebuilds, %u protects, %u moves, %u drops, %u splits, %u merges, "
-		 "%u skipped; seed %lu",
+	log_info("%s: torture: %u rebuilds, %u protects, %u moves, %u drops, %u splits, %u merges "
+		 "(%u and %u of 1 GiB), %u skipped; seed %lu",
 		 vm->name, t->rebuilds, t->protects, t->moves, t->drops, t->splits, t->merges,
-		 t->skipped, (unsigned long)vm->cfg.torture);
+		 t->splits_1g, t->merges_1g, t->skipped, (unsigned long)t->seed);
+}
+
+void torture_tune(struct vm *vm)
+{
+	if (vm->torture && vm->torture->seed == vm->cfg.torture)
+		return;
+	if (vm->torture)
+		torture_report(vm);
+	torture_destroy(vm);
+	if (!torture_create(vm))
+		return;
+	vm->cfg.torture = 0;
+	log_err("%s: no memory of our own is left for torture mode", vm->name);
+}
+
+/* --- creating --- */
+
+/* Make the VM with the nth allocation failing, of our pool or the guests'. false: it takes fewer than n. */
+static bool fail_nth(const struct vm_config *cfg, bool alone, u32 n, bool (*fail_at)(u32 n))
+{
+	struct frame_stats before, after;
+	char why[256] = "";
+	struct vm *vm;
+	bool failed;
+
+	frame_get_stats(&before);
+	fail_at(n);
+	vm = vm_build(cfg, why, sizeof(why));
+	failed = fail_at(0);
+	if (vm)
+		vm_unbuild(vm);
+	else if (strncmp(why, cfg->name, strlen(cfg->name)))
+		panic("%s: not built, and no word why: %s", cfg->name, why);
+	if (alone && vm && failed)
+		panic("%s: built, though its allocation %u failed", cfg->name, n);
+	frame_get_stats(&after);
+	if (alone && memcmp(&before, &after, sizeof(after)))
+		panic("%s: its allocation %u failed and left something behind", cfg->name, n);
+	return failed;
+}
+
+/* The guests' blocks are all taken in one place: some will do. */
+void torture_creation(const struct vm_config *cfg, bool alone)
+{
+	u32 n = 1, blocks = 0;
+
+	while (fail_nth(cfg, alone, n, frame_fail_at))
+		n++;
+	for (u32 k = 1; fail_nth(cfg, alone, k, gpool_fail_at); k *= 2)
+		blocks++;
+	log_info("%s: torture: %u failed allocations left nothing behind", cfg->name, n - 1 + blocks);
 }
 
 /* --- rebuilding --- */
@@ -104,7 +160,8 @@ static void parts_free(struct vm *vm, struct parts *p)
 	for (u32 i = 0; i < vm->nr_devs; i++) {
 		if (!p->dev[i])
 			continue;
-		memset(p->dev[i], POISON, vm->devs[i].type->state_size);
+		if (vm->devs[i].type) /* else it went while we gave up */
+			memset(p->dev[i], POISON, vdev_state_size(vm->devs[i].type));
 		kfree(p->dev[i]);
 	}
 	for (u32 i = 0; i < vm->nr_vcpus; i++)
@@ -112,6 +169,8 @@ static void parts_free(struct vm *vm, struct parts *p)
 			vcpu_hv_destroy(&p->hv[i]);
 	if (p->nested.env)
 		pt_destroy(&p->nested);
+	if (p->saved)
+		kfree(p->saved);
 }
 
 static bool parts_make(struct vm *vm, struct parts *p)
@@ -131,14 +190,18 @@ static bool parts_make(struct vm *vm, struct parts *p)
 		}
 	}
 	for (u32 i = 0; i < vm->nr_devs; i++) {
-		u32 n = MAX(vm->devs[i].type->state_size, 1u);
+		u32 n = vm->devs[i].type ? MAX(vdev_state_size(vm->devs[i].type), 1u) : 0;
 
+		if (!n)
+			continue;
 		p->dev[i] = kzalloc(n, FRAME_DEVICE, vm->id);
 		if (!p->dev[i])
 			return false;
 		memset(p->dev[i], POISON, n);
 	}
-	return true;
+	p->size = vm_state_size(vm);
+	p->saved = kzalloc(p->size, FRAME_VM, vm->id);
+	return p->saved;
 }
 
 #define SWAP(a, b)                         \
@@ -195,27 +258,33 @@ void torture_rebuild(struct vm *vm)
 
 	if (vm->ending || vm->vcpus[0]->state == VCPU_OFF)
 		return;
+	sched_unload();
+	spin_lock(&vm->dev_lock); /* devices come and go under it */
 	if (!parts_make(vm, p)) {
 		parts_free(vm, p);
+		spin_unlock(&vm->dev_lock);
 		t->skipped++;
 		return;
 	}
-	sched_unload();
-	spin_lock(&vm->dev_lock);
-	n = vm_state_save(vm, t->state, t->size);
+	n = vm_state_save(vm, p->saved, p->size);
 	vm_devices_stop(vm);
+	spin_lock(&vm->nested_lock); /* the monitor may be looking at the tables */
 	parts_swap(vm, p);
+	regions_drop_bars(&vm->pio);
+	regions_drop_bars(&vm->mmio);
+	spin_unlock(&vm->nested_lock);
 	for (u32 i = 0; i < vm->nr_vcpus; i++) {
+		vm->vcpus[i]->hv.debug = p->hv[i].debug;
 		msrs_pass(vm->vcpus[i]);
 		poison_vcpu(vm->vcpus[i]);
 	}
 	vm->pic_intr = !vm->pic_intr;
 	vm->tsc_khz = vm->tsc_ratio = POISON;
 	vm->write_protected = false;
-	if (vm_state_restore(vm, t->state, n, why, sizeof(why)))
+	if (vm_state_restore(vm, p->saved, n, why, sizeof(why)))
 		give_up(vm, why);
-	spin_unlock(&vm->dev_lock);
 	parts_free(vm, p);
+	spin_unlock(&vm->dev_lock);
 	t->rebuilds++;
 }
 
@@ -262,13 +331,29 @@ static void drop(struct vm *vm, struct torture *t)
 		t->drops++;
 }
 
+/* Make the leaf at gpa whole again; its parts may have gone different ways since. */
+static bool merge(struct vm *vm, gpa_t gpa, u64 size)
+{
+	bool flush = false;
+
+	/* What was dropped meanwhile comes back; shown anew it has all rights. */
+	for (gpa_t at = gpa; at < gpa + size; at += PAGE_2M) {
+		struct pt_leaf l;
+
+		if ((pt_query(&vm->nested, at, &l) || l.size == PAGE_SIZE) && vm_nested_populate(vm, at))
+			return false;
+	}
+	return !pt_protect(&vm->nested, gpa, size, PT_RWX | PT_U, &flush) &&
+	       !pt_merge(&vm->nested, gpa, size, &flush);
+}
+
 /* Split a large leaf; the one split SPLITS_KEPT times ago is made whole. */
 static void split(struct vm *vm, struct torture *t)
 {
 	u64 left;
-	gpa_t gpa = ALIGN_DOWN(somewhere(vm, t, &left), PAGE_2M), *old;
+	gpa_t gpa = ALIGN_DOWN(somewhere(vm, t, &left), PAGE_2M), was;
+	u32 i = t->splits % SPLITS_KEPT;
 	struct pt_leaf l;
-	bool flush = false;
 
 	if (pt_query(&vm->nested, gpa, &l) || l.size == PAGE_SIZE)
 		return;
@@ -276,12 +361,15 @@ static void split(struct vm *vm, struct torture *t)
 		t->skipped++;
 		return;
 	}
-	old = &t->split[t->splits++ % SPLITS_KEPT];
-	/* Its 512 pages may have gone different ways since. */
-	if (*old != HPA_NONE && !pt_protect(&vm->nested, *old, PAGE_2M, PT_RWX | PT_U, &flush) &&
-	    !pt_merge(&vm->nested, *old, PAGE_2M, &flush))
+	t->splits++;
+	t->splits_1g += l.size == PAGE_1G;
+	was = t->split[i].gpa;
+	if (was != HPA_NONE && merge(vm, was, t->split[i].size)) {
 		t->merges++;
-	*old = gpa;
+		t->merges_1g += t->split[i].size == PAGE_1G;
+	}
+	t->split[i].gpa = l.va;
+	t->split[i].size = l.size;
 }
 
 static void move(struct vcpu *v, struct torture *t)
@@ -302,7 +390,7 @@ void torture_step(struct vcpu *v)
 
 	spin_lock(&vm->nested_lock);
 	dice = next(t);
-	v->torture_in = interval(t);
+	v->watching.torture_in = interval(t);
 	t->steps++;
 	vm->in_exit = true;
 	if (dice & 2)

@@ -59,6 +59,7 @@ int vcpu_create(struct vm *vm, u32 id)
 	v->hv.nested_root = vm->nested.root;
 	v->pcpu = SCHED_NOWHERE;
 	sched_ent_init(&v->sched.ent, &vm->sched.group);
+	memcpy(v->sched.cpus, vm->sched.cpus, sizeof(v->sched.cpus));
 	lapic_reset(&v->lapic, id, id == 0);
 	guest_code_init(v);
 	timer_init(&v->lapic_timer, lapic_timer_due);
@@ -81,6 +82,8 @@ void vcpu_destroy(struct vcpu *v)
 	timer_stop_sync(&v->lapic_timer);
 	timer_stop_sync(&v->park_timer);
 	vcpu_hv_destroy(&v->hv);
+	if (v->watching.time)
+		kfree(v->watching.time);
 	kfree(v);
 }
 
@@ -320,6 +323,8 @@ static bool vcpu_ready(struct vcpu *v)
 		if (v->requests & REQ_OUTSIDE)
 			return false;
 		vcpu_serve_requests(v);
+		if (v->requests & REQ_OUTSIDE) /* by what was served */
+			return false;
 	}
 	if (v->state == VCPU_RUNNING)
 		return true;
@@ -330,26 +335,44 @@ static bool vcpu_ready(struct vcpu *v)
 	return true;
 }
 
-void vcpu_run(struct vcpu *v)
+static inline __attribute__((always_inline)) void run_loop(struct vcpu *v, bool watched)
 {
 	struct vm_exit exit;
 
-	/* Before the first look at requests: vm_nested_flush(). */
-	__atomic_store_n(&v->in_run, true, __ATOMIC_SEQ_CST);
 	do {
 		if (unlikely(v->requests | (v->state ^ VCPU_RUNNING)) && !vcpu_ready(v))
 			break;
 		vcpu_inject(v);
 		hv->enter(&v->hv, &exit);
 		v->exits[exit.code]++;
+		if (watched)
+			watch_exit(v, &exit);
 		if (unlikely(v->hv.tpr != v->lapic.tpr >> 4))
 			v->lapic.tpr = v->hv.tpr << 4;
 		if (unlikely(exit.interrupted.valid))
 			v->reinject = exit.interrupted;
 		exit_table[exit.code](v, &exit);
-		if (unlikely(v->torture_in) && !--v->torture_in)
-			torture_step(v);
+		if (watched)
+			watch_handled(v, &exit);
 	} while (likely(!sched_pending()));
+}
+
+/* Who sets v->watch makes us come here anew (watch_vm()). */
+static void run_watched(struct vcpu *v)
+{
+	watch_run(v);
+	run_loop(v, true);
+	watch_leave(v);
+}
+
+void vcpu_run(struct vcpu *v)
+{
+	/* Before the first look at requests: vm_nested_flush(). */
+	__atomic_store_n(&v->in_run, true, __ATOMIC_SEQ_CST);
+	if (unlikely(READ_ONCE(v->watch)))
+		run_watched(v);
+	else
+		run_loop(v, false);
 	__atomic_store_n(&v->in_run, false, __ATOMIC_RELEASE);
 }
 

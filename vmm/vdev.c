@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The devices of a VM: instances of every struct vdev_type in the image's .vdevs section, their
- * regions in two sorted arrays searched by bisection, their timers.
+ * The devices of a VM: instances of every struct vdev_type in the image's .vdevs section, and of those
+ * that were plugged in later; the accesses to their regions; their timers.
  */
 #include "vmm/vdev.h"
 #include "arch/x86_64/asm.h"
@@ -10,6 +10,7 @@
 #include "lib/errno.h"
 #include "lib/log.h"
 #include "lib/string.h"
+#include "vmm/platform/pci.h"
 #include "vmm/platform_map.h"
 #include "vmm/vm.h"
 
@@ -54,30 +55,16 @@ void vdev_timer_stop(struct vdev *d, unsigned idx)
 	timer_stop(&dt->t);
 }
 
-static int add_region(struct region_table *t, const struct region *new)
-{
-	u32 i;
-
-	if (t->nr == VM_MAX_REGIONS)
-		return -ENOSPC;
-	for (i = t->nr; i && t->r[i - 1].first > new->last; i--)
-		;
-	if (i && t->r[i - 1].last >= new->first)
-		return -EEXIST;
-	memmove(&t->r[i + 1], &t->r[i], (t->nr - i) * sizeof(t->r[0]));
-	t->r[i] = *new;
-	t->nr++;
-	return 0;
-}
-
 int vdev_add_pio(struct vdev *d, const struct vdev_pio *r)
 {
-	return add_region(&d->vm->pio, &(struct region){r->first, r->first + r->count - 1u, d, .pio = r});
+	return regions_add(&d->vm->pio, &(struct region){
+		.first = r->first, .last = r->first + r->count - 1u, .d = d, .pio = r});
 }
 
 int vdev_add_mmio(struct vdev *d, const struct vdev_mmio *r)
 {
-	return add_region(&d->vm->mmio, &(struct region){r->base, r->base + r->size - 1, d, .mmio = r});
+	return regions_add(&d->vm->mmio, &(struct region){
+		.first = r->base, .last = r->base + r->size - 1, .base = r->base, .d = d, .mmio = r});
 }
 
 void vm_regions(struct vm *vm, vm_region_fn fn, void *arg)
@@ -93,22 +80,23 @@ void vm_regions(struct vm *vm, vm_region_fn fn, void *arg)
 	fn(arg, "memory", PLAT_LAPIC_BASE, PLAT_LAPIC_BASE + PLAT_LAPIC_SIZE - 1, "lapic");
 }
 
-static int device_create(struct vm *vm, const struct vdev_type *type)
+static int fill(struct vdev *d)
 {
-	struct vdev *d = &vm->devs[vm->nr_devs];
+	const struct vdev_type *type = d->type;
 	int r = 0;
 
-	*d = (struct vdev){.type = type, .vm = vm};
-	d->state = kzalloc(MAX(type->state_size, 1u), FRAME_DEVICE, vm->id);
+	d->state = kzalloc(MAX(vdev_state_size(type), 1u), FRAME_DEVICE, d->vm->id);
 	if (!d->state)
 		return -ENOMEM;
-	for (unsigned t = 0; t < VDEV_MAX_TIMERS; t++) {
-		struct dev_timer *dt = &vm->dev_timers[vm->nr_devs * VDEV_MAX_TIMERS + t];
-
-		timer_init(&dt->t, dev_timer_fired);
-		dt->d = d;
+	if (type->pci) {
+		ASSERT(!type->nr_pio && !type->nr_mmio);
+		d->pci = kzalloc(sizeof(*d->pci), FRAME_DEVICE, d->vm->id);
+		r = d->pci ? pci_attach(d) : -ENOMEM;
+		if (r && d->pci) {
+			kfree(d->pci);
+			d->pci = NULL;
+		}
 	}
-	vm->nr_devs++;
 	for (unsigned i = 0; !r && i < type->nr_pio; i++)
 		r = vdev_add_pio(d, &type->pio[i]);
 	for (unsigned i = 0; !r && i < type->nr_mmio; i++)
@@ -116,6 +104,51 @@ static int device_create(struct vm *vm, const struct vdev_type *type)
 	if (!r && type->init)
 		r = type->init(d);
 	return r;
+}
+
+static struct vdev *free_place(struct vm *vm)
+{
+	for (u32 i = 0; i < vm->nr_devs; i++)
+		if (!vm->devs[i].type)
+			return &vm->devs[i];
+	return vm->nr_devs < VM_MAX_DEVS ? &vm->devs[vm->nr_devs] : NULL;
+}
+
+int vdev_create(struct vm *vm, const struct vdev_type *type, u32 unit, struct vdev **out)
+{
+	struct vdev *d = free_place(vm);
+	int r;
+
+	if (!d)
+		return -ENOSPC;
+	*d = (struct vdev){.type = type, .vm = vm, .unit = unit};
+	if (d == &vm->devs[vm->nr_devs])
+		vm->nr_devs++;
+	r = fill(d);
+	if (r)
+		vdev_destroy(d);
+	else if (out)
+		*out = d;
+	return r;
+}
+
+static void free_device(struct vdev *d)
+{
+	if (d->pci)
+		kfree(d->pci);
+	if (d->state)
+		kfree(d->state);
+	*d = (struct vdev){.vm = d->vm};
+}
+
+void vdev_destroy(struct vdev *d)
+{
+	/* A timer that has come due already finds that it is not set. */
+	for (unsigned t = 0; t < d->type->nr_timers; t++)
+		vdev_timer_stop(d, t);
+	if (d->pci)
+		pci_detach(d);
+	free_device(d);
 }
 
 int vm_devices_create(struct vm *vm, char *why, size_t n)
@@ -126,17 +159,21 @@ int vm_devices_create(struct vm *vm, char *why, size_t n)
 		snprintf(why, n, "%s: no memory of our own is left for devices", vm->name);
 		return -ENOMEM;
 	}
+	for (u32 i = 0; i < VM_MAX_DEVS * VDEV_MAX_TIMERS; i++) {
+		timer_init(&vm->dev_timers[i].t, dev_timer_fired);
+		vm->dev_timers[i].d = &vm->devs[i / VDEV_MAX_TIMERS];
+	}
 	for (const struct vdev_type *const *t = __vdevs_start; t < __vdevs_end; t++) {
-		int r;
+		u32 count = (*t)->wanted && !(*t)->wanted(vm) ? 0 : (*t)->count ? (*t)->count(vm) : 1;
 
-		if ((*t)->wanted && !(*t)->wanted(vm))
-			continue;
-		ASSERT(vm->nr_devs < VM_MAX_DEVS);
-		r = device_create(vm, *t);
-		if (r) {
-			snprintf(why, n, "%s: device %s could not be made (error %d)", vm->name,
-				 (*t)->name, -r);
-			return r;
+		for (u32 unit = 0; unit < count; unit++) {
+			int r = vdev_create(vm, *t, unit, NULL);
+
+			if (r) {
+				snprintf(why, n, "%s: device %s could not be made (error %d)", vm->name,
+					 (*t)->name, -r);
+				return r;
+			}
 		}
 	}
 	return 0;
@@ -145,7 +182,7 @@ int vm_devices_create(struct vm *vm, char *why, size_t n)
 void vm_devices_stop(struct vm *vm)
 {
 	for (u32 i = 0; i < vm->nr_devs; i++)
-		for (unsigned t = 0; t < vm->devs[i].type->nr_timers; t++)
+		for (unsigned t = 0; vm->devs[i].type && t < vm->devs[i].type->nr_timers; t++)
 			vdev_timer_stop(&vm->devs[i], t);
 }
 
@@ -157,8 +194,8 @@ void vm_devices_destroy(struct vm *vm)
 	for (u32 i = 0; i < vm->nr_devs * VDEV_MAX_TIMERS; i++)
 		timer_stop_sync(&vm->dev_timers[i].t);
 	for (u32 i = 0; i < vm->nr_devs; i++)
-		kfree(vm->devs[i].state);
-	vm->nr_devs = vm->pio.nr = vm->mmio.nr = 0;
+		free_device(&vm->devs[i]);
+	vm->nr_devs = vm->pio.nr = vm->mmio.nr = vm->pio.hit = vm->mmio.hit = 0;
 	if (vm->dev_timers)
 		kfree(vm->dev_timers);
 	vm->dev_timers = NULL;
@@ -167,35 +204,15 @@ void vm_devices_destroy(struct vm *vm)
 void vm_devices_reset(struct vm *vm)
 {
 	vm_devices_stop(vm);
-	for (u32 i = 0; i < vm->nr_devs; i++)
-		if (vm->devs[i].type->reset)
-			vm->devs[i].type->reset(&vm->devs[i]);
-}
+	for (u32 i = 0; i < vm->nr_devs; i++) {
+		struct vdev *d = &vm->devs[i];
 
-/* The first region that ends at or after `at`; NULL: none. */
-static inline const struct region *find_region(const struct region_table *t, u64 at)
-{
-	u32 lo = 0, hi = t->nr;
-
-	while (lo < hi) {
-		u32 mid = (lo + hi) / 2;
-
-		if (at > t->r[mid].last)
-			lo = mid + 1;
-		else
-			hi = mid;
+		if (d->pci)
+			pci_reset(d);
+		if (d->type && d->type->reset)
+			d->type->reset(d);
 	}
-	return lo < t->nr ? &t->r[lo] : NULL;
-}
-
-/* All of the access, or a part of it. */
-static inline bool covers(const struct region *r, u64 at, unsigned size)
-{
-	return r && at >= r->first && at + size - 1 <= r->last;
-}
-static inline bool touches(const struct region *r, u64 at, unsigned size)
-{
-	return r && r->first <= at + size - 1;
+	pci_firmware(vm);
 }
 
 static u32 ones(unsigned size)
@@ -205,54 +222,72 @@ static u32 ones(unsigned size)
 
 /*
  * An access that is only partly inside a region is what a bus makes of it: byte by byte, and where
- * nobody answers, ones. Behind port 0xffff there is nobody.
+ * nobody answers, ones. Behind port 0xffff there is nobody. Each byte is looked up for itself: the one before
+ * may have moved a BAR. These are apart, so that the usual access has no registers to save for them.
  */
-static u32 pio_read(struct vm *vm, u32 port, unsigned size)
+static __attribute__((noinline)) u32 pio_read_bytes(struct vm *vm, u32 port, unsigned size)
 {
-	const struct region *r = find_region(&vm->pio, port);
 	u32 val = 0;
 
-	if (likely(covers(r, port, size))) {
-		if (!r->pio->read)
-			return ones(size);
-		spin_lock(&vm->dev_lock);
-		val = r->pio->read(r->d, (u16)port, size) & ones(size);
-		spin_unlock(&vm->dev_lock);
-		return val;
-	}
-	if (!touches(r, port, size))
-		return ones(size);
 	for (unsigned i = 0; i < size; i++)
-		val |= pio_read(vm, port + i, 1) << i * 8;
+		val |= (port + i > 0xffff ? 0xff : vm_pio_read(vm, (u16)(port + i), 1)) << i * 8;
 	return val;
 }
 
-static void pio_write(struct vm *vm, u32 port, unsigned size, u32 val)
+static __attribute__((noinline)) void pio_write_bytes(struct vm *vm, u32 port, unsigned size, u32 val)
 {
-	const struct region *r = find_region(&vm->pio, port);
+	for (unsigned i = 0; i < size && port + i <= 0xffff; i++)
+		vm_pio_write(vm, (u16)(port + i), 1, val >> i * 8 & 0xff);
+}
 
-	if (likely(covers(r, port, size))) {
-		if (!r->pio->write)
-			return;
-		spin_lock(&vm->dev_lock);
-		r->pio->write(r->d, (u16)port, size, val & ones(size));
-		spin_unlock(&vm->dev_lock);
-		return;
-	}
-	if (!touches(r, port, size))
-		return;
+static __attribute__((noinline)) u64 mmio_read_bytes(struct vcpu *v, gpa_t gpa, unsigned size)
+{
+	u64 val = 0;
+
 	for (unsigned i = 0; i < size; i++)
-		pio_write(vm, port + i, 1, val >> i * 8 & 0xff);
+		val |= (vm_mmio_read(v, gpa + i, 1) & 0xff) << i * 8;
+	return val;
+}
+
+static __attribute__((noinline)) void mmio_write_bytes(struct vcpu *v, gpa_t gpa, unsigned size, u64 val)
+{
+	for (unsigned i = 0; i < size; i++)
+		vm_mmio_write(v, gpa + i, 1, val >> i * 8 & 0xff);
 }
 
 u32 vm_pio_read(struct vm *vm, u16 port, unsigned size)
 {
-	return pio_read(vm, port, size);
+	const struct region *r;
+	u32 val = ~0u;
+	bool partly;
+
+	spin_lock(&vm->dev_lock);
+	r = regions_find(&vm->pio, port);
+	if (likely(region_covers(r, port, size))) {
+		if (likely(r->pio->read))
+			val = r->pio->read(r->d, (u16)(port - r->base), size);
+		spin_unlock(&vm->dev_lock);
+		return val & ones(size);
+	}
+	partly = region_touches(r, port, size);
+	spin_unlock(&vm->dev_lock);
+	return partly ? pio_read_bytes(vm, port, size) : ones(size);
 }
 
 void vm_pio_write(struct vm *vm, u16 port, unsigned size, u32 val)
 {
-	pio_write(vm, port, size, val);
+	const struct region *r;
+	bool partly = false;
+
+	spin_lock(&vm->dev_lock);
+	r = regions_find(&vm->pio, port);
+	if (unlikely(!region_covers(r, port, size)))
+		partly = region_touches(r, port, size);
+	else if (likely(r->pio->write))
+		r->pio->write(r->d, (u16)(port - r->base), size, val & ones(size));
+	spin_unlock(&vm->dev_lock);
+	if (unlikely(partly))
+		pio_write_bytes(vm, port, size, val);
 }
 
 static bool is_lapic(const struct vcpu *v, gpa_t gpa)
@@ -264,31 +299,31 @@ static bool is_lapic(const struct vcpu *v, gpa_t gpa)
 
 u64 vm_mmio_read(struct vcpu *v, gpa_t gpa, unsigned size)
 {
+	struct vm *vm = v->vm;
 	const struct region *r;
-	u64 val = 0;
+	u64 val = ~0ull;
+	bool partly = false;
 
 	if (is_lapic(v, gpa)) {
 		if (v->pv.eoi_lent)
 			pv_eoi_take_back(v);
 		return lapic_mmio_read(v, gpa & 0xfff, size);
 	}
-	r = find_region(&v->vm->mmio, gpa);
-	if (likely(covers(r, gpa, size)) && r->mmio->read) {
-		spin_lock(&v->vm->dev_lock);
-		val = r->mmio->read(r->d, gpa - r->first, size);
-		spin_unlock(&v->vm->dev_lock);
-		return val;
-	}
-	if (size == 1 || !touches(r, gpa, size))
-		return ~0ull;
-	for (unsigned i = 0; i < size; i++)
-		val |= (vm_mmio_read(v, gpa + i, 1) & 0xff) << i * 8;
-	return val;
+	spin_lock(&vm->dev_lock);
+	r = regions_find(&vm->mmio, gpa);
+	if (unlikely(!region_covers(r, gpa, size)))
+		partly = size > 1 && region_touches(r, gpa, size);
+	else if (likely(r->mmio->read))
+		val = r->mmio->read(r->d, gpa - r->base, size);
+	spin_unlock(&vm->dev_lock);
+	return unlikely(partly) ? mmio_read_bytes(v, gpa, size) : val;
 }
 
 void vm_mmio_write(struct vcpu *v, gpa_t gpa, unsigned size, u64 val)
 {
+	struct vm *vm = v->vm;
 	const struct region *r;
+	bool partly = false;
 
 	if (is_lapic(v, gpa)) {
 		if (v->pv.eoi_lent)
@@ -296,16 +331,15 @@ void vm_mmio_write(struct vcpu *v, gpa_t gpa, unsigned size, u64 val)
 		lapic_mmio_write(v, gpa & 0xfff, size, val);
 		return;
 	}
-	r = find_region(&v->vm->mmio, gpa);
-	if (likely(covers(r, gpa, size)) && r->mmio->write) {
-		spin_lock(&v->vm->dev_lock);
-		r->mmio->write(r->d, gpa - r->first, size, val);
-		spin_unlock(&v->vm->dev_lock);
-		return;
-	}
-	if (size > 1 && touches(r, gpa, size))
-		for (unsigned i = 0; i < size; i++)
-			vm_mmio_write(v, gpa + i, 1, val >> i * 8 & 0xff);
+	spin_lock(&vm->dev_lock);
+	r = regions_find(&vm->mmio, gpa);
+	if (unlikely(!region_covers(r, gpa, size)))
+		partly = size > 1 && region_touches(r, gpa, size);
+	else if (likely(r->mmio->write))
+		r->mmio->write(r->d, gpa - r->base, size, val);
+	spin_unlock(&vm->dev_lock);
+	if (unlikely(partly))
+		mmio_write_bytes(v, gpa, size, val);
 }
 
 u64 vm_time_ns(struct vm *vm)
@@ -352,6 +386,26 @@ const char *vm_fw_cfg(const struct vm *vm)
 bool vm_hpet_wanted(const struct vm *vm)
 {
 	return vm->cfg.hpet;
+}
+
+unsigned vm_testdev_count(const struct vm *vm)
+{
+	return vm->cfg.testdev;
+}
+
+struct region_table *vm_pio_regions(struct vm *vm)
+{
+	return &vm->pio;
+}
+
+struct region_table *vm_mmio_regions(struct vm *vm)
+{
+	return &vm->mmio;
+}
+
+struct vdev **vm_pci_slots(struct vm *vm)
+{
+	return vm->pci_slots;
 }
 
 struct vdev *vm_vdev(struct vm *vm, const struct vdev_type *type)

@@ -13,6 +13,9 @@
 struct vm;
 struct vcpu;
 struct vdev;
+struct pci_ident;
+struct pci_func;
+struct region_table;
 
 #define VDEV_MAX_TIMERS 4
 
@@ -37,12 +40,15 @@ struct vdev_type {
 	u16 nr_timers;
 	u32 state_size;
 	u8 nr_pio, nr_mmio;
-	const struct vdev_pio *pio;   /* fixed regions; more by vdev_add_pio() from init() */
+	const struct vdev_pio *pio; /* fixed regions; more by vdev_add_pio() from init() */
 	const struct vdev_mmio *mmio;
+	const struct pci_ident *pci; /* it is a PCI function (platform/pci.h), and its regions are BARs; NULL: it is none */
 	/* Optional: is the device part of this VM (debug exit port...)? NULL: always. */
 	bool (*wanted)(const struct vm *vm);
+	/* Optional: how many of it are, told apart by vdev.unit. NULL: one. */
+	unsigned (*count)(const struct vm *vm);
 	/* init, reset, restored and timer may be NULL: nothing to do. state_size may be 0. */
-	/* Once per VM, state zeroed. 0 or -errno, which fails the VM's creation. */
+	/* Once per device, state zeroed. 0 or -errno, which fails the VM's creation, or the hotplug. */
 	int (*init)(struct vdev *d);
 	/* Power-on state; also on every reset of the VM. Timers are stopped already. */
 	void (*reset)(struct vdev *d);
@@ -56,17 +62,27 @@ struct vdev_type {
 };
 
 struct vdev {
-	const struct vdev_type *type;
+	const struct vdev_type *type; /* NULL: the place is free (after a hot removal) */
 	struct vm *vm;
 	void *state;
+	struct pci_func *pci; /* of a PCI function */
+	u32 unit;
 };
 
 #define VDEV_REGISTER(t)                                                                           \
 	static const struct vdev_type *const t##_entry __used __section(".vdevs") = &(t)
 
-/* Regions known only at init (PCI BARs, a configured base). -EEXIST: overlaps, -ENOSPC: table full. */
+/* Fixed regions, from init(). -EEXIST: overlaps, -ENOSPC: table full. */
 int vdev_add_pio(struct vdev *d, const struct vdev_pio *r);
 int vdev_add_mmio(struct vdev *d, const struct vdev_mmio *r);
+/* Make one more device at run time, and take it away again: for PCI's hotplug, with the device lock held. -ENOSPC: the
+ * VM has all that it may have; -ENOMEM; or what init() says. */
+int vdev_create(struct vm *vm, const struct vdev_type *type, u32 unit, struct vdev **out);
+void vdev_destroy(struct vdev *d);
+/* The VM's regions and the functions on its PCI bus 0, for platform/pci*.c alone. */
+struct region_table *vm_pio_regions(struct vm *vm);
+struct region_table *vm_mmio_regions(struct vm *vm);
+struct vdev **vm_pci_slots(struct vm *vm);
 /* Fire type->timer(d, idx) when vm_time_ns() reaches deadline_ns; replaces an earlier deadline. */
 void vdev_timer_set(struct vdev *d, unsigned idx, u64 deadline_ns);
 void vdev_timer_stop(struct vdev *d, unsigned idx);
@@ -90,7 +106,8 @@ void vm_kill(struct vm *vm, const char *fmt, ...) __format(2, 3);
 /* The VM's RAM in bytes, for the CMOS. */
 u64 vm_memory_bytes(const struct vm *vm);
 u32 vm_vcpu_count(const struct vm *vm);
-/* debug_exit = 1, debugcon = 1, hpet = 1 in the VM file. */
+/* debug_exit = 1, debugcon = 1, hpet = 1, testdev = N in the VM file. */
+unsigned vm_testdev_count(const struct vm *vm);
 bool vm_debug_exit_wanted(const struct vm *vm);
 bool vm_debugcon_wanted(const struct vm *vm);
 bool vm_hpet_wanted(const struct vm *vm);
@@ -116,8 +133,9 @@ void vm_console_want_input(struct vm *vm); /* uart.c calls it when its FIFO has 
 bool i8042_key(struct vm *vm, u8 key, bool down);
 bool i8042_chord(struct vm *vm, const u8 *keys, unsigned n);
 bool i8042_mouse(struct vm *vm, int dx, int dy, int dz, u8 buttons);
-/* In keynames.c: a chord by its names ("ctrl-alt-delete"); NULL, or what is wrong. */
+/* In input.c, the same by words: "ctrl-alt-delete"; "DX,DY[,DZ[,BUTTONS]]". NULL, or what is wrong. */
 const char *i8042_sendkey(struct vm *vm, const char *chord);
+const char *i8042_sendmouse(struct vm *vm, const char *how);
 
 /* In acpi_pm.c: somebody pressed the power button (the guest's ACPI driver shuts down). */
 void acpi_power_button(struct vm *vm);

@@ -13,7 +13,6 @@
 
 struct list vm_list = {&vm_list, &vm_list};
 struct spinlock vm_list_lock = SPINLOCK(LOCK_VM);
-static u16 last_id;
 
 /* A VM that dies at once and restarts for ever must not fill the log: a second between two lives. */
 #define CRASH_RESTART_NS 1000000000ull
@@ -31,18 +30,28 @@ struct vm *vm_by_channel(u32 channel)
 
 static bool vm_stopped(struct sched_work *w);
 
-static void vm_free(struct vm *vm)
+/*
+ * Give back what a VM has, which nobody can find any more, a step of at most some 20,000 instructions a call; true:
+ * it is gone. It may be half built.
+ */
+static bool vm_free(struct vm *vm)
 {
 	sched_vm_destroy(vm);
-	torture_destroy(vm);
-	vm_devices_destroy(vm);
-	for (u32 i = 0; i < vm->nr_vcpus; i++)
-		vcpu_destroy(vm->vcpus[i]);
-	if (vm->nested.env)
-		vm_memory_destroy(vm);
-	if (vm->cpuid)
-		kfree(vm->cpuid);
+	if (vm->torture || vm->dev_timers) {
+		torture_destroy(vm);
+		vm_devices_destroy(vm);
+		return false;
+	}
+	if (vm->nr_vcpus) {
+		vcpu_destroy(vm->vcpus[--vm->nr_vcpus]);
+		return false;
+	}
+	if (!vm_memory_destroy(vm))
+		return false;
+	kfree(vm->gdb);
+	kfree(vm->cpuid);
 	kfree(vm);
+	return true;
 }
 
 static int choose_tsc(struct vm *vm, char *why, size_t n)
@@ -57,56 +66,80 @@ static int choose_tsc(struct vm *vm, char *why, size_t n)
 	return -EINVAL;
 }
 
-int vm_create(const struct vm_config *cfg, u32 channel, struct vm **out, char *why, size_t n)
+void vm_unbuild(struct vm *vm)
 {
-	u16 id = __atomic_add_fetch(&last_id, 1, __ATOMIC_RELAXED);
-	struct vm *vm = kzalloc(sizeof(*vm), FRAME_VM, id);
-	int r;
+	u16 id = vm->id;
 
-	if (!vm) {
-		snprintf(why, n, "%s: no memory of our own is left for one more VM", cfg->name);
-		return -ENOMEM;
-	}
-	vm->id = id;
-	vm->cfg = *cfg;
-	str_copy(vm->name, cfg->name, sizeof(vm->name));
-	vm->t0_tsc = rdtsc();
-	vm->dev_lock = (struct spinlock)SPINLOCK(LOCK_DEVICES);
-	vm->nested_lock = (struct spinlock)SPINLOCK(LOCK_NESTED);
-	vm->run.lock = (struct spinlock)SPINLOCK(LOCK_RUN);
-	vm->run.work.fn = vm_stopped;
-	r = choose_tsc(vm, why, n);
+	while (!vm_free(vm))
+		;
+	frame_drop_owner(id);
+}
+
+static int build(struct vm *vm, char *why, size_t n)
+{
+	int r = choose_tsc(vm, why, n);
+
 	if (!r)
 		r = sched_vm_create(vm, why, n);
-	if (r) {
-		kfree(vm);
+	if (r)
 		return r;
-	}
 	r = cpuid_build(vm);
-	if (r)
-		snprintf(why, n, "%s: no memory of our own is left for its CPUID", vm->name);
-	else
-		r = vm_memory_create(vm, why, n);
 	if (r) {
-		sched_vm_destroy(vm);
-		kfree(vm->cpuid);
-		kfree(vm);
+		snprintf(why, n, "%s: no memory of our own is left for its CPUID", vm->name);
 		return r;
 	}
-	for (u32 i = 0; !r && i < cfg->vcpus; i++)
-		r = vcpu_create(vm, i);
+	r = vm_memory_create(vm, why, n);
 	if (r)
+		return r;
+	for (u32 i = 0; !r && i < vm->cfg.vcpus; i++)
+		r = vcpu_create(vm, i);
+	if (r) {
 		snprintf(why, n, "%s: no memory of our own is left for its vCPUs", vm->name);
-	else
-		r = vm_devices_create(vm, why, n);
+		return r;
+	}
+	r = vm_devices_create(vm, why, n);
 	if (!r && torture_create(vm)) {
 		snprintf(why, n, "%s: no memory of our own is left for torture mode", vm->name);
 		r = -ENOMEM;
 	}
-	if (r) {
-		vm_free(vm);
-		return r;
+	if (!r && !gdb_create(vm)) {
+		snprintf(why, n, "%s: no memory of our own is left for its debugger", vm->name);
+		r = -ENOMEM;
 	}
+	return r;
+}
+
+struct vm *vm_build(const struct vm_config *cfg, char *why, size_t n)
+{
+	u16 id = frame_new_owner();
+	struct vm *vm = id == OWNER_HOST ? NULL : kzalloc(sizeof(*vm), FRAME_VM, id);
+
+	if (!vm) {
+		snprintf(why, n, "%s: no memory of our own is left for one more VM", cfg->name);
+		frame_drop_owner(id);
+		return NULL;
+	}
+	vm->id = id;
+	vm->cfg = *cfg;
+	str_copy(vm->name, cfg->name, sizeof(vm->name));
+	vm->t0_tsc = vm->top.at = rdtsc();
+	vm->dev_lock = (struct spinlock)SPINLOCK(LOCK_DEVICES);
+	vm->nested_lock = (struct spinlock)SPINLOCK(LOCK_NESTED);
+	vm->run.lock = (struct spinlock)SPINLOCK(LOCK_RUN);
+	list_init(&vm->sched.node); /* for vm_free() */
+	if (!build(vm, why, n))
+		return vm;
+	vm_unbuild(vm);
+	return NULL;
+}
+
+int vm_create(const struct vm_config *cfg, u32 channel, struct vm **out, char *why, size_t n)
+{
+	struct vm *vm = vm_build(cfg, why, n);
+
+	if (!vm)
+		return -ENOMEM;
+	vm->run.work.fn = vm_stopped;
 	vm->console.channel = channel ?: console_new_channel();
 	vm->run.queued = true; /* until vm_start() */
 	vm_boot_restart(vm, 0);
@@ -145,10 +178,13 @@ void vm_stop(struct vm *vm, u32 why)
 	first = run->state == VM_RUNS;
 	if (first) {
 		run->state = VM_STOPPING;
-		run->to_stop = vm->nr_vcpus;
+		run->to_stop = 0;
+		for (u32 i = 0; i < vm->nr_vcpus; i++)
+			run->to_stop += !vm->vcpus[i]->gdb.held;
 		/* Under the lock: when the last vCPU has stopped, the VM may be gone. */
 		for (u32 i = 0; i < vm->nr_vcpus; i++)
-			vcpu_request(vm->vcpus[i], REQ_STOP);
+			if (!vm->vcpus[i]->gdb.held)
+				vcpu_request(vm->vcpus[i], REQ_STOP);
 	}
 	work = queue_work(run);
 	spin_unlock(&run->lock);
@@ -209,6 +245,9 @@ void vm_request_end(struct vm *vm, enum vm_end how, u32 value)
 			destroy_preserved(vm);
 		return;
 	}
+	if (how == VM_END_POWEROFF && vm->reboot_asked)
+		how = VM_END_REBOOT;
+	vm->reboot_asked = false;
 	vm->end = how;
 	vm->end_value = value;
 	vm_stop(vm, STOP_END);
@@ -277,6 +316,8 @@ static void tell_end(const struct vm *vm)
 {
 	if (vm->torture)
 		torture_report(vm);
+	if (vm->gdb)
+		gdb_tell_end(vm->gdb, vm->end == VM_END_KILLED ? 'X' : 'W');
 	switch (vm->end) {
 	case VM_END_POWEROFF:
 		log_info("%s: powered off", vm->name);
@@ -321,6 +362,19 @@ static void rename_restart(struct vm *vm)
 		vm_start(successor);
 }
 
+/* A step of giving its memory back, as a work. */
+static bool reap_step(struct sched_work *w)
+{
+	struct vm *vm = container_of(w, struct vm, run.work);
+	bool counted = !vm->preserved; /* one that was preserved has been counted as ended before */
+
+	if (!vm_free(vm))
+		return false;
+	if (counted)
+		host_vm_ended();
+	return true;
+}
+
 /* Its vCPUs are nowhere, so nobody but its device timers knows of it: and those end here. */
 static void reap(struct vm *vm)
 {
@@ -328,14 +382,17 @@ static void reap(struct vm *vm)
 	spin_lock(&vm_list_lock);
 	list_del(&vm->node);
 	spin_unlock(&vm_list_lock);
-	vm_free(vm);
+	vm->run.work.fn = reap_step;
 }
 
-/* The VM has come to an end: what its file says happens now. true: it is gone, or stays as it is for good. */
-static bool serve_end(struct vm *vm)
+/*
+ * The VM has come to an end: what its file says happens now. END_STAYS: as it is, for good; END_REAPED: its work goes
+ * on with reap_step().
+ */
+enum end { END_RESTARTS, END_STAYS, END_REAPED };
+static enum end serve_end(struct vm *vm)
 {
 	enum vm_action action = action_for(vm);
-	bool was_preserved;
 
 	spin_lock(&vm->dev_lock);
 	vm_devices_stop(vm);
@@ -348,19 +405,18 @@ static bool serve_end(struct vm *vm)
 		console_event("vm-restart %s", vm->name);
 		vm->ending = false;
 		vm_boot_restart(vm, vm->end == VM_END_KILLED ? CRASH_RESTART_NS : 0);
-		return false;
+		return END_RESTARTS;
 	}
 	tell_end(vm);
-	was_preserved = vm->preserved;
+	if (action == ACTION_DESTROY) {
+		reap(vm);
+		return END_REAPED;
+	}
 	if (action == ACTION_RENAME_RESTART)
 		rename_restart(vm);
-	if (action == ACTION_DESTROY)
-		reap(vm);
-	else
-		WRITE_ONCE(vm->preserved, true);
-	if (!was_preserved)
-		host_vm_ended();
-	return true;
+	WRITE_ONCE(vm->preserved, true);
+	host_vm_ended();
+	return END_STAYS;
 }
 
 /* The clocks ran on: the guest is told, and what its busy vCPUs missed was stolen from them. */
@@ -377,19 +433,28 @@ static bool vm_stopped(struct sched_work *w)
 {
 	struct vm *vm = container_of(w, struct vm, run.work);
 	struct vm_run *run = &vm->run;
-	bool start = false, stood_still, more;
+	bool start = false, hold, stood_still, more;
+	enum end end;
 	u32 why;
 
 	spin_lock(&run->lock);
 	why = run->why;
-	run->why &= STOP_PAUSE;
+	run->why &= STOP_STAYS;
 	spin_unlock(&run->lock);
-	if (why & STOP_END && serve_end(vm))
-		return true;
+	end = why & STOP_END ? serve_end(vm) : END_RESTARTS;
+	if (end != END_RESTARTS)
+		return end == END_STAYS;
 	if (why & STOP_TORTURE)
 		torture_rebuild(vm);
+	if (why & STOP_TUNE) {
+		sched_vm_tune(vm);
+		torture_tune(vm);
+	}
+	hold = why & STOP_GDB ? gdb_serve(vm) : why & STOP_DEBUG;
 	spin_lock(&run->lock);
-	more = run->why & ~STOP_PAUSE;
+	run->why = (run->why & ~STOP_DEBUG) | (hold ? STOP_DEBUG : 0);
+	run->paused |= hold;
+	more = run->why & ~STOP_STAYS;
 	if (!more) {
 		run->queued = false;
 		start = !run->why;
@@ -403,6 +468,7 @@ static bool vm_stopped(struct sched_work *w)
 		was_paused(vm);
 	/* The last one that we add may end the VM. */
 	for (u32 i = 0, n = start ? vm->nr_vcpus : 0; i < n; i++)
-		sched_add(vm->vcpus[i]);
+		if (!vm->vcpus[i]->gdb.held)
+			sched_add(vm->vcpus[i]);
 	return !more;
 }

@@ -9,17 +9,19 @@
 #include "vmm/config.h"
 #include "vmm/cpuid.h"
 #include "vmm/fetch.h"
+#include "vmm/gdb/gdb.h"
 #include "vmm/irq.h"
 #include "vmm/lapic.h"
 #include "vmm/loader.h"
 #include "vmm/pv.h"
+#include "vmm/regions.h"
 #include "vmm/sched.h"
 #include "vmm/timer.h"
 #include "vmm/vdev.h"
+#include "vmm/watch.h"
 
 #define VM_MAX_SLOTS   8
-#define VM_MAX_DEVS    32
-#define VM_MAX_REGIONS 64
+#define VM_MAX_DEVS    40
 
 /* A reference-counted set of 2 MiB blocks of the guests' pool: it may outlive a VM and be shared.
  */
@@ -94,27 +96,16 @@ struct vcpu {
 	u64 waited_since, waited; /* sched.c: TSC while it is kept waiting (else 0), and ticks of that */
 	u64 waited_seen;	  /* of them the guest was told (pv.c) */
 	struct code_cache code;
-	u32 torture_in; /* torture.c: exits until the next step; 0: never */
+	u32 watch; /* WATCH_* bits, set and cleared by anybody: watch.h */
+	struct vcpu_watch watching;
+	struct vcpu_gdb gdb;
 	u32 same_faults; /* fault.c: nested faults in a row with nothing to mend */
 	gpa_t fault_gpa;
 	const struct msr_desc *last_msr; /* msr.c: found last */
 	u64 exits[HV_NR_EXITS];
+	u64 injected[HV_EV_SWEXC + 1]; /* by enum hv_event_type; not those that an exit had cut short */
 };
 
-/* Who answers at ports or at addresses that are no RAM. vdev.c dispatches by these tables, which hold all there
- * is but the local APICs. */
-struct region {
-	u64 first, last;
-	struct vdev *d;
-	union {
-		const struct vdev_pio *pio;
-		const struct vdev_mmio *mmio;
-	};
-};
-struct region_table {
-	u32 nr;
-	struct region r[VM_MAX_REGIONS]; /* sorted */
-};
 struct dev_timer {
 	struct timer t;
 	struct vdev *d;
@@ -148,10 +139,14 @@ enum vm_run_state { VM_STOPPED, VM_RUNS, VM_STOPPING };
 #define STOP_END     BIT(0) /* vm->end says how */
 #define STOP_PAUSE   BIT(1) /* until vm_unpause() */
 #define STOP_TORTURE BIT(2) /* to be rebuilt */
+#define STOP_TUNE    BIT(3) /* cfg's cpu_weight, cap or torture has changed */
+#define STOP_GDB     BIT(4) /* the debugger is to be told or heard */
+#define STOP_DEBUG   BIT(5) /* gdb_serve() said so, until it says otherwise */
+#define STOP_STAYS   (STOP_PAUSE | STOP_DEBUG)
 struct vm_run {
 	struct spinlock lock;
 	u32 state;   /* enum vm_run_state */
-	u32 why;     /* STOP_* not done yet; STOP_PAUSE as long as it lasts */
+	u32 why;     /* STOP_* not done yet; STOP_STAYS as long as they last */
 	u32 to_stop; /* VM_STOPPING: vCPUs still in a run queue */
 	bool queued; /* VM_STOPPED: `work` is on its way */
 	bool paused; /* it has been since it last ran */
@@ -187,19 +182,25 @@ struct vm {
 	struct spinlock dev_lock; /* held while any device or interrupt controller is touched */
 	struct vdev devs[VM_MAX_DEVS];
 	struct dev_timer *dev_timers; /* VDEV_MAX_TIMERS a device */
-	u32 nr_devs;
+	u32 nr_devs; /* places in use; some may be free again */
 	struct region_table pio, mmio;
+	struct vdev *pci_slots[32]; /* function 0 of each device on bus 0 (platform/pci*.c) */
 	struct vm_irqchip irqchip;
 	bool pic_intr; /* the PIC's INTR output, kept by vm_pic_changed() */
 	u32 lowest_next; /* where the search for the lowest priority begins */
 
 	struct torture *torture; /* NULL: off */
+	struct gdb *gdb; /* NULL: nobody has ever asked */
 	struct cpuid_table *cpuid;
 	u8 insn_flags; /* INSN_AMD_BRANCHES on AMD's CPUs */
 	u64 t0_tsc; /* host TSC at which the guest's clock reads 0 */
 	u64 tsc_khz, tsc_ratio; /* of the guest's TSC; to the host's */
 	struct vm_run run;
 	bool ending, refused;
+	bool reboot_asked; /* its next power-off is one */
+	struct {
+		u64 at, ran; /* host TSC, and ticks that its vCPUs had run then: `top` shows what came since */
+	} top;
 	bool preserved; /* it has ended, and stays to be looked at until it is destroyed */
 	enum vm_end end;
 	u32 end_value;
@@ -212,6 +213,9 @@ struct vm {
 /* Build a VM: memory, vCPUs, devices; stopped, REQ_BOOT set. channel: its console's, 0 for a new
  * one. 0 or -errno, `why` says it. */
 int vm_create(const struct vm_config *cfg, u32 channel, struct vm **out, char *why, size_t n);
+/* The first half of it, that needs memory, and its undoing: nobody has seen the VM. */
+struct vm *vm_build(const struct vm_config *cfg, char *why, size_t n); /* NULL: `why` says it */
+void vm_unbuild(struct vm *vm);
 void vm_start(struct vm *vm); /* a created one; it may have ended before this returns */
 /* Ask for a stop (STOP_*). Any pCPU, interrupts off, no lock of class LOCK_RUN or later held. */
 void vm_stop(struct vm *vm, u32 why);
@@ -243,8 +247,9 @@ bool vm_boot_step(struct vm *vm); /* true: vCPU 0 stands at the first instructio
 void vm_boot_restart(struct vm *vm, u64 delay_ns);
 
 /* --- slot.c --- */
+/* 0 or -errno, `why` says it; what was there by then is vm_memory_destroy()'s. */
 int vm_memory_create(struct vm *vm, char *why, size_t n);
-void vm_memory_destroy(struct vm *vm);
+bool vm_memory_destroy(struct vm *vm); /* a step of at most some 20,000 instructions; true: all is given back */
 /* Nested tables of their own for all that the slots hold. 0 or -ENOMEM (nothing is left behind). */
 int vm_nested_build(struct vm *vm, struct pt *pt);
 /* Show the guest what lies at gpa again, as far as the block of 2 MiB goes. */
@@ -271,7 +276,11 @@ void fault_ram(struct vcpu *v, const struct vm_exit *e);
 void fault_before_write(struct vm *vm, gpa_t gpa, u64 n);
 
 /* --- torture.c --- */
-int torture_create(struct vm *vm); /* vm->cfg.torture is the seed */
+int torture_create(struct vm *vm); /* vm->cfg.torture is the seed, 0: none */
+void torture_tune(struct vm *vm);  /* it may have changed; the VM is stopped */
+/* Before such a VM is created: each allocation that this takes fails once, and if no VM is there (alone), so that
+ * nobody else takes or gives memory, nothing may stay behind. */
+void torture_creation(const struct vm_config *cfg, bool alone);
 void torture_destroy(struct vm *vm);
 void torture_step(struct vcpu *v); /* between an exit's handler and the next entry */
 void torture_rebuild(struct vm *vm); /* STOP_TORTURE */

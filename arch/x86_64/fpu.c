@@ -106,8 +106,16 @@ bool fpu_area_valid(const void *area)
 	return !(header[0] & ~mask);
 }
 
+void fpu_area_changed(void *area)
+{
+	if (mask)
+		*(u64 *)((char *)area + XSAVE_HEADER) |= XCR0_X87 | XCR0_SSE;
+}
+
 void fpu_load(struct hv_vcpu *v)
 {
+	const u64 *dr = v->debug.flags & HV_DEBUG_DR ? v->debug.dr : v->dr;
+
 	if (mask) {
 		xsetbv(0, mask);
 		__asm__ volatile("xrstor64 (%0)" ::"r"(v->xsave), "a"((u32)mask), "d"((u32)(mask >> 32)) : "memory");
@@ -115,10 +123,10 @@ void fpu_load(struct hv_vcpu *v)
 	} else {
 		__asm__ volatile("fxrstor64 (%0)" ::"r"(v->xsave) : "memory");
 	}
-	write_dr0(v->dr[0]);
-	write_dr1(v->dr[1]);
-	write_dr2(v->dr[2]);
-	write_dr3(v->dr[3]);
+	write_dr0(dr[0]);
+	write_dr1(dr[1]);
+	write_dr2(dr[2]);
+	write_dr3(dr[3]);
 	write_dr6(v->dr6);
 }
 
@@ -132,11 +140,13 @@ void fpu_save(struct hv_vcpu *v)
 	} else {
 		__asm__ volatile("fxsave64 (%0)" ::"r"(v->xsave) : "memory");
 	}
+	v->dr6 = read_dr6();
+	if (v->debug.flags & HV_DEBUG_DR)
+		return;
 	v->dr[0] = read_dr0();
 	v->dr[1] = read_dr1();
 	v->dr[2] = read_dr2();
 	v->dr[3] = read_dr3();
-	v->dr6 = read_dr6();
 }
 
 bool fpu_xcr0_valid(u64 val)

@@ -16,6 +16,8 @@ void fpu_area_init(void *area);
 /* Would XRSTOR take it? Anything else raises #GP (SDM vol. 1, 13.8): in the host, so it is asked of
  * every area that did not come from fpu_save(). */
 bool fpu_area_valid(const void *area);
+/* Something wrote to its x87 or SSE part: it is to be loaded. */
+void fpu_area_changed(void *area);
 /* Load / store v->xsave, v->xcr0, v->dr, v->dr6 to and from the CPU. XSAVE with all bits of the mask. A backend's load() and put() call them. */
 void fpu_load(struct hv_vcpu *v);
 void fpu_save(struct hv_vcpu *v);

@@ -24,7 +24,10 @@ static struct {
 	struct frame *frames;
 	u32 free[NR_ORDERS];
 	u64 nr_free;
-	u64 by_type[FRAME_NR_TYPES];
+	u32 account[FRAME_MAX_OWNERS][FRAME_NR_TYPES];
+	u16 last_owner;
+	u32 fail_in; /* frame_fail_at() */
+	bool failed;
 	u64 lost;
 	hpa_t low_page, image_phys;
 	u64 image_size;
@@ -146,7 +149,7 @@ static void number_ranges(const struct mem_split *s)
 	own.nr_ranges = s->nr_own;
 	own.nr_free = 0;
 	memset(own.free, 0, sizeof(own.free));
-	memset(own.by_type, 0, sizeof(own.by_type));
+	memset(own.account, 0, sizeof(own.account));
 	for (u32 i = 0; i < s->nr_own; i++) {
 		own.range[i] = (struct own_range){.pfn = s->own[i].base >> PAGE_SHIFT,
 						  .nr = s->own[i].size >> PAGE_SHIFT,
@@ -182,7 +185,7 @@ void frame_init(const struct boot_info *bi)
 	memset(own.frames, 0, pages << PAGE_SHIFT);
 	for (u32 i = 0; i < pages; i++)
 		own.frames[home->first + i].type = FRAME_BOOT;
-	own.by_type[FRAME_BOOT] = pages;
+	frame_account(OWNER_HOST, FRAME_BOOT, (s32)pages);
 	gpool_init(&split, (char *)own.frames + table);
 	for (u32 i = 0; i < own.nr_ranges; i++) {
 		const struct own_range *r = &own.range[i];
@@ -191,13 +194,71 @@ void frame_init(const struct boot_info *bi)
 	}
 }
 
+void frame_account(u16 owner, enum frame_type type, s32 frames)
+{
+	__atomic_fetch_add(&own.account[owner % FRAME_MAX_OWNERS][type], (u32)frames, __ATOMIC_RELAXED);
+}
+
+void frame_get_owner(u16 owner, u64 by_type[FRAME_NR_TYPES])
+{
+	for (unsigned t = 0; t < FRAME_NR_TYPES; t++)
+		by_type[t] = (u64)READ_ONCE(own.account[owner % FRAME_MAX_OWNERS][t]) << PAGE_SHIFT;
+}
+
+/* Two at once find different numbers, and accounts that they share 1,024 numbers later. */
+u16 frame_new_owner(void)
+{
+	for (unsigned n = 0; n < 2 * FRAME_MAX_OWNERS; n++) {
+		u16 id = __atomic_add_fetch(&own.last_owner, 1, __ATOMIC_RELAXED);
+		u64 held = 0, by_type[FRAME_NR_TYPES];
+
+		frame_get_owner(id, by_type);
+		for (unsigned t = 0; t < FRAME_NR_TYPES; t++)
+			held |= by_type[t];
+		if (id % FRAME_MAX_OWNERS && !held)
+			return id;
+	}
+	return OWNER_HOST;
+}
+
+void frame_drop_owner(u16 owner)
+{
+	__atomic_compare_exchange_n(&own.last_owner, &owner, owner - 1, false, __ATOMIC_RELAXED,
+				    __ATOMIC_RELAXED);
+}
+
+bool frame_fail_at(u32 n)
+{
+	u64 flags = spin_lock_irq(&own.lock);
+	bool failed = own.failed;
+
+	own.fail_in = n;
+	own.failed = false;
+	spin_unlock_irq(&own.lock, flags);
+	return failed;
+}
+
+bool frame_fails(void)
+{
+	bool fails = false;
+
+	if (likely(!READ_ONCE(own.fail_in)))
+		return false;
+	u64 flags = spin_lock_irq(&own.lock);
+
+	if (own.fail_in && !--own.fail_in)
+		fails = own.failed = true;
+	spin_unlock_irq(&own.lock, flags);
+	return fails;
+}
+
 hpa_t frame_alloc(unsigned order, enum frame_type type, u16 owner)
 {
 	unsigned o = order;
 	hpa_t pa = HPA_NONE;
 	u64 flags;
 
-	if (order >= NR_ORDERS)
+	if (order >= NR_ORDERS || (type != FRAME_PCPU && frame_fails()))
 		return HPA_NONE;
 	flags = spin_lock_irq(&own.lock);
 	while (o < NR_ORDERS && !own.free[o])
@@ -214,7 +275,7 @@ hpa_t frame_alloc(unsigned order, enum frame_type type, u16 owner)
 		own.frames[i].head = order + 1;
 		own.frames[i].owner = owner;
 		own.nr_free -= 1ull << order;
-		__atomic_fetch_add(&own.by_type[type], 1ull << order, __ATOMIC_RELAXED);
+		frame_account(owner, type, 1 << order);
 		pa = frame_addr(i);
 	}
 	spin_unlock_irq(&own.lock, flags);
@@ -230,7 +291,7 @@ void frame_free(hpa_t pa, unsigned order)
 
 	if (f->type == FRAME_FREE || f->head != order + 1)
 		panic("frame_free(0x%lx, %u): type %u, head %u", pa, order, f->type, f->head);
-	__atomic_fetch_sub(&own.by_type[f->type], 1ull << order, __ATOMIC_RELAXED);
+	frame_account(f->owner, f->type, -(1 << order));
 	f->type = FRAME_FREE;
 	f->head = 0;
 	f->owner = OWNER_HOST;
@@ -243,8 +304,8 @@ void frame_retype(hpa_t pa, enum frame_type type, u16 owner)
 {
 	struct frame *f = frame_of(pa);
 
-	__atomic_fetch_sub(&own.by_type[f->type], 1, __ATOMIC_RELAXED);
-	__atomic_fetch_add(&own.by_type[type], 1, __ATOMIC_RELAXED);
+	frame_account(f->owner, f->type, -1);
+	frame_account(owner, type, 1);
 	f->type = type;
 	f->owner = owner;
 }
@@ -262,14 +323,18 @@ void frame_for_each_range(void (*fn)(void *arg, hpa_t base, u64 size), void *arg
 
 void frame_get_stats(struct frame_stats *st)
 {
-	u64 flags = spin_lock_irq(&own.lock);
+	u64 flags = spin_lock_irq(&own.lock), of_one[FRAME_NR_TYPES];
 
 	*st = (struct frame_stats){.own_total = (u64)(own.nr_frames - 1) << PAGE_SHIFT,
 				   .own_free = own.nr_free << PAGE_SHIFT,
 				   .lost = own.lost};
-	for (unsigned t = 0; t < FRAME_NR_TYPES; t++)
-		st->by_type[t] = own.by_type[t] << PAGE_SHIFT;
-	st->by_type[FRAME_FREE] = st->own_free;
 	spin_unlock_irq(&own.lock, flags);
+	for (unsigned o = 0; o < FRAME_MAX_OWNERS; o++) {
+		frame_get_owner(o, of_one);
+		for (unsigned t = 0; t < FRAME_NR_TYPES; t++)
+			st->by_type[t] += of_one[t];
+	}
+	st->by_type[FRAME_FREE] = st->own_free;
+	st->heap_used = heap_used();
 	gpool_get_stats(st);
 }

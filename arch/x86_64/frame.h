@@ -16,6 +16,8 @@ enum frame_type {
 	FRAME_DEVICE, FRAME_HEAP, FRAME_GUEST_RAM, FRAME_BAD, FRAME_NR_TYPES
 };
 #define OWNER_HOST 0 /* owners above are VM ids */
+/* Owners have accounts, by their number modulo this: of those that hold something no two may share one. */
+#define FRAME_MAX_OWNERS 1024
 
 /* Build both pools from the memory map. Boot CPU, once, with the boot mappings. Panics only if
  * bi gives less than `FRAME_MIN_MEMORY`; call frame_check_memory() first for the polite refusal. */
@@ -49,6 +51,8 @@ hpa_t gpool_alloc_block(u16 owner);
 /* Drop one reference; the block goes back to the pool when none is left and nothing is pinned.
  * Its content is zeroed before it is handed out to another owner (gpool_zero_block). */
 void gpool_put_block(hpa_t block);
+/* 512 blocks that make up one aligned GiB, each with a reference of its own; HPA_NONE when there is no such run. */
+hpa_t gpool_alloc_gib(u16 owner);
 void gpool_get_block(hpa_t block);
 void gpool_pin(hpa_t block);
 void gpool_unpin(hpa_t block);
@@ -68,6 +72,21 @@ extern u64 frame_direct_base;
 struct frame_stats {
 	u64 own_total, own_free, guest_total, guest_free; /* bytes */
 	u64 lost; /* usable bytes in neither pool: crumbs above 4 GiB, below 1 MiB, too many ranges */
-	u64 by_type[FRAME_NR_TYPES];
+	u64 heap_used; /* of FRAME_HEAP: in objects that are handed out */
+	u64 by_type[FRAME_NR_TYPES]; /* FRAME_GUEST_RAM is the guests' pool's */
 };
 void frame_get_stats(struct frame_stats *st);
+/* What one owner holds of both pools, in bytes by type. (Small objects count as the host's heap.) */
+void frame_get_owner(u16 owner, u64 by_type[FRAME_NR_TYPES]);
+/* A number above OWNER_HOST whose account is empty; OWNER_HOST if there is none. Any pCPU. */
+u16 frame_new_owner(void);
+/* Nobody has seen this number that frame_new_owner() gave: it may give it again. */
+void frame_drop_owner(u16 owner);
+
+/*
+ * For tests of what happens when memory is used up: the nth allocation from now on, of our pool or of the
+ * guests', fails as if there was none; 0: none will. Returns whether the one set before did. The exit path's
+ * reserve does not count.
+ */
+bool frame_fail_at(u32 n);
+bool gpool_fail_at(u32 n);

@@ -18,6 +18,9 @@ struct frame {
 };
 static_assert(sizeof(struct frame) == 16, "16 bytes a frame: 0.4 % of our pool");
 
+void frame_account(u16 owner, enum frame_type type, s32 frames); /* any pCPU */
+bool frame_fails(void); /* is this allocation to fail? */
+u64 heap_used(void);
 struct frame *frame_of(hpa_t pa); /* panics if pa is not of our pool */
 hpa_t frame_addr(u32 index);
 u32 frame_index(hpa_t pa);

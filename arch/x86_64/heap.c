@@ -17,6 +17,7 @@
 static struct {
 	struct spinlock lock;
 	u32 partial[SLAB_MAX + 1]; /* pages with a free object, by log2 of the size */
+	u64 used; /* bytes of objects handed out */
 } heap = {.lock = SPINLOCK(LOCK_HEAP)};
 
 static unsigned log2_up(size_t n)
@@ -83,6 +84,7 @@ static void *slab_alloc(unsigned shift)
 		p = object(i, shift, f->first_free);
 		f->first_free = *p;
 		f->used++;
+		heap.used += 1ul << shift;
 		if (f->first_free == NO_OBJECT)
 			partial_del(i, shift);
 	}
@@ -92,12 +94,17 @@ static void *slab_alloc(unsigned shift)
 	return p;
 }
 
+u64 heap_used(void)
+{
+	return READ_ONCE(heap.used);
+}
+
 void *kzalloc(size_t size, enum frame_type type, u16 owner)
 {
 	unsigned shift = MAX(log2_up(size), (unsigned)SLAB_MIN);
 	hpa_t pa;
 
-	if (size > KZALLOC_MAX)
+	if (size > KZALLOC_MAX || frame_fails())
 		return NULL;
 	if (shift <= SLAB_MAX)
 		return slab_alloc(shift);
@@ -131,10 +138,12 @@ void kfree(void *p)
 		partial_add(i, f->slab);
 	*(u16 *)p = f->first_free;
 	f->first_free = (pa & (PAGE_SIZE - 1)) >> f->slab;
+	heap.used -= 1ul << f->slab;
 	empty = --f->used == 0;
 	if (empty) {
 		partial_del(i, f->slab);
 		f->slab = 0;
+		f->owner = OWNER_HOST; /* it was the number of a free object */
 	}
 	spin_unlock_irq(&heap.lock, flags);
 	if (empty)

@@ -37,7 +37,7 @@ const char *hv_exit_name(u32 code)
 		[HV_EXIT_TPR] = "TPR below threshold", [HV_EXIT_CPUID] = "CPUID",
 		[HV_EXIT_HLT] = "HLT", [HV_EXIT_PAUSE] = "PAUSE", [HV_EXIT_PIO] = "port I/O",
 		[HV_EXIT_RDMSR] = "RDMSR", [HV_EXIT_WRMSR] = "WRMSR",
-		[HV_EXIT_CR] = "control register", [HV_EXIT_DR] = "debug register",
+		[HV_EXIT_CR] = "control register", [HV_EXIT_DR] = "debug register", [HV_EXIT_STEP] = "step",
 		[HV_EXIT_NPF] = "nested page fault", [HV_EXIT_EXCEPTION] = "exception",
 		[HV_EXIT_HYPERCALL] = "hypercall", [HV_EXIT_WBINVD] = "WBINVD",
 		[HV_EXIT_XSETBV] = "XSETBV", [HV_EXIT_MONITOR] = "MONITOR/MWAIT",

@@ -76,7 +76,8 @@ enum hv_exit_code {
 	HV_EXIT_TPR, /* CR8 fell below tpr_threshold */
 	HV_EXIT_CPUID, HV_EXIT_HLT, HV_EXIT_PAUSE, HV_EXIT_PIO, HV_EXIT_RDMSR, HV_EXIT_WRMSR,
 	HV_EXIT_CR, /* MOV to/from CR, CLTS, LMSW, SMSW */
-	HV_EXIT_DR,
+	HV_EXIT_DR, /* only with HV_DEBUG_DR */
+	HV_EXIT_STEP, /* HV_DEBUG_STEP: the instruction is done. exc.payload: DR6 bits of it, not yet in DR6 */
 	HV_EXIT_NPF, /* EPT violation or misconfiguration, nested page fault */
 	HV_EXIT_EXCEPTION, HV_EXIT_HYPERCALL,
 	HV_EXIT_WBINVD, /* and INVD */
@@ -133,7 +134,7 @@ struct vm_exit {
 		} npf;
 		struct {
 			struct hv_event ev;
-			u64 payload; /* #PF: address; #DB: DR6-style bits */
+			u64 payload; /* #PF: address; #DB: DR6-style bits that are not yet in DR6 */
 		} exc;
 		struct {
 			u16 selector;
@@ -161,6 +162,19 @@ struct hv_pending {
 	u64 debug; /* VMX: debug traps that wait for a MOV SS shadow's end (SDM vol. 3, 25.4.2) */
 };
 
+/*
+ * What a debugger outside of the guest wants of a vCPU. It changes while the vCPU is not loaded, and load() puts it
+ * into force; only STEP may be taken away, and LOADS_FLAGS change, at any time.
+ */
+#define HV_DEBUG_BP   BIT(0) /* INT3 exits. Type HV_EV_SWINT with length 0: it, INTO or INT n, decode */
+#define HV_DEBUG_DR   BIT(1) /* dr and dr7 are in the CPU in place of the guest's; MOV DR exits */
+#define HV_DEBUG_STEP BIT(2) /* HV_EXIT_STEP after one instruction. One that exits, or an event put in: the vmm sees */
+#define HV_DEBUG_LOADS_FLAGS BIT(3) /* STEP: the instruction at RIP loads RFLAGS */
+struct hv_debug {
+	u32 flags, pad;
+	u64 dr[4], dr7;
+};
+
 #define HV_WIN_IRQ BIT(0)
 #define HV_WIN_NMI BIT(1)
 
@@ -170,7 +184,7 @@ struct hv_vcpu {
 	u64 gpr[16];	/* gpr[REG_RSP] included */
 	u64 rip, rflags;
 	u64 cr2;	/* VMX: kept by the entry path; SVM: copied from/to its control block */
-	u64 dr[4];	/* DR0..3: live in the CPU while loaded */
+	u64 dr[4];	/* DR0..3: live in the CPU while loaded, unless HV_DEBUG_DR */
 	u64 dr6;
 	u64 xcr0;	/* the guest's XCR0: live in the CPU while loaded */
 	u8 tpr;		/* CR8 (0..15), kept in step by the backend on exit and on entry */
@@ -184,13 +198,14 @@ struct hv_vcpu {
 	struct pcpu *cpu; /* where loaded; NULL: nowhere */
 	struct pcpu *last_cpu;
 	hpa_t nested_root;
-	u16 id;		/* for messages */
+	u16 id;		/* the VM's, for messages and as the owner of frames */
 	/* DR6 bits of a #DB trap that is due before the next instruction: BS by advance(), B0..B3 by
 	 * the vmm, for breakpoints on what it does in the guest's stead. The vmm injects it. */
 	u16 pending_db;
 	u8 dr7_armed; /* after HV_EXIT_PIO and HV_EXIT_NPF: DR7 has a breakpoint enabled */
 	u8 own_cpu; /* set before vcpu_create(): it has a pCPU to itself, so its PAUSEs concern nobody */
 	u8 pad2[2];
+	struct hv_debug debug;
 };
 
 /* All that a walk of the guest's page tables and a fetch at RIP depend on. */
@@ -209,6 +224,7 @@ struct hv_ops {
 
 	/* Data, set by probe(): the nested page-table format and what the backend can do. */
 	const struct pt_format *nested_format;
+	bool nested_1g; /* nested tables may have leaves of 1 GiB */
 	bool tsc_scaling; /* set_tsc() takes any ratio */
 
 	/*

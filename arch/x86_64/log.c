@@ -13,6 +13,7 @@
 #include "lib/string.h"
 
 #define LINE_MAX 512
+#define RING	 KIB(64) /* the newest lines, for log_read() */
 
 static struct {
 	struct spinlock lock;
@@ -21,6 +22,8 @@ static struct {
 	int level;
 	void (*sink)(int level, const char *line);
 	char line[LINE_MAX + 2]; /* CR LF */
+	u64 end;		 /* of all that was ever put into the ring */
+	char ring[RING];	 /* lines, each with its newline */
 } host_log = {.lock = SPINLOCK(LOCK_LOG), .level = LOG_INFO};
 
 static const char *const level_names[] = {"error", "warning", "info", "debug"};
@@ -60,8 +63,19 @@ static size_t format_line(char *buf, int level, const char *fmt, va_list ap)
 	return strnlen(buf, LINE_MAX);
 }
 
+static void keep_line(size_t n)
+{
+	size_t at = host_log.end % RING, first = MIN(n, RING - at);
+
+	memcpy(host_log.ring + at, host_log.line, first);
+	memcpy(host_log.ring, host_log.line + first, n - first);
+	host_log.ring[(at + n) % RING] = '\n';
+	host_log.end += n + 1;
+}
+
 static void put_line(int level, size_t n)
 {
+	keep_line(n);
 	fbcon_line(host_log.line);
 	if (host_log.sink) {
 		host_log.sink(level, host_log.line);
@@ -87,6 +101,30 @@ void log_line(enum log_level level, const char *fmt, ...)
 	put_line(level, format_line(host_log.line, level, fmt, ap));
 	va_end(ap);
 	spin_unlock_irq(&host_log.lock, flags);
+}
+
+static char kept(u64 pos)
+{
+	return host_log.ring[pos % RING];
+}
+
+bool log_read(u64 *pos, char *line, size_t n)
+{
+	u64 flags = spin_lock_irq(&host_log.lock), at = *pos, end = host_log.end;
+	size_t len = 0;
+
+	if (end - at > RING) { /* it has been overwritten, and the line at the edge in part */
+		at = end - RING;
+		while (at < end && kept(at++) != '\n')
+			;
+	}
+	for (; at < end && kept(at) != '\n'; at++)
+		if (len < n - 1)
+			line[len++] = kept(at);
+	line[len] = 0;
+	*pos = MIN(at + 1, end);
+	spin_unlock_irq(&host_log.lock, flags);
+	return at < end;
 }
 
 u64 log_lost(void)

@@ -59,6 +59,9 @@ bool serial_idle(void);	/* nothing waits to be sent */
  * off and the log's lock held: it must not log. */
 void log_set_sink(void (*fn)(int level, const char *line));
 void log_set_level(int level);	   /* enum log_level; LOG_INFO at start */
+/* The first whole line at *pos or behind it that is still kept (the newest 64 KiB are), cut to n bytes; *pos becomes
+ * where the next one is. Begin with 0. false: there is none yet. Any pCPU. */
+bool log_read(u64 *pos, char *line, size_t n);
 u64 log_lost(void);		   /* lines that found no room in the serial ring */
 void power_off(void) __noreturn;   /* ACPI S5, then the emulators' ports, then halt */
 void power_reset(void) __noreturn; /* FADT reset register, 0xcf9, 0x64, triple fault */

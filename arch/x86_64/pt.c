@@ -191,11 +191,13 @@ static unsigned next_used(const struct pt *pt, hpa_t table, unsigned i)
 
 static void retire_tree(struct pt *pt, hpa_t table, unsigned level)
 {
-	for (unsigned i = 0; level > 1 && (i = next_used(pt, table, i)) < ENTRIES; i++) {
+	for (unsigned i = 0; (i = next_used(pt, table, i)) < ENTRIES; i++) {
 		u64 e = get(pt, table, i);
 
 		if (present(pt, e) && !is_leaf(pt, e, level))
 			retire_tree(pt, child_of(pt, e), level - 1);
+		else if (present(pt, e))
+			pt->nr_leaves[level - 1]--;
 	}
 	retire(pt, table);
 }
@@ -228,6 +230,8 @@ static int split_entry(struct pt *pt, hpa_t table, unsigned i, unsigned level)
 		for (unsigned k = 0; k < ENTRIES; k++)
 			t[k] = c + k * span(level - 1);
 	} while (!replace(pt, table, i, e, child | f->table));
+	pt->nr_leaves[level - 1]--;
+	pt->nr_leaves[level - 2] += ENTRIES;
 	return 0;
 }
 
@@ -263,12 +267,58 @@ void pt_reclaim(struct pt *pt)
 	pt_free_retired(pt, pt_take_retired(pt));
 }
 
+/* Onto the list of its level, which runs through the entries 0; so what a table's entry 0 leads to comes along. */
+static void bury(struct pt *pt, hpa_t table, unsigned level)
+{
+	for (;; level--) {
+		u64 e = swap(pt, table, 0, pt->dead[level]);
+
+		pt->dead[level] = table;
+		if (!present(pt, e) || is_leaf(pt, e, level))
+			return;
+		table = child_of(pt, e);
+	}
+}
+
+bool pt_destroy_step(struct pt *pt)
+{
+	unsigned level = 1;
+	hpa_t table;
+
+	if (pt->root != HPA_NONE) {
+		bury(pt, pt->root, pt->levels);
+		pt->root = HPA_NONE;
+		pt->nr_leaves[0] = pt->nr_leaves[1] = pt->nr_leaves[2] = 0;
+	}
+	while (level <= pt->levels && !pt->dead[level])
+		level++;
+	if (level > pt->levels) { /* what was retired last goes first */
+		struct pt_retired one = {pt->retired, !!pt->nr_retired};
+
+		if (one.nr) {
+			pt->retired = get(pt, one.first, 0);
+			pt->nr_retired--;
+			pt_free_retired(pt, one);
+		}
+		return !pt->nr_retired;
+	}
+	table = pt->dead[level];
+	pt->dead[level] = get(pt, table, 0);
+	for (unsigned i = 1; level > 1 && (i = next_used(pt, table, i)) < ENTRIES; i++) {
+		u64 e = get(pt, table, i);
+
+		if (present(pt, e) && !is_leaf(pt, e, level))
+			bury(pt, child_of(pt, e), level - 1);
+	}
+	pt->env->free(pt->env->ctx, table);
+	pt->nr_tables--;
+	return false;
+}
+
 void pt_destroy(struct pt *pt)
 {
-	if (pt->root != HPA_NONE)
-		retire_tree(pt, pt->root, pt->levels);
-	pt->root = HPA_NONE;
-	pt_reclaim(pt);
+	while (!pt_destroy_step(pt))
+		;
 }
 
 struct map {
@@ -321,11 +371,14 @@ static int map_range(const struct map *m, hpa_t table, unsigned level, u64 lo, u
 		u64 new = make_leaf(pt, pa, m->prot, m->type, level);
 		u64 old = swap(pt, table, i, new);
 
+		pt->nr_leaves[level - 1]++;
 		if (!present(pt, old))
 			continue;
 		*m->flush |= old != new;
 		if (!is_leaf(pt, old, level))
 			retire_tree(pt, child_of(pt, old), level - 1);
+		else
+			pt->nr_leaves[level - 1]--;
 	}
 	return 0;
 }
@@ -380,6 +433,8 @@ static void change_leaf(const struct change *c, hpa_t table, unsigned i, unsigne
 			return;
 	} while (!replace(c->pt, table, i, old, new));
 	*c->flush = true;
+	if (c->kind == UNMAP)
+		c->pt->nr_leaves[level - 1]--;
 	if (c->kind == HARVEST) {
 		struct pt_leaf l;
 
@@ -556,6 +611,8 @@ int pt_merge(struct pt *pt, u64 va, u64 size, bool *flush)
 	if (leaf & pt->fmt->w)
 		ad |= pt->fmt->a | pt->fmt->d;
 	swap(pt, p.table, p.i, leaf | ad);
+	pt->nr_leaves[level - 1]++;
+	pt->nr_leaves[level - 2] -= ENTRIES;
 	retire(pt, child_of(pt, p.e));
 	*flush = true;
 	return 0;

@@ -39,8 +39,10 @@ struct pt {
 	hpa_t root;
 	u8 levels; /* 4 or 5 */
 	u64 nr_tables; /* root included; retired ones not */
+	u64 nr_leaves[3]; /* of 4 KiB, 2 MiB, 1 GiB */
 	hpa_t retired;  /* tables out of the tree that a CPU may still have cached: pt_reclaim() */
 	u64 nr_retired;
+	hpa_t dead[6]; /* pt_destroy_step(): tables still to be looked through, by level; 0 ends a list */
 };
 
 struct pt_leaf {
@@ -53,7 +55,9 @@ struct pt_leaf {
 };
 
 int pt_init(struct pt *pt, const struct pt_format *fmt, const struct pt_env *env, u8 levels);
-void pt_destroy(struct pt *pt); /* frees every table */
+/* Free every table, in the tree or retired, one a call; true: none is left. No CPU walks them any more. */
+bool pt_destroy_step(struct pt *pt);
+void pt_destroy(struct pt *pt); /* all at once */
 /*
  * A table that leaves the tree (pt_map, pt_unmap, pt_merge) is kept until pt_reclaim(): CPUs may
  * walk it through their paging-structure caches until they have been flushed (SDM vol. 3, 4.10.4).

@@ -11,7 +11,7 @@
 #include "arch/x86_64/machine.h"
 #include "lib/string.h"
 #include "vmm/console.h"
-#include "vmm/monitor.h"
+#include "vmm/monitor/monitor.h"
 #include "vmm/vm.h"
 
 #define LIMIT 65536
@@ -68,6 +68,11 @@ void vcpu_request(struct vcpu *v, u32 req)
 }
 void monitor_input(u8 byte)
 {
+	(void)byte;
+}
+void gdb_input(struct vm *vm, u8 byte)
+{
+	(void)vm;
 	(void)byte;
 }
 struct vcpu *vcpu_current(void)

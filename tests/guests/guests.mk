@@ -8,6 +8,8 @@ TG_CFLAGS := -std=gnu17 -O2 -m64 -ffreestanding -fno-pic -fno-pie -mcmodel=small
 GUESTS := tiny.elf share.elf kvmprobe.bin probe kexec
 GUESTS += cputest.elf cputest32.elf
 GUESTS += pctest.elf
+GUESTS += debuggee.elf
+GUESTS += pcitest.elf
 GUESTS += pvtest.elf
 GUESTS += smp.elf
 all: $(addprefix $(TG)/,$(GUESTS))
@@ -48,6 +50,9 @@ $(TG)/cputest.elf: $(patsubst %,$(TG)/%.o,start cputest64 cputest cputest_lib cp
 $(TG)/pvtest.elf: $(patsubst %,$(TG)/%.o,start cputest64 pvtest cputest_lib) tests/guests/guest.ld
 	ld -n -nostdlib -z noexecstack --no-warn-rwx-segments -T tests/guests/guest.ld $(filter %.o,$^) -o $@.64
 	objcopy -O elf32-i386 $@.64 $@
+$(TG)/pcitest.elf: $(patsubst %,$(TG)/%.o,start pcitest cputest_lib) tests/guests/guest.ld
+	ld -n -nostdlib -z noexecstack --no-warn-rwx-segments -T tests/guests/guest.ld $(filter %.o,$^) -o $@.64
+	objcopy -O elf32-i386 $@.64 $@
 $(TG)/cputest32a.o: tests/guests/cputest32.asm
 	@mkdir -p $(@D)
 	nasm -f elf32 -w+error -w-reloc-rel-dword $< -o $@
@@ -56,6 +61,13 @@ $(TG)/32/%.o: tests/guests/%.c $(wildcard tests/guests/*.h) tests/guests/guests.
 	$(TG_CC) $(filter-out -m64 -mcmodel=small -mno-red-zone,$(TG_CFLAGS)) -m32 -c $< -o $@
 $(TG)/cputest32.elf: $(TG)/cputest32a.o $(patsubst %,$(TG)/32/%.o,cputest32 cputest32_task cputest_lib) tests/guests/guest32.ld
 	ld -m elf_i386 -n -nostdlib -z noexecstack --no-warn-rwx-segments -T tests/guests/guest32.ld $(filter %.o,$^) -o $@
+
+$(TG)/debuggee64.o: tests/guests/debuggee.asm
+	@mkdir -p $(@D)
+	nasm -f elf64 -w+error -w-reloc-rel-dword -w-reloc-abs-dword $< -o $@
+$(TG)/debuggee.elf: $(patsubst %,$(TG)/%.o,start debuggee64 debuggee) tests/guests/guest.ld
+	ld -n -nostdlib -z noexecstack --no-warn-rwx-segments -T tests/guests/guest.ld $(filter %.o,$^) -o $@.64
+	objcopy -O elf32-i386 $@.64 $@
 
 SMP_O := $(patsubst tests/guests/%.c,$(TG)/%.o,$(sort $(wildcard tests/guests/smp*.c)))
 $(TG)/smp64.o: tests/guests/smp.asm

@@ -134,6 +134,26 @@ static void check_memory(void)
 	report("memory-edges", q == ~0ull && l == ~0u && edge == 0x29c08086ffffffff);
 }
 
+/* Where RAM ends: an access over it has the bytes of RAM, and ones. */
+static void check_ram_end(u64 end)
+{
+	volatile u64 *across = (volatile u64 *)(end - 4);
+	volatile u32 *last = (volatile u32 *)(end - 4), *beyond = (volatile u32 *)end;
+	u64 q = 0, with_index = 0;
+	u32 l = 0;
+	u16 w = 0;
+
+	*last = 0x44332211;
+	__asm__ volatile("movq (%1), %0" : "=r"(q) : "r"(across) : "memory");
+	__asm__ volatile("movq (%1,%2,8), %0" : "=r"(with_index) : "r"(end - 12), "r"(1ull) : "memory");
+	__asm__ volatile("movl (%1), %0" : "=r"(l) : "r"(end - 3) : "memory");
+	__asm__ volatile("movw (%1), %0" : "=r"(w) : "r"(end - 1) : "memory");
+	report("ram-end-read", q == 0xffffffff44332211 && with_index == q && l == 0xff443322 && w == 0xff44 &&
+				       *beyond == ~0u && *last == 0x44332211);
+	__asm__ volatile("movq %0, (%1)" ::"r"(0x8877665555443322ull), "r"(across) : "memory");
+	report("ram-end-write", *last == 0x55443322 && *beyond == ~0u);
+}
+
 /* --- single ports --- */
 
 static void check_single(void)
@@ -357,6 +377,8 @@ void main(u32 magic, u64 info)
 	set_up();
 	check_ports();
 	check_memory();
+	if (magic == MB1_MAGIC && mb->flags & 1)
+		check_ram_end((1ull << 20) + ((u64)mb->mem_upper << 10));
 	check_single();
 	check_i8042();
 	check_fw_cfg();

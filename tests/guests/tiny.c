@@ -9,7 +9,8 @@
  *   spin       for ever, without halting
  *   hlt        halt with interrupts on             echo      repeat COM1's lines until "quit"
  *   memtest    RAM at every edge of the map        msrs      MSRs refuse bad bits; caches, CR0.CD
- *   ticks=N    N timer interrupts: is none lost?
+ *   ticks=N    N timer interrupts: is none lost?   scan       is all RAM zero, but for what the loader put there?
+ *   fill       write a pattern to all RAM but itself
  */
 #include "acpi.h"
 
@@ -226,6 +227,8 @@ static void check_ram(void)
 		p[i * 512] = ~(u64)i;
 	for (unsigned i = 0; i < 512; i++)
 		ok = ok && p[i * 512] == ~(u64)i;
+	for (unsigned i = 0; i < 512; i++) /* the word `scan` finds all as it was */
+		p[i * 512] = 0;
 	report("ram", ok);
 }
 
@@ -303,6 +306,50 @@ static void memtest(u32 magic, u64 info)
 	putd(top >> 20);
 	puts_(" MiB\n");
 	report("memtest", ok && nr_places >= 4);
+}
+
+/* --- fill, scan --- */
+
+#define PATTERN 0xdead5ec4e7da7a00ull
+extern char image_end[];
+
+/* RAM in which nothing is but what we write: not the loader's lists, the ROM area's tables, this program. */
+static void each_word(u64 info, void (*fn)(u64 *word))
+{
+	u64 top = 0x100000 + ((const struct mb1_info *)info)->mem_upper * 1024ull;
+	u64 ranges[][2] = {{0x10000, 0x9fc00}, {0xc0000, 0xe0000}, {((u64)image_end + 7) & ~7ull, top}};
+
+	for (unsigned i = 0; i < 3; i++)
+		for (u64 a = ranges[i][0]; a < ranges[i][1]; a += 8)
+			fn((u64 *)a);
+}
+
+static u64 words, not_zero, first_not_zero;
+
+static void fill_word(u64 *word)
+{
+	*word = PATTERN;
+}
+
+static void scan_word(u64 *word)
+{
+	words++;
+	if (*word && !not_zero++)
+		first_not_zero = (u64)word;
+}
+
+static void scan(u64 info)
+{
+	words = not_zero = 0;
+	each_word(info, scan_word);
+	puts_("TINY: scan of ");
+	putd(words >> 17);
+	puts_(" MiB, words not zero: ");
+	putd(not_zero);
+	puts_(", first at ");
+	putx(not_zero ? first_not_zero : 0);
+	puts_("\n");
+	report("scan", !not_zero);
 }
 
 /* --- msrs --- */
@@ -468,6 +515,11 @@ static void do_word(const char *w, unsigned n, u32 magic, u64 info)
 			sti_hlt_cli();
 	} else if (IS("echo")) {
 		echo();
+	} else if (IS("scan")) {
+		scan(info);
+	} else if (IS("fill")) {
+		each_word(info, fill_word);
+		puts_("TINY: filled\n");
 	} else if (IS("memtest")) {
 		memtest(magic, info);
 	} else if (IS("msrs")) {

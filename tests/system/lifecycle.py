@@ -27,7 +27,7 @@ class Host:
         return lines
 
     def states(self):
-        return {w[0]: w[4] for w in (line.split() for line in self.do("list")[1:])}
+        return {w[0]: w[4].strip("-") for w in (line.split() for line in self.do("list")[1:])}
 
     def settled(self):
         """`mem`, when it no longer changes: a VM leaves the list before its memory is given back."""
@@ -62,7 +62,7 @@ def storm(cpu, boot, host_cpus, vcpus, rounds, kernel, words):
                 host.until("pause", lambda: host.states()["victim"] == "p")
             if what == "pause":
                 host.do("unpause victim")
-                host.until("unpause", lambda: host.states()["victim"] in "rb")
+                host.until("unpause", lambda: host.states()["victim"] in ("r", "b"))
             elif "reset" in what:
                 resets += 1
                 host.do("reset victim")

@@ -14,7 +14,7 @@ from torture import check_report
 from util import GUEST_DIR, guest_file
 
 PCTEST = os.path.join(ROOT, "build", "tests", "guests", "pctest.elf")
-CHECKS = 19
+CHECKS = 21
 STRINGS = {"debugcon": 1, "fw_cfg": '[ "opt/test/a=hello" ]'}
 
 
@@ -116,9 +116,11 @@ echo "IRQS $(awk '/i8042/ {n++} END {print n}' /proc/interrupts)"
 dmesg -r | grep -E '^<[0-4]>' | grep -iE 'i8042|atkbd|psmouse|serio|fw_cfg|ps/2' | sed 's/^/COMPLAINT /'
 echo "FWCFG $(cat /sys/firmware/qemu_fw_cfg/rev) $(cat /sys/firmware/qemu_fw_cfg/by_name/opt/test/a/raw)" \\
 	"$(wc -c </sys/firmware/qemu_fw_cfg/by_name/etc/e820/raw)"
-exec 3<"$(node 'AT Translated Set 2 keyboard')" 4<"$(node 'Power Button')"
+exec 3<"$(node 'AT Translated Set 2 keyboard')" 4<"$(node 'Power Button')" 5<"$(node 'ImExPS/2 Generic Explorer Mouse')"
 echo "WAIT key"
 echo "KEYS" $(dd bs=24 count=6 <&3 2>/dev/null | od -An -v -tu2)
+echo "WAIT mouse"
+echo "MOUSE" $(dd bs=24 count=5 <&5 2>/dev/null | od -An -v -tu2)
 echo "WAIT button"
 echo "BUTTON" $(dd bs=24 count=1 <&4 2>/dev/null | od -An -v -tu2)
 poweroff -f
@@ -157,9 +159,14 @@ def linux_drivers(ctx):
     check(b"COMPLAINT" not in m.group(3), f"Linux complains: {m.group(3)}")
     check(re.fullmatch(rb"3 hello \d+", m.group(4)) and int(m.group(4).split()[2]) % 20 == 0, f"fw_cfg: {m.group(4)}")
     host.do("sendkey p a")
-    m = p.expect(rb"^KEYS (.*?)\r?$.*^WAIT button", start=m.end())
+    m = p.expect(rb"^KEYS (.*?)\r?$.*^WAIT mouse", start=m.end())
     got = [e for e in events(m.group(1)) if e[0] == 1]
     check(got == [(1, 30, 1), (1, 30, 0)], f"typed was an a, Linux has {got}")
+    host.do("sendmouse p 5,-3,1,2")
+    m = p.expect(rb"^MOUSE (.*?)\r?$.*^WAIT button", start=m.end())
+    got = [e for e in events(m.group(1)) if e[0]]
+    # BTN_RIGHT, REL_X, REL_Y (downwards), REL_WHEEL (upwards) and its finer twin.
+    check({(1, 273, 1), (2, 0, 5), (2, 1, 3), (2, 8, 0xffff)} <= set(got), f"the mouse was moved, Linux has {got}")
     host.do("shutdown p")
     m = p.expect(rb"^BUTTON (.*?)\r?$", start=m.end())
     check(events(m.group(1)) == [(1, 116, 1)], f"the power button was pressed, Linux has {events(m.group(1))}")

@@ -93,13 +93,14 @@ def main(argv):
     p.add_argument("--list", action="store_true", help="names, and nothing runs")
     p.add_argument("--only", metavar="PATTERN", action="append", default=[],
                    help="tests whose name matches (shell pattern, or a part of the name)")
+    p.add_argument("--exactly", action="store_true", help="--only names whole tests")
     p.add_argument("--soak", action="store_true", help="the long ones too")
     p.add_argument("--torture", metavar="SEED", type=int, help="every VM in torture mode")
     opts = p.parse_args(argv)
     # A long one runs on a change only if it is asked for by its whole name.
     todo = [c for c in cases.all_cases()
             if (opts.soak or not c.soak or c.name in opts.only) and
-            (not opts.only or any(o in c.name or fnmatch.fnmatch(c.name, o) for o in opts.only))]
+            (not opts.only or any((o in c.name and not opts.exactly) or fnmatch.fnmatch(c.name, o) for o in opts.only))]
     if not todo:
         raise Fail(USAGE, f"no test is called {opts.only}; --list shows them")
     for c in todo:

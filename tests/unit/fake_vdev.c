@@ -2,6 +2,7 @@
 /* See fake_vdev.h. The guest's TSC runs at 2 GHz here. */
 #include "tests/unit/fake_vdev.h"
 #include "vmm/platform/isa.h"
+#include "vmm/regions.c" /* the real one, so that not every test must name it */
 
 void fake_vm_init(struct vm *vm)
 {
@@ -13,23 +14,102 @@ void fake_vm_init(struct vm *vm)
 void fake_vm_free(struct vm *vm)
 {
 	for (unsigned i = 0; i < vm->nr_devs; i++)
-		free(vm->devs[i].state);
+		if (vm->devs[i].type)
+			vdev_destroy(&vm->devs[i]);
+}
+
+static void add_regions(struct vdev *d)
+{
+	const struct vdev_type *t = d->type;
+
+	for (unsigned j = 0; j < t->nr_pio; j++)
+		assert_int_equal(regions_add(&d->vm->pio, &(struct region){
+			.first = t->pio[j].first, .last = t->pio[j].first + t->pio[j].count - 1u, .pio = &t->pio[j], .d = d}), 0);
+	for (unsigned j = 0; j < t->nr_mmio; j++)
+		assert_int_equal(regions_add(&d->vm->mmio, &(struct region){
+			.first = t->mmio[j].base, .last = t->mmio[j].base + t->mmio[j].size - 1, .base = t->mmio[j].base,
+			.mmio = &t->mmio[j], .d = d}), 0);
+}
+
+int vdev_create(struct vm *vm, const struct vdev_type *type, u32 unit, struct vdev **out)
+{
+	struct vdev *d = vm->devs;
+	int err = 0;
+
+	while (d < vm->devs + vm->nr_devs && d->type)
+		d++;
+	if (d == vm->devs + FAKE_MAX_DEVS)
+		return -28;
+	if (d == vm->devs + vm->nr_devs)
+		vm->nr_devs++;
+	*d = (struct vdev){.type = type, .vm = vm, .unit = unit};
+	d->state = calloc(1, vdev_state_size(type) ? vdev_state_size(type) : 1);
+	if (type->pci) {
+		d->pci = calloc(1, sizeof(*d->pci));
+		err = pci_attach(d);
+		if (err) {
+			free(d->pci);
+			d->pci = NULL;
+		}
+	}
+	if (!err)
+		add_regions(d);
+	if (!err && type->init)
+		err = type->init(d);
+	if (err)
+		vdev_destroy(d);
+	else if (out)
+		*out = d;
+	return err;
+}
+
+void vdev_destroy(struct vdev *d)
+{
+	if (d->pci)
+		pci_detach(d);
+	free(d->pci);
+	free(d->state);
+	*d = (struct vdev){.vm = d->vm};
 }
 
 struct vdev *fake_attach(struct vm *vm, const struct vdev_type *type)
 {
-	struct vdev *d = &vm->devs[vm->nr_devs++];
+	struct vdev *d;
 
-	assert_true(vm->nr_devs <= FAKE_MAX_DEVS);
 	assert_true(type->nr_timers <= VDEV_MAX_TIMERS);
-	d->type = type;
-	d->vm = vm;
-	d->state = calloc(1, type->state_size ? type->state_size : 1);
-	if (type->init)
-		assert_int_equal(type->init(d), 0);
+	assert_int_equal(vdev_create(vm, type, 0, &d), 0);
+	if (d->pci)
+		pci_reset(d);
 	if (type->reset)
 		type->reset(d);
 	return d;
+}
+
+/* Tests of other devices link no PCI. */
+__attribute__((weak)) int pci_attach(struct vdev *d)
+{
+	(void)d;
+	abort();
+}
+__attribute__((weak)) void pci_detach(struct vdev *d)
+{
+	(void)d;
+}
+__attribute__((weak)) void pci_reset(struct vdev *d)
+{
+	(void)d;
+}
+struct region_table *vm_pio_regions(struct vm *vm)
+{
+	return &vm->pio;
+}
+struct region_table *vm_mmio_regions(struct vm *vm)
+{
+	return &vm->mmio;
+}
+struct vdev **vm_pci_slots(struct vm *vm)
+{
+	return vm->pci_slots;
 }
 
 static struct fake_timer *dev_timer(struct vdev *d, unsigned idx)
@@ -80,67 +160,35 @@ bool fake_timer_armed(struct vm *vm, const struct vdev_type *type, unsigned idx)
 
 /* ---- dispatch ---- */
 
-static const struct vdev_pio *find_pio(struct vm *vm, u16 port, unsigned size, struct vdev **d)
-{
-	for (unsigned i = 0; i < vm->nr_devs; i++) {
-		const struct vdev_type *t = vm->devs[i].type;
-		for (unsigned j = 0; j < t->nr_pio; j++) {
-			*d = &vm->devs[i];
-			u32 first = t->pio[j].first, end = first + t->pio[j].count;
-			if (port >= first && port + size <= end)
-				return &t->pio[j];
-		}
-	}
-	return NULL;
-}
-
 u32 pio_in(struct vm *vm, u16 port, unsigned size)
 {
-	struct vdev *d;
-	const struct vdev_pio *r = find_pio(vm, port, size, &d);
-	u32 val = r ? r->read(d, port, size) : ~0u;
+	const struct region *r = regions_find(&vm->pio, port);
+	u32 val = region_covers(r, port, size) && r->pio->read ? r->pio->read(r->d, (u16)(port - r->base), size) : ~0u;
 
 	return size < 4 ? val & ((1u << 8 * size) - 1) : val;
 }
 
 void pio_out(struct vm *vm, u16 port, unsigned size, u32 val)
 {
-	struct vdev *d;
-	const struct vdev_pio *r = find_pio(vm, port, size, &d);
+	const struct region *r = regions_find(&vm->pio, port);
 
-	if (r)
-		r->write(d, port, size, val);
-}
-
-static const struct vdev_mmio *find_mmio(struct vm *vm, u64 gpa, unsigned size, struct vdev **d)
-{
-	for (unsigned i = 0; i < vm->nr_devs; i++) {
-		const struct vdev_type *t = vm->devs[i].type;
-		for (unsigned j = 0; j < t->nr_mmio; j++) {
-			*d = &vm->devs[i];
-			u64 base = t->mmio[j].base, end = base + t->mmio[j].size;
-			if (gpa >= base && gpa + size <= end)
-				return &t->mmio[j];
-		}
-	}
-	return NULL;
+	if (region_covers(r, port, size) && r->pio->write)
+		r->pio->write(r->d, (u16)(port - r->base), size, val);
 }
 
 u64 mmio_in(struct vm *vm, u64 gpa, unsigned size)
 {
-	struct vdev *d;
-	const struct vdev_mmio *r = find_mmio(vm, gpa, size, &d);
+	const struct region *r = regions_find(&vm->mmio, gpa);
 
-	return r ? r->read(d, gpa - r->base, size) : ~0ull;
+	return region_covers(r, gpa, size) && r->mmio->read ? r->mmio->read(r->d, gpa - r->base, size) : ~0ull;
 }
 
 void mmio_out(struct vm *vm, u64 gpa, unsigned size, u64 val)
 {
-	struct vdev *d;
-	const struct vdev_mmio *r = find_mmio(vm, gpa, size, &d);
+	const struct region *r = regions_find(&vm->mmio, gpa);
 
-	if (r)
-		r->write(d, gpa - r->base, size, val);
+	if (region_covers(r, gpa, size) && r->mmio->write)
+		r->mmio->write(r->d, gpa - r->base, size, val);
 }
 
 /* ---- what the core gives to devices ---- */
@@ -181,6 +229,11 @@ u64 vm_memory_bytes(const struct vm *vm)
 bool vm_debug_exit_wanted(const struct vm *vm)
 {
 	return vm->debug_exit;
+}
+
+unsigned vm_testdev_count(const struct vm *vm)
+{
+	return vm->testdevs;
 }
 
 bool vm_debugcon_wanted(const struct vm *vm)
@@ -265,6 +318,16 @@ __attribute__((weak)) void ioapic_set(struct vm *vm, unsigned pin, bool level)
 {
 	vm->pin_rises[pin] += level && !vm->pin_level[pin];
 	vm->pin_level[pin] = level;
+}
+
+__attribute__((weak)) void pic_set_pirqs(struct vm *vm, u16 irqs)
+{
+	vm->pirqs = irqs;
+}
+
+__attribute__((weak)) void acpi_gpe(struct vm *vm, unsigned n)
+{
+	(void)vm, (void)n;
 }
 
 __attribute__((weak)) void vm_eoi(struct vm *vm, u8 vector)

@@ -4,21 +4,23 @@
  * for whatever the device does to its VM, and dispatch by region, so that tests poke ports.
  */
 #pragma once
-#include "vmm/vdev.h"
 #include "vmm/irq.h"
 #include "vmm/lapic.h"
+#include "vmm/platform/pci.h"
+#include "vmm/regions.h"
 #include "lib/string.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <cmocka.h>
 #include <stdlib.h>
 
-#define FAKE_MAX_DEVS 12
+#define FAKE_MAX_DEVS 40
 #define FAKE_MAX_MSGS 64
 
 /* The devices, for fake_attach(). */
 extern const struct vdev_type acpi_pm_vdev, debug_exit_vdev, debugcon_vdev, fw_cfg_vdev, hpet_vdev, i8042_vdev,
-	ioapic_vdev, pci_vdev, pic_vdev, pit_vdev, ports_vdev, rtc_vdev, uart_vdev;
+	ioapic_vdev, pci_vdev, pci_host_vdev, pci_hotplug_vdev, pci_lpc_vdev,
+	pci_testdev_vdev, pic_vdev, pit_vdev, ports_vdev, rtc_vdev, uart_vdev;
 
 struct fake_timer {
 	bool armed;
@@ -31,10 +33,13 @@ struct vm {
 	u64 memory;
 	bool debug_exit, hpet;
 	const char *fw_cfg;
+	unsigned testdevs;
 	struct vm_irqchip chip;
 	struct vdev devs[FAKE_MAX_DEVS];
 	struct fake_timer timers[FAKE_MAX_DEVS][VDEV_MAX_TIMERS];
 	unsigned nr_devs;
+	struct region_table pio, mmio;
+	struct vdev *pci_slots[PCI_SLOTS];
 	u64 fired; /* timer callbacks so far */
 	/* recorders */
 	bool level[VM_NR_GSI];
@@ -46,6 +51,7 @@ struct vm {
 	u32 end_value;
 	u8 last_eoi;
 	struct apic_msg msgs[FAKE_MAX_MSGS];
+	u16 pirqs; /* pic_set_pirqs(), if no PIC is linked in */
 	unsigned nr_msis;
 	u64 msi_addr;
 	u32 msi_data;
@@ -63,7 +69,7 @@ struct vcpu {
 
 void fake_vm_init(struct vm *vm);
 void fake_vm_free(struct vm *vm);
-/* Create the device in the VM: init and reset, as the core does. */
+/* Create the device in the VM: init and reset, as the core does; of PCI functions pci_firmware() is not called. */
 struct vdev *fake_attach(struct vm *vm, const struct vdev_type *type);
 /* Move time; timers fire in order on the way. v may be NULL. */
 void fake_advance(struct vm *vm, struct vcpu *v, u64 ns);

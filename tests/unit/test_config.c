@@ -97,6 +97,7 @@ static void defaults(void **state)
 	assert_false(vm.debugcon);
 	assert_string_equal(vm.fw_cfg, "");
 	assert_true(vm.hpet);
+	assert_int_equal(vm.testdev, 0);
 	assert_true(vm.paravirt);
 	assert_int_equal(vm.torture, 0);
 	assert_int_equal(vm.tsc_khz, 0);
@@ -112,7 +113,7 @@ static void all_keys(void **state)
 	(void)state;
 	accepted("maxmem=64;vcpus=1;type='pvh';ramdisk='r';cmdline=\"a b\"\n"
 		 "on_poweroff='restart'\non_reboot='rename-restart'\non_crash='preserve'\n"
-		 "debug_exit=1\ndebugcon=1\nhpet=0\ntsc_khz=2400000\ntorture=9\nparavirt=0\ndisk=['a.img,raw,xvda,ro', 'b.img,,hdb']");
+		 "debug_exit=1\ndebugcon=1\nhpet=0\ntestdev=5\ntsc_khz=2400000\ntorture=9\nparavirt=0\ndisk=['a.img,raw,xvda,ro', 'b.img,,hdb']");
 	assert_int_equal(vm.type, VM_TYPE_PVH);
 	assert_string_equal(vm.ramdisk, "r");
 	assert_string_equal(vm.cmdline, "a b");
@@ -122,6 +123,7 @@ static void all_keys(void **state)
 	assert_true(vm.debug_exit);
 	assert_true(vm.debugcon);
 	assert_false(vm.hpet);
+	assert_int_equal(vm.testdev, 5);
 	assert_false(vm.paravirt);
 	assert_int_equal(vm.torture, 9);
 	assert_int_equal(vm.tsc_khz, 2400000);
@@ -197,6 +199,7 @@ static void values(void **state)
 	refused("maxmem=32", "v.cfg:4:1: error: maxmem = 32 is less");
 	refused("tsc_khz=999", "tsc_khz = 999 is out of range; 1000 to 100000000 kHz");
 	refused("torture=[]", "torture is a number, this is a list; write torture = 0");
+	refused("testdev=9", "testdev = 9 is out of range; 0 to 8");
 	refused("debug_exit=2", "debug_exit = 2 is out of range; 0 to 1");
 	refused("memory=64", "v.cfg:4:1: error: 'memory' is already set in line 2; remove one");
 	refused("type='pv'", "type \"pv\": paravirtual guests are Xen's own; write \"hvm\" or");
@@ -303,7 +306,7 @@ static void scheduling(void **state)
 	cpus_are("cpus='all,^all,1023'", 0, 0);
 	assert_int_equal(vm.cpus[15], 1ull << 63);
 	cpus_are("cpus='^1,1'", 2, 0);
-	refused("cpus='1,^1'", "v.cfg:4:6: error: cpus \"1,^1\" leaves no CPU; write \"2-3\"");
+	refused("cpus='1,^1'", "v.cfg:4:6: error: cpus \"1,^1\": no CPU is left; write \"2-3\"");
 	refused("cpus=''", "cpus \"\": a CPU's number, a range or \"all\" is missing; write");
 	refused("cpus='1,'", "is missing");
 	refused("cpus='1-'", "a range has no end");

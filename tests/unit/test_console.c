@@ -9,7 +9,7 @@
 #include "arch/x86_64/machine.h"
 #include "lib/string.h"
 #include "vmm/console.h"
-#include "vmm/monitor.h"
+#include "vmm/monitor/monitor.h"
 #include "vmm/vm.h"
 
 static char out[4096];
@@ -58,6 +58,11 @@ static u32 nr_monitored;
 void monitor_input(u8 byte)
 {
 	monitored[nr_monitored++ % sizeof(monitored)] = byte;
+}
+static u32 debugged;
+void gdb_input(struct vm *vm, u8 byte)
+{
+	debugged = debugged << 16 | (u32)(vm - vms) << 8 | byte;
 }
 static struct vcpu *current;
 struct vcpu *vcpu_current(void)
@@ -167,7 +172,11 @@ static void test_input(void **state)
 	     "1;m\n\x1d"
 	     "2;d\x1d"
 	     "99;zz\x1d"
+	     "100003;g\x1d"
+	     "100099;z\x1d"
+	     "200002;z\x1d"
 	     "2;e");
+	assert_int_equal(debugged, 0x100 | 'g'); /* the second VM's debugger, and once */
 	assert_true(requested[0] & REQ_CONSOLE);
 	assert_true(requested[1] & REQ_CONSOLE);
 	assert_memory_equal(monitored, "m\n", 3);

@@ -329,13 +329,138 @@ static void test_gpool(void **st)
 	assert_int_equal(s.guest_free, s.guest_total);
 }
 
+/* Runs of a GiB: whole, aligned, never of a GiB that has lent a block, and there again when all came back. */
+static void test_gib(void **st)
+{
+	struct { hpa_t pa; u64 owner; } b[4096];
+	u64 held[FRAME_NR_TYPES], sum[8] = {0};
+	struct frame_stats s;
+	hpa_t run;
+	u32 n = 0;
+
+	(void)st;
+	pc_map();
+	mem(GIB(8) - MIB(4), GIB(10) + MIB(6), BOOT_MEM_USABLE);
+	start();
+	while ((run = gpool_alloc_gib(7)) != HPA_NONE) {
+		assert_true(IS_ALIGNED(run, GIB(1)));
+		assert_true(run == GIB(5) || run == GIB(8) || run == GIB(9));
+		frame_get_owner(7, held);
+		assert_int_equal(held[FRAME_GUEST_RAM], GIB(++n));
+		for (u64 o = 0; o < GIB(1); o += PAGE_2M)
+			assert_int_equal(type_at(run + o), BOOT_MEM_USABLE);
+	}
+	assert_int_equal(n, 3);
+	for (u64 o = 0; o < GIB(1); o += PAGE_2M)
+		gpool_put_block(GIB(8) + o);
+	assert_int_equal(gpool_alloc_gib(7), GIB(8)); /* put together again */
+	for (u64 o = 0; o < GIB(1); o += PAGE_2M) {
+		gpool_put_block(GIB(5) + o);
+		gpool_put_block(GIB(8) + o);
+		gpool_put_block(GIB(9) + o);
+	}
+	/* Single ones come from broken groups until there are none. */
+	frame_get_stats(&s);
+	for (n = 0; n < (s.guest_total - GIB(3)) / PAGE_2M; n++) {
+		b[n].pa = gpool_alloc_block(1);
+		assert_false(b[n].pa - GIB(5) < GIB(1) || b[n].pa - GIB(8) < GIB(2));
+	}
+	run = gpool_alloc_block(1);
+	assert_true(run - GIB(5) < GIB(1) || run - GIB(8) < GIB(2));
+	assert_int_not_equal(gpool_alloc_gib(1), HPA_NONE);
+	assert_int_not_equal(gpool_alloc_gib(1), HPA_NONE);
+	assert_int_equal(gpool_alloc_gib(1), HPA_NONE); /* the third has lent that one */
+	pc_map();
+	start();
+	n = 0;
+	/* Whatever the order: each block once, and all come back. */
+	for (unsigned round = 0; round < 20000; round++) {
+		u64 owner = 1 + rnd() % 7;
+
+		if (n > 4096 - 512 || rnd() % 2) {
+			u32 k = n ? rnd() % n : 0;
+
+			if (!n)
+				continue;
+			gpool_put_block(b[k].pa);
+			sum[b[k].owner] -= PAGE_2M;
+			b[k] = b[--n];
+		} else if (rnd() % 64 == 0 && (run = gpool_alloc_gib(owner)) != HPA_NONE) {
+			for (u64 o = 0; o < GIB(1); o += PAGE_2M, n++)
+				b[n].pa = run + o, b[n].owner = owner;
+			sum[owner] += GIB(1);
+		} else if ((run = gpool_alloc_block(owner)) != HPA_NONE) {
+			b[n].pa = run, b[n++].owner = owner;
+			sum[owner] += PAGE_2M;
+		}
+	}
+	for (unsigned o = 1; o < 8; o++) {
+		frame_get_owner(o, held);
+		assert_int_equal(held[FRAME_GUEST_RAM], sum[o]);
+	}
+	for (u32 i = 0; i < n; i++)
+		for (u32 k = 0; k < i; k++)
+			assert_true(b[i].pa != b[k].pa);
+	while (n)
+		gpool_put_block(b[--n].pa);
+	frame_get_stats(&s);
+	assert_int_equal(s.guest_free, s.guest_total);
+	assert_int_equal(gpool_alloc_gib(1), GIB(5));
+}
+
+/* Who holds what, and allocations that fail when they are told to. */
+static void test_owners(void **st)
+{
+	u64 held[FRAME_NR_TYPES];
+	struct frame_stats s;
+	void *small, *big;
+	u16 id, next;
+	hpa_t pa;
+
+	(void)st;
+	pc_map();
+	start();
+	id = frame_new_owner();
+	big = kzalloc(5000, FRAME_VM, id);
+	small = kzalloc(100, FRAME_VM, id);
+	pa = frame_alloc(1, FRAME_VCPU, id);
+	frame_get_owner(id, held);
+	assert_true(held[FRAME_VM] == 8192 && held[FRAME_VCPU] == 8192);
+	frame_get_stats(&s);
+	assert_true(s.heap_used == 128 && s.by_type[FRAME_HEAP] == PAGE_SIZE && s.by_type[FRAME_VM] == 8192);
+	for (unsigned i = 1; i < 3 * FRAME_MAX_OWNERS; i++) {
+		next = frame_new_owner();
+		assert_true(next % FRAME_MAX_OWNERS && next % FRAME_MAX_OWNERS != id % FRAME_MAX_OWNERS);
+	}
+	frame_drop_owner(next);
+	assert_int_equal(frame_new_owner(), next);
+	assert_false(frame_fail_at(2));
+	assert_false(gpool_fail_at(1));
+	assert_int_equal(gpool_alloc_block(1), HPA_NONE);
+	assert_true(gpool_fail_at(0));
+	kfree(kzalloc(128, FRAME_VM, id));
+	assert_null(kzalloc(128, FRAME_VM, id));
+	kfree(kzalloc(128, FRAME_VM, id));
+	assert_true(frame_fail_at(0));
+	assert_false(frame_fail_at(0));
+	kfree(big);
+	kfree(small);
+	frame_free(pa, 1);
+	frame_get_owner(id, held);
+	for (unsigned t = 0; t < FRAME_NR_TYPES; t++)
+		assert_int_equal(held[t], 0);
+	frame_get_stats(&s);
+	assert_true(!s.heap_used && !s.by_type[FRAME_HEAP]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_split_pc), cmocka_unit_test(test_split_random),
 		cmocka_unit_test(test_buddy),	 cmocka_unit_test(test_exhaust),
 		cmocka_unit_test(test_heap),	 cmocka_unit_test(test_gpool),
-		cmocka_unit_test(test_sizes),
+		cmocka_unit_test(test_sizes), cmocka_unit_test(test_gib),
+		cmocka_unit_test(test_owners),
 	};
 
 	arena = mmap(NULL, ARENA, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);

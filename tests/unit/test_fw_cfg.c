@@ -195,7 +195,7 @@ static void dma_long(void **state)
 		u64 before = written;
 
 		assert_true(fake_timer_armed(&vm, &fw_cfg_vdev, 0));
-		fake_advance(&vm, NULL, 50000);
+		fake_advance(&vm, NULL, 1000000);
 		assert_in_range(written - before, 5, STEP + 4);
 		steps++;
 		memcpy(&control, ram + REQUEST, 4);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* unit: vmm/platform/i8042.c vmm/platform/ps2_kbd.c vmm/platform/ps2_mouse.c vmm/platform/keynames.c tests/unit/fake_vdev.c */
+/* unit: vmm/platform/i8042.c vmm/platform/ps2_kbd.c vmm/platform/ps2_mouse.c vmm/platform/input.c tests/unit/fake_vdev.c */
 #include "tests/unit/fake_vdev.h"
 
 enum { DATA = 0x60, CMD = 0x64, OBF = 1, AUX = 0x20 };
@@ -299,6 +299,25 @@ static void chords(void **state)
 	assert_int_equal(st() & OBF, 0);
 }
 
+static void sendmouse(void **state)
+{
+	static const char *const bad[] = {"", "1", "1,", ",1", "1,2,3,4,5", "1,2,3,32", "1,2,3,-1", "x,1", "1 2", "1,2,", "-,1",
+					  "12345,1", "1,-"};
+
+	(void)state;
+	assert_non_null(i8042_sendmouse(&vm, "1,1")); /* it is off */
+	ctr(0x47);
+	mouse(0xf4);
+	MOUSE("\xfa");
+	for (unsigned i = 0; i < ARRAY_SIZE(bad); i++)
+		assert_non_null(i8042_sendmouse(&vm, bad[i]));
+	assert_int_equal(st() & OBF, 0);
+	assert_null(i8042_sendmouse(&vm, "5,-3"));
+	MOUSE("\x28\x05\xfd");
+	assert_null(i8042_sendmouse(&vm, "0,0,0,5"));
+	MOUSE("\x0d\x00\x00");
+}
+
 static void mouse_commands(void **state)
 {
 	(void)state;
@@ -480,7 +499,7 @@ static void valid(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(controller), T(aux_found), T(resets), T(keyboard_commands), T(keys), T(all_keys), T(queue_bound), T(chords),
+		T(controller), T(aux_found), T(resets), T(keyboard_commands), T(keys), T(all_keys), T(queue_bound), T(chords), T(sendmouse),
 		T(mouse_commands), T(wheel), T(motion), T(mouse_queue), T(both), T(valid),
 	};
 

@@ -1,87 +1,45 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* unit: vmm/monitor.c lib/string.c lib/printf.c */
-/* The monitor's lines: what each verb reaches, and what is said to those that are wrong. */
+/* unit: vmm/monitor/monitor.c vmm/monitor/out.c vmm/monitor/serial.c vmm/monitor/verbs.c vmm/monitor/verb_host.c vmm/monitor/verb_vm.c vmm/monitor/verb_sched.c vmm/monitor/verb_stat.c vmm/monitor/verb_trace.c vmm/trace.c vmm/config.c vmm/config_cpus.c vmm/config_disk.c lib/cfg.c lib/string.c */
+/* The monitor's lines: what each verb reaches, how its answer looks in text and in JSON, and what is said to those
+ * that are wrong. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <cmocka.h>
-#include "arch/x86_64/frame.h"
-#include "lib/errno.h"
-#include "lib/log.h"
-#include "lib/string.h"
-#include "vmm/console.h"
-#include "vmm/host.h"
-#include "vmm/monitor.h"
-#include "vmm/vm.h"
+#include "tests/unit/fake_monitor.h"
+#include "tests/unit/json_check.h"
 
-struct list vm_list = {&vm_list, &vm_list};
-struct spinlock vm_list_lock = SPINLOCK(LOCK_VM);
-static struct vm vms[2];
-static struct vcpu vcpu;
-static char out[4096], did[256], created[64];
+static char out[262144];
 static struct sched_work *work;
+static struct timer *waits;
+static size_t space = 65536;
 
 void console_write(u32 channel, const void *buf, size_t n)
 {
 	assert_int_equal(channel, CHANNEL_MONITOR);
+	assert_true(strlen(out) + n < sizeof(out));
 	strncat(out, buf, n);
 }
-void frame_get_stats(struct frame_stats *st)
+size_t serial_space(void) { return space; }
+void timer_init(struct timer *t, void (*fn)(struct timer *t)) { t->fn = fn; }
+void timer_set(struct timer *t, u64 tsc)
 {
-	*st = (struct frame_stats){.own_total = KIB(8), .own_free = KIB(4)};
+	(void)tsc;
+	waits = t;
 }
 void sched_do(struct sched_work *w) { work = w; }
-void vm_request_end(struct vm *vm, enum vm_end how, u32 value)
-{
-	snprintf(did, sizeof(did), "end %s %d %u", vm->name, how, value);
-}
-void vm_stop(struct vm *vm, u32 why) { snprintf(did, sizeof(did), "stop %s %u", vm->name, why); }
-void vm_unpause(struct vm *vm) { snprintf(did, sizeof(did), "unpause %s", vm->name); }
-void vm_nmi_pin(struct vm *vm) { snprintf(did, sizeof(did), "nmi %s", vm->name); }
-const char *i8042_sendkey(struct vm *vm, const char *chord)
-{
-	snprintf(did, sizeof(did), "keys %s %s", vm->name, chord);
-	return *chord ? NULL : "no such key";
-}
-void acpi_power_button(struct vm *vm) { snprintf(did, sizeof(did), "button %s", vm->name); }
-void vm_regions(struct vm *vm, vm_region_fn fn, void *arg)
-{
-	(void)vm;
-	fn(arg, "port", 0x60, 0x60, "i8042");
-}
-int host_create_vm(const char *name, char *why, size_t n)
-{
-	snprintf(created, sizeof(created), "%s", name);
-	snprintf(why, n, "no file has it");
-	return strcmp(name, "c") ? -ENOENT : 0;
-}
 
 static int setup(void **state)
 {
 	(void)state;
-	list_init(&vm_list);
-	for (int i = 0; i < 2; i++) {
-		memset(&vms[i], 0, sizeof(vms[i]));
-		vms[i].id = (u16)(i + 1);
-		vms[i].ram_bytes = MIB(64);
-		vms[i].nr_vcpus = 1;
-		vms[i].vcpus[0] = &vcpu;
-		vms[i].run.state = VM_RUNS;
-		snprintf(vms[i].name, sizeof(vms[i].name), "%c", 'a' + i);
-		list_insert(&vm_list, &vms[i].node);
-	}
-	vcpu.state = VCPU_HALTED;
+	fake_setup();
 	monitor_init();
+	space = 65536;
 	return 0;
 }
 
-/* Type a line; returns what is answered. */
-static const char *line(const char *text)
+static void serve(void)
 {
-	out[0] = did[0] = created[0] = 0;
-	for (const char *p = text; *p; p++)
-		monitor_input((u8)*p);
-	monitor_input('\r');
 	while (work) {
 		struct sched_work *w = work;
 
@@ -89,6 +47,25 @@ static const char *line(const char *text)
 		if (!w->fn(w))
 			work = w;
 	}
+}
+
+/* Type a line; returns what is answered. */
+static const char *line(const char *text)
+{
+	out[0] = did[0] = 0;
+	for (const char *p = text; *p; p++)
+		monitor_input((u8)*p);
+	monitor_input('\r');
+	serve();
+	return out;
+}
+
+static const char *last_line(void)
+{
+	char *end = strstr(out, "\r\nok\r\n");
+
+	assert_non_null(end);
+	end[2] = 0;
 	return out;
 }
 
@@ -97,52 +74,182 @@ static void verbs(void **state)
 	(void)state;
 	assert_string_equal(line("pause b"), "ok\r\n");
 	assert_string_equal(did, "stop b 2");
-	assert_string_equal(line("unpause a"), "ok\r\n");
+	assert_string_equal(line("  unpause\t a "), "ok\r\n");
 	assert_string_equal(did, "unpause a");
-	line("destroy a");
-	assert_string_equal(did, "end a 4 0");
+	line("destroy 2");
+	assert_string_equal(did, "end b 4 0");
 	line("reset a");
 	assert_string_equal(did, "end a 5 0");
+	line("reboot b");
+	assert_string_equal(did, "button b 1");
 	line("shutdown b");
-	assert_string_equal(did, "button b");
+	assert_string_equal(did, "button b 0");
 	assert_string_equal(line("trigger b nmi"), "ok\r\n");
 	assert_string_equal(did, "nmi b");
+	assert_string_equal(line("pci-attach a testdev"), "Slot\r\n   4\r\nok\r\n");
+	assert_string_equal(did, "plug a 100");
+	assert_string_equal(line("pci-detach b 12"), "ok\r\n");
+	assert_string_equal(did, "unplug b 12");
 	assert_string_equal(line("sendkey a ctrl-c"), "ok\r\n");
 	assert_string_equal(did, "keys a ctrl-c");
-	assert_string_equal(line("regions a"), "port         60-60       i8042\r\nok\r\n");
+	assert_non_null(strstr(line("sendkey a nokey"), "no such key"));
+	assert_string_equal(line("sendmouse b 5,-3"), "ok\r\n");
+	assert_string_equal(did, "mouse b 5,-3");
+	assert_non_null(strstr(line("regions a"), "port               60-60 i8042"));
 	assert_string_equal(line("create c"), "ok\r\n");
-	assert_string_equal(created, "c");
-	assert_non_null(strstr(line("mem"), "ours: 8 KiB, free 4\r\n"));
-	assert_non_null(strstr(line("help"), "\r\ntrigger "));
+	assert_string_equal(did, "create c");
+	assert_string_equal(line("rename a x.Y-1"), "ok\r\n");
+	assert_string_equal(did, "vm-rename a x.Y-1");
+	assert_string_equal(vms[0].name, "x.Y-1");
+	assert_string_equal(vms[0].cfg.name, "x.Y-1");
+	assert_string_equal(line("sched -d b -w 512 -c 50"), "ok\r\n");
+	assert_string_equal(did, "stop b 8");
+	assert_true(vms[1].cfg.cpu_weight == 512 && vms[1].cfg.cap == 50);
+	assert_string_equal(line("torture b 77"), "ok\r\n");
+	assert_int_equal(vms[1].cfg.torture, 77);
+	assert_string_equal(line("torture b off"), "ok\r\n");
+	assert_int_equal(vms[1].cfg.torture, 0);
+	assert_string_equal(line("vcpu-pin b 1 1"), "ok\r\n");
+	assert_true(vcpus[1][0].sched.cpus[0] == ~0ul && vcpus[1][1].sched.cpus[0] == 2);
+	assert_string_equal(line("vcpu-pin b all 0,^1"), "ok\r\n");
+	assert_true(vcpus[1][0].sched.cpus[0] == 1 && vcpus[1][1].sched.cpus[0] == 1);
+	assert_string_equal(line("vcpu-set b 2"), "ok\r\n");
+	assert_string_equal(line("mem-set b 64"), "ok\r\n");
+	line("stat b on");
+	assert_int_equal(vcpus[1][1].watch, WATCH_TIME);
+	assert_non_null(vcpus[1][1].watching.time);
+	line("stat b off");
+	assert_int_equal(vcpus[1][1].watch, 0);
 }
 
-static void list(void **state)
+static void tables(void **state)
 {
 	(void)state;
 	vms[0].run.state = VM_STOPPED;
 	vms[0].run.why = STOP_PAUSE;
-	assert_non_null(strstr(line("list"), "a                                            1    64     1     p\r\n"));
-	assert_non_null(strstr(out, "b                                            2    64     1     b\r\n"));
-	vcpu.state = VCPU_RUNNING;
-	vms[0].preserved = true;
-	assert_non_null(strstr(line("list"), "  1     s\r\n"));
-	assert_non_null(strstr(out, "  1     r\r\nok\r\n"));
+	vcpus[0][0].sched.ent.ran = 1250000000;
+	vms[1].preserved = true;
+	vcpus[2][1].state = VCPU_RUNNING;
+	assert_string_equal(line("list"),
+		"Name                                        ID   Mem VCPUs      State   Time(s)\r\n"
+		"a                                            1    64     2     --p---       1.2\r\n"
+		"b                                            2    64     2     ---s--       0.0\r\n"
+		"\"},\\?????[2J???{                             3    64     2     r-----       0.0\r\nok\r\n");
+	assert_string_equal(line("list -j b"), "{\"vms\":[{\"name\":\"b\",\"id\":2,\"memory\":64,\"vcpus\":2,"
+		"\"state\":\"---s--\",\"time\":0.0}]}\r\nok\r\n");
+	line("list -j 3");
+	assert_non_null(strstr(out, "{\"name\":\"\\\"},\\\\\\n\\u000d\\u0009\\u0001\\u001b[2J\\u007f\\u00c3\\u00a9{\","));
+	assert_string_equal(line("mem"),
+		"Pool              KiB         Free\r\nours                8            4\r\nguests'             0            0\r\n"
+		"\r\nOurs                    KiB\r\nboot                      0\r\npage-tables               0\r\n"
+		"nested-tables             0\r\nVMs                       0\r\nvCPUs                     0\r\n"
+		"CPUs                      0\r\ndevices                   0\r\nheap                      0\r\n"
+		"\r\nName                           RAM    maxmem  nested    VM  vCPUs  devices  1 GiB   2 MiB    4 KiB\r\n"
+		"a                             1024         0       0     0     16        0      0       0        0\r\n"
+		"b                             2048         0       0     0     16        0      0       0        0\r\n"
+		"\"},\\?????[2J???{              3072         0       0     0     16        0      0       0        0\r\nok\r\n");
+	line("mem a");
+	assert_true(strstr(out, "\r\na     ") && !strstr(out, "\r\nb     "));
+	assert_non_null(strstr(line("stat b"), "\r\npages_4k               : 161\r\npages_2m               : 31\r\n"));
+	assert_non_null(strstr(out, "\r\nport I/O                       14              0            -\r\nok\r\n"));
+	assert_non_null(strstr(line("vcpu-list a"), "a                                    1     0     1     --p       1.2 all\r\n"));
+	assert_non_null(strstr(out, "a                                    1     1     -     --p       0.0 all\r\n"));
+	assert_string_equal(line("help pause"), "pause NAME\r\nstop its vCPUs\r\nok\r\n");
+	assert_string_equal(line("dmesg"), "    0.000001 info    a \"line\" \\ of ?[1m text\r\n"
+		"    1.000005 error   \r\n   99.123456 debug   x\r\nok\r\n");
+}
+
+/* Each verb, in each of its forms: one line of JSON, whatever the VMs are called. */
+static void json(void **state)
+{
+	static const char *const good[] = {
+		"pci-attach -j a testdev", "pci-detach -j a 12",
+		"help -j", "help -j help", "list -j", "list -l -j", "list -j a", "create -j c", "destroy a -j",
+		"shutdown -j a", "reboot -j a", "reset -j a", "pause -j a", "unpause -j a", "rename -j a z",
+		"trigger -j b nmi", "sendkey -j b a", "sendmouse -j b 1,2", "regions -j b", "info -j", "mem -j", "mem b -j", "dmesg -j", "uptime -j", "top -j", "top -d 1 -j b", "vcpu-list -j",
+		"vcpu-pin -j b 0 1", "vcpu-set -j b 2", "mem-set -j b 64", "sched -j", "sched -j -d b", "sched -j -d b -w 9",
+		"stat -j b", "stat b -j on", "stat b off -j", "trace -j on", "trace show -j", "trace -j off", "torture b -j 5"};
+	bool met[64] = {false};
+
+	(void)state;
+	for (u32 i = 0; i < ARRAY_SIZE(good); i++) {
+		char verb[32];
+
+		line(good[i]);
+		if (!json_line(last_line()))
+			fail_msg("%s: %s", good[i], out);
+		assert_true(strncmp(out, "{\"error\"", 8));
+		sscanf(good[i], "%31s", verb);
+		for (u32 k = 0; k < monitor_nr_verbs; k++)
+			met[k] |= !strcmp(monitor_verbs[k].name, verb);
+	}
+	for (u32 k = 0; k < monitor_nr_verbs; k++)
+		if (!met[k] && strcmp(monitor_verbs[k].name, "console"))
+			fail_msg("%s is not tested", monitor_verbs[k].name);
+	assert_string_equal(line("console -j b"),
+			    "{\"error\":\"not from here: this way to the monitor shows no consoles\"}\r\n"
+			    "error: console: not from here: this way to the monitor shows no consoles\r\n");
+	/* What fails after it began is one object, too. */
+	line("top -j -d x");
+	assert_true(!strncmp(out, "{\"error\":", 9));
+	line("frob -j");
+	assert_true(!strncmp(out, "{\"error\":\"no such verb", 22));
 }
 
 static void errors(void **state)
 {
+	static const char *const wrong[][2] = {
+		{"frob a", "frob: no such verb; `help` lists them"},
+		{"help frob", "help: no such verb; `help` lists them"},
+		{"pause", "pause: name a VM"},
+		{"pause zz", "pause: no such VM; `list` shows them"},
+		{"pause 4", "pause: no such VM; `list` shows them"},
+		{"pause a b", "pause: one word too many"},
+		{"list a b", "list: one word too many"},
+		{"list -x", "list: no such option: -x; `help list` lists them"},
+		{"list -ll", "list: no such option: -ll; `help list` lists them"},
+		{"sched -d", "sched: -d needs a word behind it"},
+		{"sched -w 5", "sched: whose? -d NAME"},
+		{"sched -d a -w 0", "sched: 0 is no weight from 1 to 65535"},
+		{"sched -d a -c 201", "sched: 201 is no cap: per cent of one CPU, up to 200 for its vCPUs; 0 for none"},
+		{"trigger a", "trigger: a word is missing: trigger NAME nmi"},
+		{"trigger a smi", "trigger: what to trigger: nmi"},
+		{"pci-attach a disk", "pci-attach: what to plug in: testdev"},
+		{"pci-detach a 4294967308", "pci-detach: nothing in slot 4294967308 that could be taken out"},
+		{"create a", "create: there is a VM of that name"},
+		{"create z", "create: no file has it"},
+		{"rename a b", "rename: there is a VM of that name"},
+		{"rename a x/y", "rename: write up to 63 letters, digits, '.', '_' and '-'"},
+		{"vcpu-pin a 2 0", "vcpu-pin: 2 is none of its vCPUs: a number from 0 to 1, or all"},
+		{"vcpu-pin a 0 x", "vcpu-pin: x: a CPU's number, a range or \"all\" is missing; write 2-3 or 0-7,^5, say"},
+		{"vcpu-pin a 0 9", "vcpu-pin: no such CPU"},
+		{"torture a 0", "torture: 0 is no seed: a number from 1, or off"},
+		{"torture a 99999999999999999999", "torture: 99999999999999999999 is no seed: a number from 1, or off"},
+		{"top -d 0", "top: 0 is no number of seconds from 1 to 3600"},
+		{"stat a maybe", "stat: maybe is neither on nor off"},
+		{"trace maybe", "trace: maybe is none of on, off and show"},
+		{"trace on zz", "trace: no such VM; `list` shows them"},
+		{"trace show zz", "trace: no such VM; `list` shows them"},
+		{"trace show -n 0", "trace: 0 is no number of records from 1"},
+		{"mem-set a lots", "mem-set: lots is no number of MiB"},
+		{"1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7", "1: no such verb; `help` lists them"},
+		{"pause 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7", "pause: more than 16 words"},
+	};
 	char text[600];
 
 	(void)state;
-	assert_string_equal(line("frob a"), "error: frob: no such verb; `help` lists them\r\n");
-	assert_string_equal(line("pause"), "error: pause: name a VM\r\n");
-	assert_string_equal(line("pause zz"), "error: pause: no such VM; `list` shows them\r\n");
-	assert_string_equal(line("pause a b"), "error: pause: one word too many\r\n");
-	assert_string_equal(line("list a"), "error: list: it takes no argument\r\n");
-	assert_string_equal(line("trigger a"), "error: trigger: what to trigger: nmi\r\n");
-	assert_string_equal(line("create a"), "error: create: there is a VM of that name\r\n");
-	assert_string_equal(line("create z"), "error: create: no file has it\r\n");
+	for (u32 i = 0; i < ARRAY_SIZE(wrong); i++) {
+		snprintf(text, sizeof(text), "error: %s\r\n", wrong[i][1]);
+		assert_string_equal(line(wrong[i][0]), text);
+	}
+	assert_non_null(strstr(line("mem z"), "\r\nerror: mem: no such VM; `list` shows them\r\n"));
+	assert_non_null(strstr(line("pci-attach b testdev"), "no slot is free; pci-detach frees one"));
+	assert_non_null(strstr(line("pci-detach a 13"), "nothing in slot 13 that could be taken out"));
+	did[0] = 0;
+	assert_non_null(strstr(line("vcpu-set a 3"), "it has 2 vCPUs and keeps them: CPU hotplug"));
+	assert_non_null(strstr(line("mem-set a 32"), "it has 64 MiB and keeps them: there is no balloon"));
 	assert_string_equal(line(""), "");
+	assert_string_equal(line("   "), "");
 	memset(text, 'x', sizeof(text));
 	text[sizeof(text) - 1] = 0;
 	assert_non_null(strstr(line(text), "no such verb"));
@@ -154,22 +261,117 @@ static void errors(void **state)
 	assert_string_equal(line("pause a"), "ok\r\n");
 }
 
-/* Several lines at once are served one a step, in order. */
+/* Several lines at once are served one a step, in order; an answer waits for room on the port. */
 static void several(void **state)
 {
 	(void)state;
 	assert_string_equal(line("pause a\nunpause zz\nunpause b"),
 			    "ok\r\nerror: unpause: no such VM; `list` shows them\r\nok\r\n");
 	assert_string_equal(did, "unpause b");
+	space = 100;
+	assert_string_equal(line("list\npause b"), "");
+	assert_string_equal(did, "");
+	waits->fn(waits);
+	serve();
+	assert_string_equal(out, "");
+	space = 65536;
+	waits->fn(waits);
+	serve();
+	assert_non_null(strstr(out, "ok\r\nok\r\n"));
+	assert_string_equal(did, "stop b 2");
+}
+
+static u32 count(const char *what)
+{
+	u32 n = 0;
+
+	for (const char *p = out; (p = strstr(p, what)); p++)
+		n++;
+	return n;
+}
+
+static void put(u32 pcpu, u64 tsc, u16 vm)
+{
+	struct trace_rec r = {.tsc = tsc, .info = tsc, .vm = vm, .code = HV_EXIT_PIO};
+
+	trace_put(pcpu, &r);
+}
+
+/* The order of time over two rings, with equal times, of one VM or all, the last few or all that are kept. */
+static void trace(void **state)
+{
+	(void)state;
+	put(0, 1, 1); /* there is no ring yet */
+	assert_string_equal(line("trace show"), "      Time(s)  CPU VM               VCPU Event              Info               "
+						"RIP                     Ticks\r\nok\r\n");
+	line("trace on b");
+	assert_int_equal(vcpus[0][0].watch, 0);
+	assert_int_equal(vcpus[1][1].watch, WATCH_TRACE);
+	line("trace on");
+	assert_int_equal(vcpus[0][1].watch, WATCH_TRACE);
+	assert_int_equal(vcpus[2][0].watch, WATCH_TRACE);
+	line("trace off b");
+	assert_int_equal(vcpus[0][0].watch, WATCH_TRACE);
+	assert_int_equal(vcpus[1][1].watch, 0);
+	for (u64 i = 1; i <= 50; i++) {
+		put(0, 16 * i, 1);
+		put(1, 16 * i, 2);
+		put(1, 16 * i + 8, 9);
+	}
+	line("trace show -j -n 1000");
+	assert_int_equal(count("{\"time\""), 150);
+	/* At equal times CPU 0 comes first. */
+	assert_non_null(strstr(out, "\"cpu\":0,\"vm\":\"a\",\"vcpu\":0,\"event\":\"port I/O\",\"info\":\"0x320\",\"rip\":\"0x0\",\"ticks\":0},"
+				    "{\"time\":0.000000,\"cpu\":1,\"vm\":\"b\",\"vcpu\":0,\"event\":\"port I/O\",\"info\":\"0x320\""));
+	assert_true(strstr(out, "\"info\":\"0x10\"") < strstr(out, "\"info\":\"0x18\""));
+	assert_true(strstr(out, "\"info\":\"0x318\"") < strstr(out, "\"info\":\"0x320\""));
+	assert_int_equal(count("\"vm\":\"9\""), 50); /* has gone */
+	line("trace show -j");
+	assert_int_equal(count("{\"time\""), 64);
+	line("trace show -n 3 -j a");
+	assert_int_equal(count("{\"time\""), 3);
+	assert_int_equal(count("\"vm\":\"a\""), 3);
+	assert_non_null(strstr(out, "\"info\":\"0x320\""));
+	/* Full: the oldest are gone, the order holds. */
+	for (u64 i = 1; i <= 5000; i++)
+		put(0, 10000 + i, 1);
+	line("trace show a -j -n 100000");
+	assert_int_equal(count("{\"time\""), 1023);
+	assert_non_null(strstr(out, "\"info\":\"0x3a98\"")); /* 15000 */
+	line("trace off");
+	assert_int_equal(vcpus[0][0].watch | vcpus[2][1].watch, 0);
+	/* On anew: empty. */
+	line("trace on a");
+	line("trace show -j");
+	assert_string_equal(out, "{\"records\":[]}\r\nok\r\n");
+}
+
+static void names(void **state)
+{
+	char name[VM_NAME_MAX];
+
+	(void)state;
+	assert_true(monitor_name(VERB_VM, 1, name, sizeof(name)));
+	assert_string_equal(name, "b");
+	assert_false(monitor_name(VERB_EACH, 3, name, sizeof(name)));
+	assert_true(monitor_name(VERB_VERB, 0, name, sizeof(name)));
+	assert_string_equal(name, "help");
+	assert_false(monitor_name(VERB_VERB, monitor_nr_verbs, name, sizeof(name)));
+	assert_true(monitor_name(VERB_FILE, 0, name, sizeof(name)));
+	assert_false(monitor_name(VERB_FILE, 1, name, sizeof(name)));
+	assert_false(monitor_name(VERB_HOST, 0, name, sizeof(name)));
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(verbs, setup),
-		cmocka_unit_test_setup(list, setup),
+		cmocka_unit_test_setup(tables, setup),
+		cmocka_unit_test_setup(json, setup),
 		cmocka_unit_test_setup(errors, setup),
 		cmocka_unit_test_setup(several, setup),
+		cmocka_unit_test_setup(trace, setup),
+		cmocka_unit_test_setup(names, setup),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -158,11 +158,37 @@ static void spurious(void **state)
 	assert_int_equal(pic_ack(&vm), 0x27);
 	assert_int_equal(isr(0x20), 0);
 	/* The slave's request goes while the master has latched it: level inputs do that. */
-	assert_int_equal(pio_in(&vm, 0x4d1, 1), 0x02); /* the SCI is level from reset */
+	assert_int_equal(pio_in(&vm, 0x4d1, 1), 0xc2); /* SCI and PIRQs are level from reset */
+	assert_int_equal(pio_in(&vm, 0x4d0, 1), 0x60);
 	pic_set(&vm, 9, true);
 	assert_true(pic_pending(&vm));
 	pic_set(&vm, 9, false);
 	assert_int_equal(pic_ack(&vm), 0x27);
+}
+
+/* An ISA device and PCI's interrupts on one line: its level is their OR. */
+static void wired_or(void **state)
+{
+	(void)state;
+	pic_set_pirqs(&vm, 1u << 5 | 1u << 14);
+	assert_int_equal(irr(0x20), 0x24); /* IRQ 5, and the slave */
+	assert_int_equal(irr(0xa0), 0x40);
+	pic_set(&vm, 5, true);
+	pic_set_pirqs(&vm, 1u << 14);
+	assert_int_equal(irr(0x20), 0x24);
+	pic_set(&vm, 5, false);
+	assert_int_equal(irr(0x20), 0x04);
+	pic_set_pirqs(&vm, 1u << 2); /* the cascade is nobody's */
+	assert_false(pic_pending(&vm));
+	pic_set_pirqs(&vm, 1u << 5);
+	pic_set(&vm, 5, true);
+	pic_set(&vm, 5, false);
+	assert_int_equal(pic_ack(&vm), 0x25);
+	pio_out(&vm, 0x20, 1, 0x20); /* EOI: the level is still there */
+	assert_true(pic_pending(&vm));
+	pic_vdev.reset(&vm.devs[0]);
+	pic_set_pirqs(&vm, 0);
+	assert_int_equal(irr(0x20), 0);
 }
 
 static void levels(void **state)
@@ -324,7 +350,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(edges_and_eoi), T(nesting), T(masks), T(cascade), T(special_fully_nested),
-		T(two_at_once_give_two_edges), T(spurious), T(levels), T(automatic_eoi), T(rotation),
+		T(two_at_once_give_two_edges), T(spurious), T(levels), T(wired_or), T(automatic_eoi), T(rotation),
 		T(special_mask), T(poll_mode), T(initialisation), T(linux_probe),
 		T(reset_drops_intr), T(noise),
 	};

@@ -83,7 +83,16 @@ hpa_t gpool_alloc_block(u16 owner)
 		return HPA_NONE;
 	blocks_left--;
 	live++;
-	return GIB(1) + stride * PAGE_2M * blocks++;
+	return GIB(1) + PAGE_2M + stride * PAGE_2M * blocks++;
+}
+static u64 gibs_left;
+hpa_t gpool_alloc_gib(u16 owner)
+{
+	(void)owner;
+	if (!gibs_left)
+		return HPA_NONE;
+	live += 512;
+	return GIB(4096) + GIB(gibs_left--);
 }
 void gpool_put_block(hpa_t block)
 {
@@ -107,6 +116,19 @@ int load_pvh(struct load_ctx *c) { (void)c; return -1; }
 
 static struct cpuid_table cpuids;
 static char why[256];
+
+/* A step of a teardown gives back no more than this. */
+static void destroy(struct vm *vm)
+{
+	bool done = false;
+
+	while (!done) {
+		u64 was = live;
+
+		done = vm_memory_destroy(vm);
+		assert_true(was - live <= 65);
+	}
+}
 
 static int create(struct vm *vm, u64 mib, unsigned bits)
 {
@@ -145,7 +167,9 @@ static bool leaf(void *arg, const struct pt_leaf *l)
 	assert_true(l->va + l->size <= sl->gpa + sl->size);
 	off = l->va - sl->gpa + sl->off;
 	assert_int_equal(l->pa, sl->obj->blocks[off / PAGE_2M] + off % PAGE_2M);
-	assert_true(off % PAGE_2M + l->size <= PAGE_2M);
+	assert_true(off % PAGE_2M + l->size <= PAGE_2M || off % l->size == 0);
+	for (u64 o = 0; o < l->size; o += PAGE_2M)
+		assert_int_equal(sl->obj->blocks[(off + o) / PAGE_2M] + off % PAGE_2M, l->pa + o);
 	s->not_wb += l->memtype == PT_WB ? 0 : l->size;
 	for (u64 a = l->va, end = l->va + l->size; a < end;) {
 		unsigned i = 0;
@@ -173,7 +197,7 @@ static void one(u64 mib)
 {
 	static struct vm vm;
 	struct seen s = {.vm = &vm};
-	u64 ram = 0, before = live;
+	u64 ram = 0, before = live, runs = gibs_left, n;
 
 	assert_int_equal(create(&vm, mib, 48), 0);
 	assert_int_equal(vm.ram_bytes, MIB(mib));
@@ -185,11 +209,14 @@ static void one(u64 mib)
 	/* All but the page-aligned holes below 1 MiB. */
 	assert_int_equal(ram, MIB(mib) - MIB(1) + LOW_RAM_END);
 	assert_int_equal(vm.ram_low, MIN(MIB(mib), GIB(3)));
+	/* Every whole GiB but the first, when there are runs for them. */
+	n = mib / 1024 - (mib >= 1024);
+	assert_int_equal(vm.nested.nr_leaves[2], ops.nested_1g ? MIN(n, runs) : 0);
 	assert_int_equal(vm.ram_high, mib > 3072 ? MIB(mib) + GIB(1) : 0);
 	pt_walk(&vm.nested, leaf, &s);
 	assert_int_equal(s.ram, ram);
 	assert_int_equal(s.not_wb, 0);
-	vm_memory_destroy(&vm);
+	destroy(&vm);
 	assert_int_equal(live, before);
 }
 
@@ -199,9 +226,15 @@ static void test_sizes(void **state)
 				    3074, 4095, 4096, 4097, 5119, 5120, 65537, 1048576};
 
 	(void)state;
-	for (stride = 1; stride <= 2; stride++)
-		for (unsigned i = 0; i < ARRAY_SIZE(sizes); i++)
+	for (unsigned way = 0; way < 8; way++) {
+		stride = 2 - way % 2; /* with 1, single blocks may make up a GiB, too, but not aligned */
+		ops.nested_1g = way & 4;
+		for (unsigned i = 0; i < ARRAY_SIZE(sizes); i++) {
+			gibs_left = way & 2 ? 3 + i % 2 * 1000 : 0;
 			one(sizes[i]);
+		}
+	}
+	gibs_left = 0;
 }
 
 /* The guest's physical address bits bound its memory: RAM starts again at 4 GiB. */
@@ -212,11 +245,11 @@ static void test_bits(void **state)
 	(void)state;
 	stride = 1;
 	assert_int_equal(create(&vm, 65536 - 1024, 36), 0);
-	vm_memory_destroy(&vm);
+	destroy(&vm);
 	assert_int_equal(create(&vm, 65536 - 1023, 36), -EINVAL);
 	assert_non_null(strstr(why, "36 address bits; at most 64512 MiB"));
 	assert_int_equal(create(&vm, 3072, 32), 0);
-	vm_memory_destroy(&vm);
+	destroy(&vm);
 	assert_int_equal(create(&vm, 3073, 32), -EINVAL);
 	assert_int_equal(live, 0);
 }
@@ -232,6 +265,7 @@ static void test_none_left(void **state)
 	vm.cfg.memory = 64;
 	blocks_left = 31;
 	assert_int_equal(vm_memory_create(&vm, why, sizeof(why)), -ENOMEM);
+	destroy(&vm);
 	assert_int_equal(live, 0);
 }
 
@@ -243,11 +277,11 @@ static void test_types(void **state)
 
 	(void)state;
 	stride = 1;
-	/* Of the first block, at 1 GiB, the second MiB write-through, and one page of the next. */
+	/* Of the first block, at 1 GiB + 2 MiB, the second MiB write-through, and one page of the next. */
 	host_mtrr = (struct mtrr){.present = true, .def = BIT(11) | PT_WB, .nr_var = 2};
-	host_mtrr.var[0].base = GIB(1) + MIB(1) + PT_WT;
+	host_mtrr.var[0].base = GIB(1) + MIB(3) + PT_WT;
 	host_mtrr.var[0].mask = 0xfffff00000 | BIT(11);
-	host_mtrr.var[1].base = GIB(1) + MIB(2) + 0x5000 + PT_UC;
+	host_mtrr.var[1].base = GIB(1) + MIB(4) + 0x5000 + PT_UC;
 	host_mtrr.var[1].mask = 0xfffffff000 | BIT(11);
 	for (unsigned i = 0; i < 2; i++) {
 		ops.nested_format = i ? &pt_npt_format : &pt_ept_format;
@@ -257,7 +291,7 @@ static void test_types(void **state)
 		s.n = guest_e820(vm.ram_bytes, s.e, LOAD_MAX_E820);
 		pt_walk(&vm.nested, leaf, &s);
 		assert_int_equal(s.not_wb, MIB(1) + PAGE_SIZE);
-		vm_memory_destroy(&vm);
+		destroy(&vm);
 	}
 	host_mtrr.present = false;
 	assert_int_equal(live, 0);

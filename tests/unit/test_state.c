@@ -55,6 +55,7 @@ u64 tsc_khz = 2000000;
 /* --- the core that state_vm.c and lapic.c stand on --- */
 static unsigned restored;
 void guest_code_forget(struct vcpu *v) { (void)v; }
+void pci_restored(struct vm *vm) { (void)vm; }
 u64 cr4_allowed(const struct vm *vm) { (void)vm; return fake_shape.cr4_allowed; }
 u32 fpu_area_size(void) { return FAKE_XSAVE; }
 bool fpu_area_valid(const void *a) { return fake_xsave_valid(a); }
@@ -103,7 +104,7 @@ struct machine {
 	struct vm vm;
 	struct vcpu v;
 	struct cpu cpu;
-	struct dev_timer timers[2 * VDEV_MAX_TIMERS];
+	struct dev_timer timers[3 * VDEV_MAX_TIMERS];
 	u8 xsave[FAKE_XSAVE], state[2][64];
 };
 
@@ -116,10 +117,10 @@ static void machine_init(struct machine *m)
 	m->vm.tsc_khz = tsc_khz;
 	m->vm.tsc_ratio = TSC_RATIO_ONE;
 	m->vm.cpuid = &cpuid_table;
-	m->vm.nr_devs = 2;
+	m->vm.nr_devs = 3; /* the second place is free: a device was there and has gone */
 	m->vm.dev_timers = m->timers;
-	m->vm.devs[0] = (struct vdev){&fake_types[0], &m->vm, m->state[0]};
-	m->vm.devs[1] = (struct vdev){&with_restored, &m->vm, m->state[1]};
+	m->vm.devs[0] = (struct vdev){.type = &fake_types[0], .vm = &m->vm, .state = m->state[0]};
+	m->vm.devs[2] = (struct vdev){.type = &with_restored, .vm = &m->vm, .state = m->state[1]};
 	for (size_t i = 0; i < ARRAY_SIZE(m->timers); i++)
 		list_init(&m->timers[i].t.node);
 	m->v.vm = &m->vm;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* unit: vmm/vdev.c lib/string.c lib/printf.c */
+/* unit: vmm/vdev.c vmm/regions.c lib/string.c lib/printf.c */
 /* Dispatch by the table of regions: any width, over the edges, and where nobody is. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -64,6 +64,10 @@ void timer_stop_sync(struct timer *t) { (void)t; }
 u64 ns_to_tsc(u64 ns) { return ns; }
 u64 tsc_to_ns(u64 tsc) { return tsc; }
 u64 wallclock_ns(void) { return 0; }
+int pci_attach(struct vdev *d) { (void)d; abort(); }
+void pci_detach(struct vdev *d) { (void)d; }
+void pci_reset(struct vdev *d) { (void)d; }
+void pci_firmware(struct vm *v) { (void)v; }
 void pv_eoi_take_back(struct vcpu *v) { (void)v; }
 u64 lapic_mmio_read(struct vcpu *v, u64 off, unsigned size) { (void)v, (void)size; return off; }
 void lapic_mmio_write(struct vcpu *v, u64 off, unsigned size, u64 val) { (void)v, (void)off, (void)size, (void)val; }

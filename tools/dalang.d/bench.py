@@ -5,9 +5,11 @@ import json
 import os
 import re
 import subprocess
+import time
 
 import bare
 import guests
+from control import ask
 from util import BUILD, ROOT, SHARED, TOOL, USAGE, Fail, guest_file, say
 
 OUT = os.path.join(BUILD, "bench")
@@ -17,6 +19,8 @@ EXIT_BOUNDS = {"cpuid0": 400, "in-pic-0x21": 600, "inl-unassigned-0x1234": 450, 
                "xapic-read-id": 800, "xapic-write-eoi": 800, "xapic-write-tmict": 1200, "xapic-self-ipi": 2500,
                "ipi-then-sti-hlt": 3500, "timer-hlt-lateness": 2500, "x2apic-write-eoi": 400,
                "x2apic-self-ipi": 1500}
+# KiB of our own memory, nested tables aside: the host's of 2 CPUs and 4 GiB, a VM's, a vCPU's.
+OWN_BOUNDS = {"host": 8192, "VM": 96, "vCPU": 24}
 BOOT_LINE = re.compile(rb"boot: (\d+) ticks from entry to the first guest instruction")
 BENCH_LINE = re.compile(rb"^BENCH (\S+)\s+min=\s*(\d+) med=\s*(\d+) avg=\s*(\d+) p99=\s*(\d+) n=(\d+)(?: FAULT#(\d+))?",
                         re.M)
@@ -132,8 +136,61 @@ def _exit_rows():
     return rows
 
 
+def _own_kib(path, gone):
+    """KiB of our pool in use, nested tables aside, when the VM `gone` has left and given its memory back."""
+    seen = None
+    for _ in range(200):
+        lines = [line.split() for line in ask(path, "mem")[0]]
+        words = {w[0]: w for w in lines if w}
+        used = int(words["ours"][1]) - int(words["ours"][2]) - int(words["nested-tables"][1])
+        if gone not in words and used == seen:
+            return used
+        seen = used
+        time.sleep(0.2)
+    raise Fail(TOOL, f"VM {gone} did not go: {words}")
+
+
+def _own_rows(cpu, boot, cpus, mib):
+    """What Dalang itself needs, by what comes back when a VM of 9 vCPUs goes, then one of 1 (tests/guests/tiny.c). The
+    host's own is its image and what is left with one more VM of 1 vCPU."""
+    tiny = os.path.join(BUILD, "tests", "guests", "tiny.elf")
+    path = os.path.join(OUT, "control")
+    argv = [os.path.join(ROOT, "tools", "dalang"), "run", "--cpu", cpu, "--boot", boot, "--host-cpus", str(cpus),
+            "--host-memory", str(mib), "--timeout", "300", "--control", path]
+    for name, vcpus in (("last", 1), ("one", 1), ("nine", 9)):
+        argv += ["--vm", os.path.join(OUT, f"{name}.cfg")]
+        with open(argv[-1], "w", encoding="utf-8") as f:
+            f.write(f'name = "{name}"\nkernel = "{tiny}"\nmemory = 64\nvcpus = {vcpus}\ncmdline = "hlt"\n')
+    if os.path.exists(path):
+        os.unlink(path)
+    with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                          env={**os.environ, "DALANG_BUILT": "1"}) as p:
+        ready = 0
+        for line in p.stdout:
+            ready += b"TINY: ready" in line
+            if ready == 3:
+                break
+        else:
+            raise Fail(TOOL, f"the VMs for measuring our memory did not start on {cpu}")
+        used = [_own_kib(path, "")]
+        for name in ("nine", "one"):
+            ask(path, f"destroy {name}")
+            used.append(_own_kib(path, name))
+        ask(path, "destroy last")
+        p.stdout.read()
+    vcpu = -(-(used[0] - used[1] - (used[1] - used[2])) // 8)
+    size = subprocess.run(["size", os.path.join(BUILD, "dalang.elf")], capture_output=True, text=True, check=True)
+    image = -(-int(size.stdout.split()[9]) // 1024)
+    rows = [{"name": f"KiB: a vCPU, {cpu}", "value": vcpu, "bound": OWN_BOUNDS["vCPU"]},
+            {"name": f"KiB: a VM without its vCPU, {cpu}", "value": used[1] - used[2] - vcpu, "bound": OWN_BOUNDS["VM"]}]
+    if mib == 4096:
+        rows.append({"name": "KiB: the host of 2 CPUs and 4 GiB, its image and one VM of 1 vCPU included",
+                     "value": image + used[2], "bound": OWN_BOUNDS["host"]})
+    return rows
+
+
 def _table(rows):
-    lines = ["| row | instructions | bound |", "|---|---:|---:|"]
+    lines = ["| row | instructions or KiB | bound |", "|---|---:|---:|"]
     for r in rows:
         bound = "" if r["bound"] is None else f"{r['bound']:,}"
         missed = r["bound"] is not None and r["value"] > r["bound"]
@@ -173,8 +230,8 @@ def update_doc(rows):
         cells = [c.strip() for c in line.strip().strip("|").split("|")]
         if not line.startswith("|"):
             column = None
-        elif "Dalang" in cells or "instructions" in cells:
-            column = cells.index("Dalang" if "Dalang" in cells else "instructions")
+        elif {"Dalang", "instructions", "KiB"} & set(cells):
+            column = next(i for i, c in enumerate(cells) if c in ("Dalang", "instructions", "KiB"))
         elif column is not None and not line.startswith("|---"):
             value = doc_value(cells[0], rows)
             if value is not None:
@@ -195,6 +252,7 @@ def bench(argv):
                       ["--kernel", guest_file("vmlinuz"), "--ramdisk", guests.initramfs(), "--memory", "256",
                        "--cmdline", guests.CMDLINE])]
     rows += _linux_rows() + _sched_rows() + _smp_rows() + _exit_rows()
+    rows += _own_rows("amd", "direct", 2, 4096) + _own_rows("intel", "grub", 1, 1024)
     table = _table(rows)
     with open(os.path.join(OUT, "bench.md"), "w", encoding="utf-8") as f:
         f.write(table)

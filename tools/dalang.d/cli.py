@@ -6,7 +6,9 @@ import shutil
 import signal
 import tempfile
 
+import control
 import emulator
+import gdb
 import machine
 from session import Session
 from util import BUILD, USAGE, Fail, say
@@ -54,7 +56,9 @@ def parse(argv):
     p.add_argument("--icount", action="store_true")
     p.add_argument("--timeout", type=_seconds)
     p.add_argument("--control", metavar="SOCKET")
+    p.add_argument("--gdb", action="append", default=[], metavar="[VM:]PORT[,nowait]")
     opts = p.parse_args(argv)
+    opts.gdb = gdb.parse(opts.gdb)
     given = ["--" + k.replace("_", "-") for k in ONE_VM if getattr(opts, k) not in (None, [], False)]
     if opts.vm and given:
         raise Fail(USAGE, f"{given[0]} describes the VM that has no file; with --vm put it into the file")
@@ -94,9 +98,12 @@ def _run(opts, work, watch, stdin, stdout):
         if len(pack.vms) > 1:
             say("no VM is left to start")
         return USAGE
+    for vm, _, waits in opts.gdb:
+        pack.debug(vm, waits)
     files = pack.finish()
     cpus, memory = machine.size(opts, chosen, pack)
     say(f"{chosen.describe()}; boot by {opts.boot}; {cpus} host CPU(s), {memory} MiB")
     emu = emulator.make(chosen, opts.boot, cpus, memory, files, work, opts.icount)
     order = [None if v.refused else v.name for v in pack.vms]
-    return Session(emu, order, opts.timeout, stdin, stdout, watch, opts.control).run()
+    return Session(emu, order, opts.timeout, stdin, stdout, watch, opts.control or control.default_path(),
+                   opts.gdb).run()

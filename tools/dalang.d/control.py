@@ -1,9 +1,41 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The monitor of a running host, by a Unix socket: `run --control SOCKET` serves it, `ctl` asks."""
+"""The monitor of a running host, by a Unix socket: `run` serves it, `ctl` asks."""
 import os
 import socket
+import stat
 
-from util import TOOL, USAGE, Fail
+from util import BUILD, TOOL, USAGE, Fail
+
+
+def _folder():
+    """Where the sockets are of hosts that were started without --control."""
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    return os.path.join(runtime, "dalang") if runtime else os.path.join(BUILD, "run")
+
+
+def default_path():
+    """A socket for this process's host; None if its path would be longer than the system allows (unix(7))."""
+    os.makedirs(_folder(), mode=0o700, exist_ok=True)
+    path = os.path.join(_folder(), f"host-{os.getpid()}")
+    if os.path.exists(path):
+        os.unlink(path)  # of a dead process that had our number
+    return path if len(os.fsencode(path)) < 108 else None
+
+
+def running():
+    """The sockets there, of hosts that still live."""
+    found = []
+    for name in sorted(os.listdir(_folder())) if os.path.isdir(_folder()) else []:
+        path = os.path.join(_folder(), name)
+        with socket.socket(socket.AF_UNIX) as s:
+            try:
+                s.connect(path)
+                found.append(path)
+            except ConnectionRefusedError:
+                os.unlink(path)  # its host was killed
+            except OSError:
+                pass
+    return found
 
 
 class Control:
@@ -82,11 +114,34 @@ def ask(path, line, timeout=30):
                 return lines[:-1], None if lines[-1] == "ok" else lines[-1]
 
 
+def _is_socket(path):
+    try:
+        return stat.S_ISSOCK(os.stat(path).st_mode)
+    except OSError:
+        return False
+
+
+def _choose():
+    hosts = running()
+    if not hosts:
+        raise Fail(TOOL, "no host runs that `tools/dalang run` started; or name its socket: --socket SOCKET")
+    if len(hosts) > 1:
+        raise Fail(USAGE, f"{len(hosts)} hosts run; say which: " + ", ".join(f"--socket {h}" for h in hosts))
+    return hosts[0]
+
+
 def ctl(argv):
-    if len(argv) < 2:
-        raise Fail(USAGE, "usage: tools/dalang ctl SOCKET VERB...")
-    argv = [a for a in argv if a != "--"]
-    lines, wrong = ask(argv[0], " ".join(argv[1:]))
+    """[--socket SOCKET | SOCKET] [--] VERB..."""
+    path = None
+    if argv[:1] == ["--socket"]:
+        path, argv = (argv[1:2] or [None])[0], argv[2:]
+    elif argv and ("/" in argv[0] or _is_socket(argv[0])):
+        path, argv = argv[0], argv[1:]
+    if argv[:1] == ["--"]:
+        argv = argv[1:]
+    if not argv:
+        raise Fail(USAGE, "usage: tools/dalang ctl [--socket SOCKET] [--] VERB...; the verb `help` lists them")
+    lines, wrong = ask(path or _choose(), " ".join(argv), timeout=None)
     for line in lines:
         print(line)
     if wrong:

@@ -5,6 +5,7 @@ import shlex
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 
 import image
@@ -22,6 +23,14 @@ TEST_MACHINE = os.environ.get("DALANG_TEST_MACHINE")
 TEST_OPTIONS = os.environ.get("DALANG_TEST_OPTIONS", "")
 # And a socket for QEMU's monitor, by which a test plays tricks on the machine.
 TEST_QMP = os.environ.get("DALANG_TEST_QMP")
+# And a folder where each machine's port 0xe9 leaves a file: what a coverage build says at its end.
+TEST_E9 = os.environ.get("DALANG_TEST_E9")
+
+
+def _e9_file():
+    fd, path = tempfile.mkstemp(suffix=".e9", dir=TEST_E9)
+    os.close(fd)
+    return path
 
 
 class Emulator:
@@ -99,6 +108,8 @@ class Qemu(Emulator):
         else:
             argv += ["-accel", "tcg,thread=" + ("single" if icount else "multi"),
                      "-cpu", TEST_CPU or "EPYC,+svm,+npt"]
+        if TEST_E9:
+            argv += ["-debugcon", f"file:{_e9_file()}"]
         if TEST_QMP:
             argv += ["-qmp", f"unix:{TEST_QMP.replace(',', ',,')},server=on,wait=off"]
         if icount:
@@ -176,6 +187,8 @@ debug: action=ignore
         # It stands in the work folder: a blank or a comma in that folder's name would end a path in a bochsrc.
         super().__init__(["bochs", "-q", "-f", "bochsrc", "-rc", "continue"], work, machine.describe())
         self._cwd = work
+        if TEST_E9:
+            self._output = _e9_file()
         self._log = os.path.join(work, "bochs.log")
 
     def start(self):

@@ -5,6 +5,7 @@ MARK_MAX = 1024  # longer than any event; an ESC _ d without an end is a guest's
 ESC = 0x1B
 CHANNEL_MONITOR = 1
 CHANNEL_FIRST = 2  # of the first guest: where what is typed goes
+CHANNEL_GDB = 100000  # and its guest's: a debugger's
 HEAD = b"\x1b_d"
 TAIL = b"\x1b\\"
 

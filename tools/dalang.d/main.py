@@ -23,6 +23,9 @@ def _verb(verb, argv):
     if verb == "bench":
         import bench
         return bench.bench(argv)
+    if verb == "coverage":
+        import coverage
+        return coverage.coverage(argv)
     sys.path.insert(0, os.path.join(ROOT, "tests", "system"))
     import runner
     return runner.main(argv)

@@ -8,7 +8,8 @@ import time
 import tty
 
 from control import Control
-from framing import CHANNEL_FIRST, CHANNEL_MONITOR, Demux, Lines, NoCsi, encode_input
+from framing import CHANNEL_FIRST, CHANNEL_GDB, CHANNEL_MONITOR, Demux, Lines, NoCsi, encode_input
+from gdb import Debugger
 from util import KILLED, OK, PANIC, TIMEOUT, TOOL, USAGE, Voice, say
 
 GRACE_END = 5.0    # after host-end, to power off
@@ -47,8 +48,13 @@ class Outcome:
             return f"VM {args[0]}: started"
         if word == "vm-end" and len(args) >= 2:
             return self._vm_end(args)
+        if word == "vm-rename" and len(args) >= 2:
+            self._rename(args[0], args[1])
+            return f"VM {args[0]}: its name is {args[1]} now"
         if word == "vm-restart":
             return f"VM {args[0]}: restarted"
+        if word == "vm-waits":
+            return f"VM {args[0]}: waits for its debugger"
         if word == "refused":
             self.refused.append(rest)
             return f"refused: {rest}"
@@ -59,6 +65,11 @@ class Outcome:
             self.host_end = True
             return None
         return f"event: {text}"
+
+    def _rename(self, old, new):
+        self.names = [new if n == old else n for n in self.names]
+        self.order = [new if n == old else n for n in self.order]
+        self.channels = {c: new if n == old else n for c, n in self.channels.items()}
 
     def _vm_end(self, args):
         name, how = args[0], args[1]
@@ -135,9 +146,9 @@ class Terminal:
 
 class Session:
     """order: as in Outcome. watch(name, bytes): sees each guest's output and may return bytes to type.
-    control: where others reach the monitor."""
+    control: where others reach the monitor. gdb: [(VM or None for the first, TCP port, does it wait)]."""
 
-    def __init__(self, emulator, order, timeout=None, stdin=None, stdout=None, watch=None, control=None):
+    def __init__(self, emulator, order, timeout=None, stdin=None, stdout=None, watch=None, control=None, gdb=()):
         self.emulator = emulator
         self.outcome = Outcome(order)
         self._several = len(self.outcome.order) > 1
@@ -146,6 +157,8 @@ class Session:
         self._stdout = 1 if stdout is None else stdout
         self._watch = watch
         self._control = Control(control) if control else None
+        self._debuggers = [Debugger(vm or self.outcome.order[0], port, waits) for vm, port, waits in gdb]
+        self._in_channel = CHANNEL_FIRST
         self._demux, self._nocsi = Demux(), NoCsi()
         self._lines = Lines(self._write)
         self._early = b""
@@ -191,7 +204,11 @@ class Session:
                 self._event(item[1])
                 continue
             _, channel, data = item
-            name = self.outcome.channels.get(channel)
+            name = self.outcome.channels.get(channel % CHANNEL_GDB)
+            if channel >= CHANNEL_GDB:
+                for d in self._debuggers:
+                    d.answer(name, data)
+                continue
             if channel == CHANNEL_MONITOR and self._control:
                 self._control.answer(data)
                 continue
@@ -203,9 +220,11 @@ class Session:
             else:
                 self._write(data)
             if self._watch:
-                self._to_host += encode_input(self._watch(name, data) or b"")
+                self._type(CHANNEL_FIRST, self._watch(name, data) or b"")
 
     def _event(self, text):
+        for d in self._debuggers:
+            d.event(text)
         line = self.outcome.event(text)
         if line:
             say(line)
@@ -223,8 +242,21 @@ class Session:
             self._stdin_open = False  # the end of input is not the end of the VM
             return False
         data, leave = terminal.keys(data)
-        self._to_host += encode_input(data)
+        self._type(CHANNEL_FIRST, data)
         return leave
+
+    def _type(self, channel, data):
+        if data and channel != self._in_channel:
+            self._to_host += b"\x1d%d;" % channel
+            self._in_channel = channel
+        self._to_host += encode_input(data)
+
+    def _debug(self, ready):
+        for d in self._debuggers:
+            channel = next((c for c, n in self.outcome.channels.items() if n == d.vm), None)
+            data = d.serve(ready, channel is not None)
+            if data:
+                self._type(CHANNEL_GDB + channel, data)
 
     def _send(self, now):
         """Keys wait for the first VM: firmware and boot loaders would take them for theirs."""
@@ -256,6 +288,7 @@ class Session:
             if self._stdin_open and len(self._to_host) < 4096:
                 reads.append(self._stdin)
             reads += self._control.sockets() if self._control else []
+            reads += [s for d in self._debuggers for s in d.sockets()]
             waiting = bool(self._to_host and self.outcome.channels)
             ready, _, _ = select.select(reads, [], [], 0.02 if waiting else 0.1)
             if self._stdin in ready and self._read_keys(terminal):
@@ -263,7 +296,8 @@ class Session:
             if self._control:
                 line = self._control.serve(ready)
                 if line:
-                    self._to_host += b"\x1d%d;%s\x1d%d;" % (CHANNEL_MONITOR, encode_input(line), CHANNEL_FIRST)
+                    self._type(CHANNEL_MONITOR, line)
+            self._debug(ready)
             self._send(time.monotonic())
             if sock in ready:
                 try:
@@ -290,8 +324,9 @@ class Session:
                 self._lines.idle(time.monotonic(), force=True)
         finally:
             self.emulator.kill()
-            if self._control:
-                self._control.close()
+            for end in [self._control, *self._debuggers]:
+                if end:
+                    end.close()
         status, line = self.outcome.final(why)
         if line:
             say(line)

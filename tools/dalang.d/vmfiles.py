@@ -4,7 +4,7 @@ import os
 import re
 import subprocess
 
-from util import TOOL, Fail, Voice, built, say
+from util import TOOL, USAGE, Fail, Voice, built, say
 
 # Enough of xl.cfg's lexis to find the strings of a file that the real parser has accepted.
 TOKEN = re.compile(r"""\#[^\n]* | "(?:\\.|[^"\\])*" | '(?:\\.|[^'\\])*' | [A-Za-z_][A-Za-z0-9_]*
@@ -230,6 +230,14 @@ class Pack:
         packed = self._name_for(path)
         self.files[packed] = rewrite(text, names).encode("utf-8", "surrogateescape")
         vm.packed = packed
+
+    def debug(self, name, waits):
+        """--gdb: the VM of that name, or the first, waits at its first instruction for a debugger."""
+        vm = next((v for v in self.running() if name in (None, v.name)), None)
+        if vm is None:
+            raise Fail(USAGE, f"--gdb: no VM is called {name}")
+        if waits:
+            self.files[vm.packed] += b"\ngdb = 1\n"
 
     def finish(self):
         """Write dalang.cfg; it goes first, so that a person who looks finds it first."""

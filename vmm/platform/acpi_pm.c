@@ -75,6 +75,16 @@ void acpi_power_button(struct vm *vm)
 	update(d);
 }
 
+void acpi_gpe(struct vm *vm, unsigned n)
+{
+	struct vdev *d = vm_vdev(vm, &acpi_pm_vdev);
+
+	if (!d)
+		return;
+	((struct acpi_pm *)d->state)->gpe_sts[n / 8] |= (u8)(1u << n % 8);
+	update(d);
+}
+
 /* ---- the register block, byte by byte: every access width works on every register ---- */
 
 static u8 read_byte(const struct acpi_pm *s, u16 port, u32 timer)

@@ -164,13 +164,30 @@ static u32 put_facs(struct table_writer *w)
 	return (u32)w->table;
 }
 
+/* The window for 64-bit BARs in the host bridge's _CRS: dsdt.asl has these two in its place, one behind the other. */
+static const u64 window64[2] = {1ull << 62, (1ull << 62) + PLAT_PCI_MMIO64_SIZE - 1};
+
+static size_t find_window64(void)
+{
+	for (size_t i = 0; i + sizeof(window64) <= sizeof(dsdt_aml); i++)
+		if (!memcmp(dsdt_aml + i, window64, sizeof(window64)))
+			return i;
+	return 0;
+}
+
 static u32 put_dsdt(struct table_writer *w)
 {
 	const struct acpi_header h = header("DSDT", 2, sizeof(h) + sizeof(dsdt_aml));
+	const struct load_target *t = w->t;
+	const u64 base = PLAT_PCI_MMIO64_BASE(t->ram_low + (t->ram_high ? t->ram_high - GIB(4) : 0));
+	const u64 window[2] = {base, base + PLAT_PCI_MMIO64_SIZE - 1};
+	const size_t at = find_window64(), after = at + sizeof(window);
 
 	table_begin(w, 16);
 	table_put(w, &h, sizeof(h));
-	table_put(w, dsdt_aml, sizeof(dsdt_aml));
+	table_put(w, dsdt_aml, at);
+	table_put(w, window, sizeof(window));
+	table_put(w, dsdt_aml + after, sizeof(dsdt_aml) - after);
 	return table_done(w);
 }
 

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * QEMU's firmware configuration device (QEMU, docs/specs/fw_cfg.rst): a selector, the bytes of the item that it
- * names, and the same by DMA. The items are read-only.
+ * QEMU's firmware configuration device (QEMU, docs/specs/fw_cfg.rst): a selector, the bytes of the
+ * item that it names, and the same by DMA. The items are read-only.
  *
- * A DMA request may ask for 4 GiB. It is carried out in steps: the first within the guest's OUT, which is all
- * that ordinary ones need, the others by a timer, while the guest waits for the control word to become 0, as
- * it must. A new request takes the place of one that is under way.
+ * A DMA request may ask for 4 GiB. It is carried out in steps: the first within the guest's OUT,
+ * which is all that ordinary ones need, the others by a timer, while the guest waits for the
+ * control word to become 0, as it must. A new request takes the place of one that is under way.
  */
 #include "vmm/platform/isa.h"
 #include "vmm/gmem.h"
@@ -16,8 +16,8 @@
 #define PORT_SELECT PLAT_FW_CFG_PORT
 #define PORT_DATA   (PLAT_FW_CFG_PORT + 1)
 
-enum { KEY_SIGNATURE = 0x00, KEY_ID = 0x01, KEY_RAM_SIZE = 0x03, KEY_NOGRAPHIC = 0x04, KEY_NB_CPUS = 0x05,
-       KEY_MAX_CPUS = 0x0f, KEY_FILE_DIR = 0x19, KEY_FILE_FIRST = 0x20 };
+enum { KEY_SIGNATURE = 0x00, KEY_ID = 0x01, KEY_RAM_SIZE = 0x03, KEY_NOGRAPHIC = 0x04,
+       KEY_NB_CPUS = 0x05, KEY_MAX_CPUS = 0x0f, KEY_FILE_DIR = 0x19, KEY_FILE_FIRST = 0x20 };
 enum { ID_TRADITIONAL = 1 << 0, ID_DMA = 1 << 1 };
 
 #define DMA_ERROR  BIT(0)
@@ -27,7 +27,7 @@ enum { ID_TRADITIONAL = 1 << 0, ID_DMA = 1 << 1 };
 #define DMA_WRITE  BIT(4)
 
 #define STEP_BYTES 16384u
-#define STEP_NS	   50000ull
+#define STEP_NS	   1000000ull /* no item is longer than a step: what goes on is zeros, and not urgent */
 
 /* All of it big-endian. */
 struct dma_request {
@@ -43,7 +43,9 @@ struct dir_entry {
 static_assert(sizeof(struct dir_entry) == 64, "fw_cfg.rst, FWCfgFile");
 
 #define ITEM_MAX (4 + (1 + VM_MAX_FW_CFG) * sizeof(struct dir_entry))
-static_assert(ITEM_MAX >= LOAD_MAX_E820 * sizeof(struct e820_entry) && ITEM_MAX >= VM_FW_CFG_MAX, "room for any");
+static_assert(ITEM_MAX <= STEP_BYTES, "an item is read at once");
+static_assert(ITEM_MAX >= LOAD_MAX_E820 * sizeof(struct e820_entry) && ITEM_MAX >= VM_FW_CFG_MAX,
+	      "room for any item");
 
 struct fw_cfg {
 	u64 dma_high;	 /* what was written to the upper half of the DMA address */
@@ -59,7 +61,8 @@ static const char e820_name[] = "etc/e820";
 
 static u32 put_file(struct dir_entry *e, u32 i, const char *name, size_t n, u32 size)
 {
-	*e = (struct dir_entry){__builtin_bswap32(size), __builtin_bswap16((u16)(KEY_FILE_FIRST + i)), 0, ""};
+	*e = (struct dir_entry){.size = __builtin_bswap32(size),
+				.select = __builtin_bswap16((u16)(KEY_FILE_FIRST + i))};
 	memcpy(e->name, name, n);
 	return i + 1;
 }
@@ -138,7 +141,7 @@ static void finish(struct vdev *d, u32 control)
 	vdev_timer_stop(d, 0);
 	s->left = 0;
 	control = __builtin_bswap32(control);
-	gmem_write(d->vm, s->request, &control, sizeof(control)); /* no RAM there any more: nobody to tell */
+	gmem_write(d->vm, s->request, &control, sizeof(control)); /* if it fails nobody looks */
 }
 
 /* What lies behind the end of an item reads as 0. */

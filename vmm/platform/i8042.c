@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The keyboard controller with its mouse port (Intel 8042; IBM PS/2 Hardware Interface Technical Reference,
- * "Keyboard and Auxiliary Device Controller"). What the two devices say, ps2_kbd.c and ps2_mouse.c know.
- * A byte is in the output buffer as soon as there is one and the buffer is empty.
+ * The keyboard controller with its mouse port (Intel 8042; IBM PS/2 Hardware Interface Technical
+ * Reference, "Keyboard and Auxiliary Device Controller"). What the two devices say, ps2_kbd.c and
+ * ps2_mouse.c know. A byte is in the output buffer as soon as there is one and the buffer is empty.
  */
 #include "vmm/platform/isa.h"
 #include "vmm/platform/ps2.h"
@@ -31,10 +31,11 @@
 #define OUT_AUX_FULL BIT(5)
 #define OUT_HIGH     0xccu
 
-enum { CMD_READ_RAM = 0x20, CMD_WRITE_RAM = 0x60, CMD_HAS_PASSWORD = 0xa4, CMD_AUX_OFF = 0xa7, CMD_AUX_ON = 0xa8,
-       CMD_AUX_TEST = 0xa9, CMD_SELF_TEST = 0xaa, CMD_KBD_TEST = 0xab, CMD_KBD_OFF = 0xad, CMD_KBD_ON = 0xae,
-       CMD_READ_IN = 0xc0, CMD_READ_OUT = 0xd0, CMD_WRITE_OUT = 0xd1, CMD_AS_KBD = 0xd2, CMD_AS_AUX = 0xd3,
-       CMD_TO_AUX = 0xd4, CMD_PULSE = 0xf0 };
+enum { CMD_READ_RAM = 0x20, CMD_WRITE_RAM = 0x60, CMD_HAS_PASSWORD = 0xa4, CMD_AUX_OFF = 0xa7,
+       CMD_AUX_ON = 0xa8, CMD_AUX_TEST = 0xa9, CMD_SELF_TEST = 0xaa, CMD_KBD_TEST = 0xab,
+       CMD_KBD_OFF = 0xad, CMD_KBD_ON = 0xae, CMD_READ_IN = 0xc0, CMD_READ_OUT = 0xd0,
+       CMD_WRITE_OUT = 0xd1, CMD_AS_KBD = 0xd2, CMD_AS_AUX = 0xd3, CMD_TO_AUX = 0xd4,
+       CMD_PULSE = 0xf0 };
 #define RAM_SIZE 32
 
 struct i8042 {
@@ -49,7 +50,8 @@ struct i8042 {
 	struct ps2_mouse mouse;
 };
 
-/* Its next byte, in the set that the guest wants; a break prefix of set 2 becomes bit 7 of what follows. */
+/* Its next byte, in the set that the guest wants: a break prefix of set 2 becomes bit 7 of what
+ * follows. */
 static bool kbd_byte(struct i8042 *s, u8 *b)
 {
 	while (ps2_pop(&s->kbd.q, b)) {
@@ -136,7 +138,9 @@ static void command(struct vdev *d, u8 cmd)
 
 	s->cmd = 0;
 	switch (cmd) {
-	case CMD_READ_RAM ... CMD_READ_RAM + RAM_SIZE - 1: say(s, s->ram[cmd - CMD_READ_RAM], false); break;
+	case CMD_READ_RAM ... CMD_READ_RAM + RAM_SIZE - 1:
+		say(s, s->ram[cmd - CMD_READ_RAM], false);
+		break;
 	case CMD_WRITE_RAM ... CMD_WRITE_RAM + RAM_SIZE - 1:
 	case CMD_WRITE_OUT ... CMD_TO_AUX: s->cmd = cmd; break;
 	case CMD_HAS_PASSWORD: say(s, 0xf1, false); break; /* none */
@@ -262,8 +266,9 @@ static bool i8042_valid(const void *state)
 {
 	const struct i8042 *s = state;
 
-	return ps2_queue_valid(&s->kbd.q) && ps2_queue_valid(&s->mouse.q) && in_motion_range(s->mouse.dx) &&
-	       in_motion_range(s->mouse.dy) && in_motion_range(s->mouse.dz);
+	return ps2_queue_valid(&s->kbd.q) && ps2_queue_valid(&s->mouse.q) &&
+	       in_motion_range(s->mouse.dx) && in_motion_range(s->mouse.dy) &&
+	       in_motion_range(s->mouse.dz);
 }
 
 static const struct vdev_pio i8042_pio[] = {

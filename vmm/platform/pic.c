@@ -23,6 +23,7 @@ struct pic_chip {
 };
 struct pic {
 	struct pic_chip chip[2];
+	u16 isa, pirqs; /* who pulls a line, by bits: its ISA device, PCI's interrupts; the level is their OR */
 	u8 out; /* INTR of the master */
 	u8 pad[3];
 };
@@ -109,18 +110,42 @@ static void update(struct vdev *d)
 		drive_out(d, out);
 }
 
+static void set_input(struct vdev *d, unsigned irq)
+{
+	struct pic *s = d->state;
+	bool level = (s->isa | s->pirqs) >> irq & 1;
+
+	if (irq == CASCADE || !!(s->chip[irq / 8].lines & 1u << irq % 8) == level)
+		return;
+	chip_set(&s->chip[irq / 8], irq % 8, level);
+	update(d);
+}
+
 void pic_set(struct vm *vm, unsigned irq, bool level)
 {
 	struct vdev *d = vm_irqchip(vm)->pic;
 	struct pic *s;
 
-	if (!d || irq > 15 || irq == CASCADE)
+	if (!d || irq > 15)
 		return;
 	s = d->state;
-	if (!!(s->chip[irq / 8].lines & 1u << irq % 8) == level)
+	s->isa = (u16)((s->isa & ~(1u << irq)) | (u32)level << irq);
+	set_input(d, irq);
+}
+
+void pic_set_pirqs(struct vm *vm, u16 irqs)
+{
+	struct vdev *d = vm_irqchip(vm)->pic;
+	struct pic *s;
+	u32 changed;
+
+	if (!d)
 		return;
-	chip_set(&s->chip[irq / 8], irq % 8, level);
-	update(d);
+	s = d->state;
+	changed = s->pirqs ^ irqs;
+	s->pirqs = irqs;
+	for (; changed; changed &= changed - 1)
+		set_input(d, (unsigned)__builtin_ctz(changed));
 }
 
 bool pic_pending(struct vm *vm)
@@ -341,13 +366,15 @@ static int pic_init(struct vdev *d)
 }
 
 /* As a PC's firmware hands the pair over: initialised at the BIOS vectors; all inputs masked,
- * since no firmware is there to answer them. The SCI is level-triggered, as the MADT says. */
+ * since no firmware is there to answer them. The SCI is level-triggered, as the MADT says, and what
+ * PCI's interrupts are routed to. */
 static void pic_reset(struct vdev *d)
 {
 	struct pic *s = d->state;
 
 	*s = (struct pic){.chip = {{.base = 0x08, .imr = 0xff}, {.base = 0x70, .imr = 0xff}}};
-	s->chip[PLAT_GSI_SCI / 8].elcr = 1u << PLAT_GSI_SCI % 8;
+	for (unsigned i = 0; i < 2; i++)
+		s->chip[i].elcr = (u8)((PLAT_PIRQ_IRQS | 1u << PLAT_GSI_SCI) >> 8 * i);
 	drive_out(d, 0);
 }
 
@@ -375,7 +402,7 @@ static const struct vdev_pio pic_pio[] = {
 
 /* clang-format off */
 const struct vdev_type pic_vdev = {
-	.name = "pic", .version = 1, .state_size = sizeof(struct pic),
+	.name = "pic", .version = 2, .state_size = sizeof(struct pic),
 	.nr_pio = ARRAY_SIZE(pic_pio), .pio = pic_pio,
 	.init = pic_init, .reset = pic_reset, .valid = pic_valid, .restored = pic_restored,
 };

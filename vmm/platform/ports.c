@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Single ports that belong to no larger device: port 92h with the second A20 gate and a reset bit (ICH9
- * datasheet 13.7.3), and the POST code at 80h. (The reset control register 0xcf9 shares its dword with
- * PCI's address register, so it is in pci.c; port 61h with channel 2 of the timer in pit.c.)
+ * Single ports that belong to no larger device: port 92h with the second A20 gate and a reset bit
+ * (ICH9 datasheet 13.7.3), and the POST code at 80h. (The reset control register 0xcf9 shares its
+ * dword with PCI's address register, so it is in pci.c; port 61h with channel 2 of the timer in
+ * pit.c.)
  */
 #include "vmm/platform/isa.h"
 #include "vmm/platform_map.h"

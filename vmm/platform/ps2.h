@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The two PS/2 devices behind the i8042 (IBM PS/2 Hardware Interface Technical Reference, 1991, "Keyboards" and
- * "Mouse"). Plain state and pure functions; i8042.c holds both in its own state and moves the bytes.
+ * The two PS/2 devices behind the i8042 (IBM PS/2 Hardware Interface Technical Reference, 1991,
+ * "Keyboards" and "Mouse"). Plain state and pure functions; i8042.c holds both in its own state and
+ * moves the bytes.
  */
 #pragma once
 #include "lib/types.h"
 #include "lib/string.h"
 
-/* With the byte in the controller's buffer these are 16, which is what drivers are ready to throw away before
- * they believe that there is no controller. */
+/* With the byte in the controller's buffer these are 16, which is what drivers are ready to throw
+ * away before they believe that there is no controller. */
 #define PS2_QUEUE   15u
 #define PS2_REPLIES 5
 
@@ -60,7 +61,8 @@ struct ps2_kbd {
 };
 void ps2_kbd_reset(struct ps2_kbd *k);
 void ps2_kbd_write(struct ps2_kbd *k, u8 byte);
-/* key: its make code in set 1, bit 7 for a prefix of E0. false: not taken, the queue is full or scanning is off. */
+/* key: its make code in set 1, bit 7 for a prefix of E0. false: not taken, as the queue is full or
+ * scanning is off. */
 bool ps2_kbd_key(struct ps2_kbd *k, u8 key, bool down);
 /* Set 2 into set 1, as the controller does; also for replies. */
 u8 ps2_translate(u8 byte);
@@ -72,7 +74,7 @@ struct ps2_mouse {
 	u8 cmd;
 	u8 id, rate, resolution, double_scale;
 	u8 reporting, remote, wrap;
-	u8 buttons, told;   /* now, and as the guest knows them: left, right, middle, 4th, 5th from bit 0 */
+	u8 buttons, told;   /* now, and as the guest knows them: left, right, middle, 4th, 5th */
 	u8 rate_before;	    /* what `rate` was */
 	u8 pad;
 	s16 dx, dy, dz;	    /* not told yet; y grows upwards */

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The mouse (PS/2 Technical Reference, "Mouse"), with the wheel of Microsoft's IntelliMouse and the five buttons of
- * its Explorer, which a driver finds by setting three rates in a row and asking for the id.
+ * The mouse (PS/2 Technical Reference, "Mouse"), with the wheel of Microsoft's IntelliMouse and the
+ * five buttons of its Explorer, which a driver finds by setting three rates in a row and asking for
+ * the id.
  */
 #include "vmm/platform/ps2.h"
 
-enum { CMD_SCALE_1 = 0xe6, CMD_SCALE_2 = 0xe7, CMD_RESOLUTION = 0xe8, CMD_STATUS = 0xe9, CMD_STREAM = 0xea,
-       CMD_READ = 0xeb, CMD_WRAP_OFF = 0xec, CMD_WRAP_ON = 0xee, CMD_REMOTE = 0xf0, CMD_ID = 0xf2, CMD_RATE = 0xf3,
-       CMD_ENABLE = 0xf4, CMD_DISABLE = 0xf5, CMD_DEFAULTS = 0xf6, CMD_RESEND = 0xfe, CMD_RESET = 0xff };
+enum { CMD_SCALE_1 = 0xe6, CMD_SCALE_2 = 0xe7, CMD_RESOLUTION = 0xe8, CMD_STATUS = 0xe9,
+       CMD_STREAM = 0xea, CMD_READ = 0xeb, CMD_WRAP_OFF = 0xec, CMD_WRAP_ON = 0xee,
+       CMD_REMOTE = 0xf0, CMD_ID = 0xf2, CMD_RATE = 0xf3, CMD_ENABLE = 0xf4, CMD_DISABLE = 0xf5,
+       CMD_DEFAULTS = 0xf6, CMD_RESEND = 0xfe, CMD_RESET = 0xff };
 enum { ID_PLAIN = 0, ID_WHEEL = 3, ID_EXPLORER = 4 };
 
 #define PACKET_ALWAYS BIT(3)
@@ -67,7 +69,8 @@ static unsigned packet(struct ps2_mouse *m, u8 *b)
 	m->dx = (s16)(m->dx - dx);
 	m->dy = (s16)(m->dy - dy);
 	m->told = m->buttons;
-	b[0] = PACKET_ALWAYS | (m->buttons & 7) | (x < 0 ? PACKET_X_SIGN : 0) | (y < 0 ? PACKET_Y_SIGN : 0);
+	b[0] = PACKET_ALWAYS | (m->buttons & 7) | (x < 0 ? PACKET_X_SIGN : 0) |
+	       (y < 0 ? PACKET_Y_SIGN : 0);
 	b[1] = (u8)x;
 	b[2] = (u8)y;
 	if (m->id == ID_PLAIN)
@@ -116,7 +119,8 @@ static void send_status(struct ps2_mouse *m)
 	u8 b = m->buttons;
 
 	ps2_reply(&m->q, (m->remote ? STATUS_REMOTE : 0) | (m->reporting ? STATUS_ENABLED : 0) |
-				 (m->double_scale ? STATUS_DOUBLE : 0) | (b & 1) << 2 | (b & 4) >> 1 | (b & 2) >> 1);
+				 (m->double_scale ? STATUS_DOUBLE : 0) | (b & 1) << 2 | (b & 4) >> 1 |
+				 (b & 2) >> 1);
 	ps2_reply(&m->q, m->resolution);
 	ps2_reply(&m->q, m->rate);
 }

@@ -17,6 +17,7 @@ bool svm_has_tsc_aux, svm_has_rdpru;
 u8 svm_iopm[IOPM_SIZE] __aligned(PAGE_SIZE);
 
 #define CPUID_1_ECX_SVM	      BIT(2)  /* 8000_0001 ECX */
+#define CPUID_1_EDX_1G	      BIT(26) /* 8000_0001 EDX: host and nested tables alike (15.25.5) */
 #define CPUID_1_EDX_RDTSCP    BIT(27) /* 8000_0001 EDX */
 #define CPUID_8_EBX_RDPRU     BIT(4)  /* 8000_0008 EBX */
 #define CAPS_USED                                                                                  \
@@ -39,7 +40,7 @@ static const struct {
 
 struct svm_cpuid {
 	u32 caps, nr_asids;
-	bool tsc_aux, rdpru;
+	bool tsc_aux, rdpru, leaf_1g;
 };
 
 /* What this CPU offers. -ENODEV: no SVM at all. */
@@ -63,6 +64,7 @@ static int read_cpuid(struct svm_cpuid *c, char *why, size_t n)
 		c->caps &= ~(u32)SVM_CAP_PAUSE;
 	c->nr_asids = svm.ebx;
 	c->tsc_aux = ext.edx & CPUID_1_EDX_RDTSCP;
+	c->leaf_1g = ext.edx & CPUID_1_EDX_1G;
 	c->rdpru = max >= 0x80000008 && (cpuid(0x80000008, 0).ebx & CPUID_8_EBX_RDPRU);
 	return 0;
 }
@@ -110,8 +112,9 @@ static int check_controls(const struct svm_cpuid *c, char *why, size_t n)
 				 "paging off in the firmware's setup");
 		return -ENOSYS;
 	}
-	if (svm_caps && (svm_has_tsc_aux != c->tsc_aux || svm_has_rdpru != c->rdpru)) {
-		snprintf(why, n, "RDTSCP or RDPRU differ from the boot CPU's: this CPU stays out");
+	if (svm_caps && (svm_has_tsc_aux != c->tsc_aux || svm_has_rdpru != c->rdpru ||
+			 svm_ops.nested_1g != c->leaf_1g)) {
+		snprintf(why, n, "RDTSCP, RDPRU or 1 GiB pages differ from the boot CPU's: this CPU stays out");
 		return -ENOSYS;
 	}
 	return 0;
@@ -138,6 +141,7 @@ int svm_probe(char *why, size_t n)
 	svm_clean_mask = c.caps & SVM_CAP_CLEAN ? CLEAN_ALL & ~(u32)(CLEAN_CR2 | CLEAN_TPR) : 0;
 	svm_has_tsc_aux = c.tsc_aux;
 	svm_has_rdpru = c.rdpru;
+	svm_ops.nested_1g = c.leaf_1g;
 	memset(svm_iopm, 0xff, sizeof(svm_iopm));
 	return 0;
 }

@@ -7,6 +7,7 @@
  * it executes, and if an NMI waits then, the IRET alone is run by single-stepping. All exceptions
  * are intercepted during the step, so that our TF never gets onto a guest's stack.
  */
+#include "arch/x86_64/asm.h"
 #include "arch/x86_64/machine.h"
 #include "arch/x86_64/percpu.h"
 #include "arch/x86_64/svm/svm.h"
@@ -75,6 +76,7 @@ void svm_inject(struct hv_vcpu *v, const struct hv_event *ev)
 		/* The handler returns behind the instruction. svm_interrupted() never asks for this. */
 		v->rip += ev->insn_len;
 		vmcb->c.next_rip = v->rip;
+		s->soft_len = ev->insn_len;
 		e |= ev->type == HV_EV_SWINT ? EVENT_SWINT : EVENT_EXC;
 		break;
 	default:
@@ -146,7 +148,7 @@ static void step_begin(struct hv_vcpu *v, enum svm_step step)
 
 	if (vmcb->c.event_inj & EVENT_VALID)
 		return; /* TF would be pushed with the event, and its handler runs first anyway */
-	s->step = step;
+	s->step = (u8)step;
 	s->step_dr6 = v->dr6;
 	s->step_guest_tf = v->rflags & RFLAGS_TF;
 	vmcb->s.rflags |= RFLAGS_TF;
@@ -158,6 +160,62 @@ static void step_begin(struct hv_vcpu *v, enum svm_step step)
 void svm_step_shadow(struct hv_vcpu *v)
 {
 	step_begin(v, STEP_SHADOW);
+}
+
+/* What exits besides SVM_EXC_INTERCEPTS. */
+static u32 debug_exceptions(const struct svm_vcpu *s)
+{
+	return s->debug & (HV_DEBUG_BP | HV_DEBUG_STEP) ? (u32)BIT(EXC_BP) : 0;
+}
+
+/* INT n is intercepted as well: TCG knows INT3 by no other name, and a step must not push TF with one. */
+void svm_follow_debug(struct hv_vcpu *v)
+{
+	struct svm_vcpu *s = svm_of(v);
+	struct vmcb *vmcb = s->vmcb;
+	u32 flags = v->debug.flags;
+
+	if (!(s->debug & HV_DEBUG_DR))
+		s->dr7 = vmcb->s.dr7;
+	vmcb->s.dr7 = flags & HV_DEBUG_DR ? v->debug.dr7 : s->dr7;
+	vmcb->c.intercept_dr_read = vmcb->c.intercept_dr_write = flags & HV_DEBUG_DR ? 0xffff : 0;
+	s->debug = flags;
+	s->soft_len = 0;
+	vmcb->c.intercept_exc = SVM_EXC_INTERCEPTS | debug_exceptions(s);
+	svm_intercept(s, VMEXIT_SWINT, debug_exceptions(s));
+	s->todo = flags ? s->todo | TODO_DEBUG : s->todo & ~(u32)TODO_DEBUG;
+	svm_dirty(s, CLEAN_I | CLEAN_DR);
+}
+
+static bool on_tcg(void)
+{
+	return cpuid(1, 0).ecx & BIT(31) && cpuid(0x40000000, 0).ebx == 0x54474354; /* "TCGT" */
+}
+
+/*
+ * The processor gives VMCB.DR7 to the guest at VMRUN and clears the host's at #VMEXIT (15.5.1, 15.6). TCG 7.2 only
+ * notes it, looks for the breakpoints that the last MOV to DR7 has set, and brings the host's value back: so there
+ * the host has the same one for as long as the vCPU is loaded. Elsewhere it could meet them itself.
+ */
+void svm_debug_host_dr7(const struct hv_vcpu *v, bool loaded)
+{
+	if (on_tcg())
+		write_dr7(loaded ? v->debug.dr7 : DR7_FIXED);
+}
+
+/* Right before VMRUN. An event comes first: an interrupt to ourselves, pending at VMRUN, makes the guest leave before
+ * the first instruction of its handler. */
+void svm_debug_entry(struct hv_vcpu *v)
+{
+	struct svm_vcpu *s = svm_of(v);
+
+	s->step_dr6 = v->dr6;
+	if (!(v->debug.flags & HV_DEBUG_STEP))
+		return;
+	if (s->vmcb->c.event_inj & EVENT_VALID)
+		ipi_send(this_cpu()->index, VEC_KICK);
+	else
+		step_begin(v, STEP_DEBUG);
 }
 
 /* Right before VMRUN, while the vmm waits to inject an NMI. */
@@ -197,12 +255,16 @@ void svm_advance(struct hv_vcpu *v, unsigned len)
  * still at the instruction, which raises the event again when the guest goes on; to inject INT n
  * takes a next RIP, which TCG never gives.
  */
-void svm_interrupted(struct svm_vcpu *s, struct hv_event *ev)
+void svm_interrupted(struct hv_vcpu *v, struct hv_event *ev)
 {
-	u32 info = s->vmcb->c.exit_int_info;
+	struct svm_vcpu *s = svm_of(v);
+	u32 info = s->vmcb->c.exit_int_info, kind = info & (7u << 8);
 
 	*ev = (struct hv_event){.vector = EVENT_VECTOR(info)};
-	switch (info & (7u << 8)) {
+	/* As long as there is a soft_len, these come from svm_inject() alone, which went behind the instruction. */
+	if (kind == EVENT_SWINT || (kind == EVENT_EXC && (ev->vector == EXC_BP || ev->vector == EXC_OF)))
+		v->rip -= s->soft_len;
+	switch (kind) {
 	case EVENT_INTR:
 		ev->type = HV_EV_EXTINT;
 		break;
@@ -231,18 +293,26 @@ bool svm_step_end(struct hv_vcpu *v, struct vm_exit *exit)
 		    ((v->dr6 & DR6_BS) || v->rip != s->entry_rip);
 	enum svm_step step = s->step;
 	u64 hits = v->dr6 & ~s->step_dr6 & DR6_B0_B3;
+	bool loaded;
 
 	s->step = STEP_NONE;
-	vmcb->c.intercept_exc = SVM_EXC_INTERCEPTS;
+	vmcb->c.intercept_exc = SVM_EXC_INTERCEPTS | debug_exceptions(s);
 	set_vintr(s, s->irq_wanted);
 	svm_dirty(s, CLEAN_I);
 	/* A completed IRET took TF from the stack; otherwise it is ours or the guest's own. */
-	if (!(trap && step == STEP_IRET) && !s->step_guest_tf)
+	loaded = step == STEP_IRET || (step == STEP_DEBUG && v->debug.flags & HV_DEBUG_LOADS_FLAGS);
+	if (!(trap && loaded) && !s->step_guest_tf)
 		v->rflags &= ~RFLAGS_TF;
 	if (!trap) {
 		if (step == STEP_SHADOW && v->rip == s->entry_rip)
 			vmcb->c.int_shadow |= INT_SHADOW; /* not yet past it: as keep_shadow() */
 		return false;
+	}
+	if (step == STEP_DEBUG) {
+		v->dr6 = s->step_dr6;
+		exit->exc.payload = hits | (s->step_guest_tf ? DR6_BS : 0);
+		exit->code = HV_EXIT_STEP;
+		return true;
 	}
 	if (step == STEP_IRET)
 		block_nmi(s, false);

@@ -88,6 +88,21 @@ static void exit_exception(struct hv_vcpu *v, struct vm_exit *e)
 	}
 	if (vector == EXC_PF)
 		e->exc.payload = c->exit_info2;
+	if (vector == EXC_BP) {
+		e->exc.ev.type = HV_EV_SWEXC;
+		e->exc.ev.insn_len = length_to(v, c->next_rip) ?: 1;
+	}
+	if (vector == EXC_DB && unlikely(v->debug.flags & HV_DEBUG_DR)) {
+		e->exc.payload = v->dr6 & (DR6_B0_B3 | DR6_BS | DR6_BT);
+		v->dr6 = svm_of(v)->step_dr6;
+	}
+}
+
+static void exit_swint(struct hv_vcpu *v, struct vm_exit *e)
+{
+	(void)v;
+	e->exc.ev = (struct hv_event){.valid = 1, .type = HV_EV_SWINT};
+	e->exc.payload = 0;
 }
 
 static void exit_npf(struct hv_vcpu *v, struct vm_exit *e)
@@ -147,7 +162,7 @@ static const struct conversion conversions[VMEXIT_DENSE_END] = {
 	[VMEXIT_CPUID] = INSN(HV_EXIT_CPUID),
 	[VMEXIT_RSM] = INSN(HV_EXIT_UD_INSN),
 	[VMEXIT_IRET] = {HV_EXIT_NONE, 0, svm_exit_iret},
-	[VMEXIT_SWINT] = UNEXPECTED,
+	[VMEXIT_SWINT] = {HV_EXIT_EXCEPTION, 0, exit_swint},
 	[VMEXIT_INVD] = INSN(HV_EXIT_WBINVD),
 	[VMEXIT_PAUSE] = INSN(HV_EXIT_PAUSE),
 	[VMEXIT_HLT] = INSN(HV_EXIT_HLT),
@@ -242,7 +257,7 @@ void svm_enter(struct hv_vcpu *v, struct vm_exit *exit)
 	/* TCG copies EVENTINJ here at every exit, valid or not: only the valid bit tells. */
 	exit->interrupted.valid = 0;
 	if (unlikely(c->exit_int_info & EVENT_VALID))
-		svm_interrupted(s, &exit->interrupted);
+		svm_interrupted(v, &exit->interrupted);
 	c->event_inj = 0; /* #VMEXIT does so, but for VMEXIT_INVALID it is not said */
 	if (unlikely(s->step) && svm_step_end(v, exit))
 		return;

@@ -110,6 +110,8 @@ u64 svm_get_reg(struct hv_vcpu *v, enum hv_reg r)
 		return v->cpu && svm_has_tsc_aux ? rdmsr(MSR_TSC_AUX) : s->tsc_aux;
 	case REG_SPEC_CTRL:
 		return v->spec_ctrl;
+	case REG_DR7:
+		return s->debug & HV_DEBUG_DR ? s->dr7 : save->dr7;
 	default:
 		/* PDPTEs: nested paging reads them from memory. DEBUGCTL: not virtualised, 0. */
 		f = field(save, r);
@@ -149,6 +151,9 @@ void svm_set_reg(struct hv_vcpu *v, enum hv_reg r, u64 val)
 		break;
 	case REG_DR7:
 		val = (u32)val | DR7_FIXED; /* VMRUN refuses set bits above 31 */
+		s->dr7 = val;
+		if (s->debug & HV_DEBUG_DR)
+			val = v->debug.dr7;
 		break;
 	default:
 		break;

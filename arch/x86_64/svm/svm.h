@@ -24,10 +24,11 @@ enum svm_todo {
 	TODO_ASID = 1 << 1,  /* the one it holds is not of this pCPU and generation */
 	TODO_STEP = 1 << 2,  /* run the shadowed instruction alone: events.c */
 	TODO_NMI = 1 << 3,   /* stands as long as the vmm waits to inject an NMI */
+	TODO_DEBUG = 1 << 4, /* stands as long as v->debug asks for anything */
 };
 
 /* Why a vCPU is single-stepped. */
-enum svm_step { STEP_NONE, STEP_IRET, STEP_SHADOW };
+enum svm_step { STEP_NONE, STEP_IRET, STEP_SHADOW, STEP_DEBUG };
 
 /* Per vCPU, struct hv_vcpu's priv. */
 struct svm_vcpu {
@@ -58,6 +59,9 @@ struct svm_vcpu {
 	bool step_guest_tf; /* TF was the guest's own already */
 	u64 step_dr6;	   /* DR6 before the step */
 	u8 step;	   /* enum svm_step: what the VMRUN just made was */
+	u8 soft_len;	   /* length of INT n, INT3 or INTO, if the event put in is one */
+	u32 debug;	   /* HV_DEBUG_*, as in force */
+	u64 dr7;	   /* the guest's, with HV_DEBUG_DR */
 };
 
 extern u32 svm_caps;	   /* SVM_CAP_* that every pCPU in use has */
@@ -106,8 +110,11 @@ void svm_get_pending(struct hv_vcpu *v, struct hv_pending *out);
 void svm_set_pending(struct hv_vcpu *v, const struct hv_pending *in);
 void svm_request_windows(struct hv_vcpu *v, u32 windows);
 void svm_advance(struct hv_vcpu *v, unsigned len);
-void svm_interrupted(struct svm_vcpu *s, struct hv_event *ev);
+void svm_interrupted(struct hv_vcpu *v, struct hv_event *ev);
 void svm_step_shadow(struct hv_vcpu *v);
+void svm_follow_debug(struct hv_vcpu *v); /* v->debug is another than what is in force, or may be */
+void svm_debug_entry(struct hv_vcpu *v);
+void svm_debug_host_dr7(const struct hv_vcpu *v, bool loaded);
 void svm_seek_nmi(struct hv_vcpu *v);
 /* True if the exit was the end of the step and nothing is left to convert. */
 bool svm_step_end(struct hv_vcpu *v, struct vm_exit *exit);

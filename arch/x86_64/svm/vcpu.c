@@ -92,16 +92,16 @@ static void svm_vcpu_destroy(struct hv_vcpu *v)
 
 static int svm_vcpu_create(struct hv_vcpu *v)
 {
-	struct svm_vcpu *s = kzalloc(sizeof(*s), FRAME_VCPU, OWNER_HOST);
+	struct svm_vcpu *s = kzalloc(sizeof(*s), FRAME_VCPU, v->id);
 	hpa_t msrpm;
 
 	v->priv = s;
 	if (!s)
 		return -ENOMEM;
-	s->vmcb_pa = frame_alloc(0, FRAME_VCPU, OWNER_HOST);
+	s->vmcb_pa = frame_alloc(0, FRAME_VCPU, v->id);
 	if (s->vmcb_pa != HPA_NONE)
 		s->vmcb = frame_va(s->vmcb_pa);
-	msrpm = frame_alloc(1, FRAME_VCPU, OWNER_HOST);
+	msrpm = frame_alloc(1, FRAME_VCPU, v->id);
 	if (msrpm != HPA_NONE)
 		s->msrpm = frame_va(msrpm);
 	if (!s->vmcb || !s->msrpm) {
@@ -148,8 +148,12 @@ static void svm_load(struct hv_vcpu *v)
 		s->todo |= TODO_ASID;
 	}
 	load_tsc_ratio(s, sc);
+	if (unlikely(v->debug.flags | s->debug))
+		svm_follow_debug(v);
 	spec_vcpu_load(v);
 	fpu_load(v);
+	if (unlikely(s->debug & HV_DEBUG_DR))
+		svm_debug_host_dr7(v, true);
 	if (svm_has_tsc_aux)
 		wrmsr(MSR_TSC_AUX, s->tsc_aux);
 }
@@ -161,6 +165,8 @@ static void svm_put(struct hv_vcpu *v)
 
 	if (svm_has_tsc_aux)
 		svm_of(v)->tsc_aux = rdmsr(MSR_TSC_AUX);
+	if (unlikely(svm_of(v)->debug & HV_DEBUG_DR))
+		svm_debug_host_dr7(v, false);
 	fpu_save(v);
 	v->dr6 = dr6; /* the control block's, not what the host's CPU holds */
 	v->last_cpu = cpu;
@@ -202,13 +208,17 @@ void svm_prepare(struct hv_vcpu *v)
 	struct svm_vcpu *s = svm_of(v);
 	u32 todo = s->todo;
 
-	s->todo = todo & TODO_NMI;
+	s->todo = todo & (TODO_NMI | TODO_DEBUG);
 	if (v->tpr_threshold != s->tpr_threshold)
 		follow_tpr_threshold(v, s);
 	if ((todo & TODO_ASID) || ((todo & TODO_FLUSH) && !(svm_caps & SVM_CAP_FLUSH_ASID)))
 		assign_asid(s, v->cpu);
 	else if (todo & TODO_FLUSH)
 		s->vmcb->c.tlb_control = TLB_FLUSH_ASID;
+	if (todo & TODO_DEBUG)
+		svm_debug_entry(v);
+	if (v->debug.flags & HV_DEBUG_STEP)
+		return;
 	if (todo & TODO_STEP)
 		svm_step_shadow(v);
 	else if (todo & TODO_NMI)

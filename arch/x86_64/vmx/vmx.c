@@ -67,8 +67,11 @@ static void sync_tpr(const struct hv_vcpu *v, struct vmx_vcpu *x)
 /* Write what the vmm changed since the exit, and nothing else. */
 static void sync_to_guest(struct hv_vcpu *v, struct vmx_vcpu *x)
 {
-	if (unlikely(x->flush_ept | x->flush_vpid))
+	if (unlikely(x->flush_ept | x->flush_vpid | x->step)) {
 		flush_before_entry(v, x);
+		if (x->step)
+			vmx_step_entry(v);
+	}
 	if (v->rip != x->rip)
 		vmwrite(VMCS_GUEST_RIP, v->rip);
 	if (v->gpr[REG_RSP] != x->rsp)
@@ -90,8 +93,10 @@ static void sync_from_guest(struct hv_vcpu *v, struct vmx_vcpu *x)
 	v->gpr[REG_RSP] = x->rsp = vmread(VMCS_GUEST_RSP);
 	v->rflags = x->rflags = vmread(VMCS_GUEST_RFLAGS);
 	v->cr2 = x->cr2 = read_cr2();
-	if (unlikely(v->rflags & RFLAGS_TF)) /* advance() may owe a single step */
+	if (unlikely(v->rflags & RFLAGS_TF)) { /* advance() may owe a single step */
 		vmx_follow_dr6(v, read_dr6());
+		vmx_step_exit(v);
+	}
 	if (x->proc & PROC_TPR_SHADOW)
 		v->tpr = *x->vtpr >> 4 & 15;
 }

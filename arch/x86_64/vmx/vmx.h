@@ -63,14 +63,18 @@ struct vmx_vcpu {
 	bool event_in;     /* an event waits in the entry fields */
 	bool intr_valid;   /* intr_state was read since the last exit */
 	bool flush_ept, flush_vpid;
+	/* vmx_step_entry(): each entry is a step; this one was; TF was the guest's own, it was set at the exit */
+	bool step, stepped, step_guest_tf, step_tf;
 	u32 intr_state;  /* interruptibility */
 	u32 proc, entry; /* the words that change in a vCPU's life, as last written */
+	u32 debug; /* HV_DEBUG_*, as in force */
 	u32 tpr_threshold;
 	/* What the VMCS, or the CPU, holds; written again only when hv_vcpu says otherwise. */
 	u64 rip, rsp, rflags, cr2, dr6;
 	u64 host_rsp, eptp;
 	u64 cr0_shadow, cr4_shadow;
 	u64 tsc_offset, tsc_ratio;
+	u64 dr7; /* the guest's, with HV_DEBUG_DR */
 	u64 live_msr[NR_LIVE_MSRS];
 	struct pcpu *host_cpu; /* whose host state the VMCS holds */
 };
@@ -151,6 +155,9 @@ int vmx_cpu_enable(struct pcpu *cpu, char *why, size_t n);
 void vmx_cpu_disable(void);
 
 /* vmx_vcpu.c */
+/* #DB and #AC: an exception whose handler raises it again would hold the CPU for ever, deaf even to
+ * interrupts (CVE-2015-5307, CVE-2015-8104). #MC is the host's. */
+#define EXCEPTIONS_INTERCEPTED (BIT(EXC_DB) | BIT(EXC_AC) | BIT(EXC_MC))
 int vmx_vcpu_create(struct hv_vcpu *v);
 void vmx_vcpu_destroy(struct hv_vcpu *v);
 void vmx_load(struct hv_vcpu *v);
@@ -160,6 +167,7 @@ void vmx_set_tsc(struct hv_vcpu *v, u64 offset, u64 ratio);
 
 /* vmx_regs.c */
 void vmx_reset(struct hv_vcpu *v);
+void vmx_follow_debug(struct hv_vcpu *v); /* v->debug is another than what is in force, or may be */
 void vmx_reset_plain(struct hv_vcpu *v); /* the part that needs no loaded VMCS */
 void vmx_reset_vmcs(struct hv_vcpu *v);  /* the part in the VMCS */
 void vmx_live_msrs_load(struct vmx_vcpu *x);
@@ -179,6 +187,8 @@ static inline void vmx_follow_dr6(struct hv_vcpu *v, u64 dr6)
 }
 
 /* vmx_event.c */
+void vmx_step_entry(struct hv_vcpu *v);
+void vmx_step_exit(struct hv_vcpu *v);
 u32 vmx_intr_state(struct vmx_vcpu *x);
 void vmx_set_intr_state(struct vmx_vcpu *x, u32 state);
 void vmx_advance(struct hv_vcpu *v, unsigned len);

@@ -33,6 +33,7 @@ static const struct ctl_bit pin_bits[] = {
 static const struct ctl_bit proc_bits[] = {
 	{PROC_IRQ_WINDOW, CTL_LATER, "interrupt-window exiting"},
 	{PROC_NMI_WINDOW, CTL_LATER, "NMI-window exiting"},
+	{PROC_MOV_DR, CTL_LATER, "MOV-DR exiting"},
 	{PROC_TSC_OFFSETTING, CTL_ON, "use TSC offsetting"},
 	{PROC_HLT_EXITING, CTL_ON, "HLT exiting"},
 	{PROC_MWAIT_EXITING, CTL_ON, "MWAIT exiting"},
@@ -242,6 +243,7 @@ int vmx_caps_init(char *why, size_t n)
 		vmx_caps.proc |= PROC_CR8_LOAD | PROC_CR8_STORE;
 	/* Only now is it known that this MSR exists (A.10). */
 	vmx_caps.ept_vpid = rdmsr(MSR_VMX_EPT_VPID_CAP);
+	vmx_ops.nested_1g = vmx_caps.ept_vpid & EPT_CAP_1G;
 	vmx_caps.basic = basic;
 	vmx_caps.rdtscp = vmx_caps.proc2 & PROC2_RDTSCP;
 	vmx_ops.tsc_scaling = vmx_caps.proc2 & PROC2_TSC_SCALING;

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Events into the guest: injection, windows, interruptibility (SDM vol. 3, 25.8.3, 27.3, 27.6). */
 #include "arch/x86_64/asm.h"
+#include "arch/x86_64/machine.h"
+#include "arch/x86_64/percpu.h"
 #include "arch/x86_64/vmx/vmx.h"
 #include "arch/x86_64/x86.h"
 
@@ -58,6 +60,44 @@ void vmx_advance(struct hv_vcpu *v, unsigned len)
 	/* Guests cannot set DEBUGCTL.BTF, so each instruction is a step. */
 	if (unlikely(v->rflags & RFLAGS_TF))
 		v->pending_db |= DR6_BS;
+}
+
+/*
+ * HV_DEBUG_STEP, right before entry: TF for one instruction. (The monitor trap flag would need no care, but Bochs
+ * has none, and nothing should run that no machine at hand can.) An event comes first: an interrupt to ourselves,
+ * pending at entry, makes the guest leave before its handler's first instruction.
+ */
+void vmx_step_entry(struct hv_vcpu *v)
+{
+	struct vmx_vcpu *x = vmx_of(v);
+	u32 state = vmx_intr_state(x);
+
+	x->stepped = !x->event_in;
+	x->step_tf = false;
+	x->step_guest_tf = v->rflags & RFLAGS_TF;
+	if (x->event_in) {
+		ipi_send(this_cpu()->index, VEC_KICK);
+		return;
+	}
+	v->rflags |= RFLAGS_TF;
+	/* In a shadow entry wants a pending trap to go with TF (27.3.1.5). That of MOV SS holds it off until the
+	 * instruction is done, that of STI would not: it goes, since nothing is injected now. */
+	vmx_set_intr_state(x, state & ~(u32)INTR_STI);
+	if (state & INTR_MOVSS)
+		vmwrite(VMCS_GUEST_PENDING_DEBUG, vmread(VMCS_GUEST_PENDING_DEBUG) | DR6_BS);
+}
+
+/* TF is set at an exit: if it is ours, and all that hangs on it, nobody is to see it. */
+void vmx_step_exit(struct hv_vcpu *v)
+{
+	struct vmx_vcpu *x = vmx_of(v);
+
+	if (!x->step || !x->stepped || x->step_guest_tf)
+		return;
+	x->step_tf = true;
+	v->rflags &= ~RFLAGS_TF;
+	/* As put there for a shadow; and Bochs 2.7 saves it with any exit under TF. */
+	vmwrite(VMCS_GUEST_PENDING_DEBUG, vmread(VMCS_GUEST_PENDING_DEBUG) & ~DR6_BS);
 }
 
 /*

@@ -61,6 +61,18 @@ static void debug_exception(struct hv_vcpu *v, struct vm_exit *e)
 	vmwrite(VMCS_GUEST_DEBUGCTL, vmread(VMCS_GUEST_DEBUGCTL) & ~DEBUGCTL_LBR);
 }
 
+/* The trap of our TF. DR6 is as before it. */
+static void step_done(struct hv_vcpu *v, struct vm_exit *e)
+{
+	struct vmx_vcpu *x = vmx_of(v);
+
+	if (x->step_tf && v->debug.flags & HV_DEBUG_LOADS_FLAGS)
+		v->rflags |= RFLAGS_TF; /* the guest has just set it */
+	e->exc.payload = (e->hw_info1 & DR6_B0_B3) | (x->step_guest_tf ? DR6_BS : 0);
+	e->code = HV_EXIT_STEP;
+	vmwrite(VMCS_GUEST_PENDING_DEBUG, 0); /* Bochs 2.7 leaves there what the exit has reported */
+}
+
 static void conv_exception(struct hv_vcpu *v, struct vm_exit *e)
 {
 	u32 info = (u32)vmread(VMCS_EXIT_INTR_INFO);
@@ -83,8 +95,14 @@ static void conv_exception(struct hv_vcpu *v, struct vm_exit *e)
 		return;
 	}
 	event_from_info(&e->exc.ev, info, VMCS_EXIT_INTR_ERROR, VMCS_EXIT_INSN_LEN);
-	e->exc.payload = 0;
-	if (e->exc.ev.vector == EXC_DB && e->exc.ev.type == HV_EV_EXC) /* INT1 leaves DR6 alone */
+	e->exc.payload = e->exc.ev.vector == EXC_PF ? e->hw_info1 : 0;
+	if (e->exc.ev.vector != EXC_DB || e->exc.ev.type != HV_EV_EXC) /* INT1 leaves DR6 alone */
+		return;
+	if (unlikely(vmx_of(v)->stepped && e->hw_info1 & DR6_BS))
+		step_done(v, e);
+	else if (unlikely(v->debug.flags & HV_DEBUG_DR))
+		e->exc.payload = e->hw_info1 & (DR6_B0_B3 | DR6_BS | DR6_BT);
+	else
 		debug_exception(v, e);
 }
 

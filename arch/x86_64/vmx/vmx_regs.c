@@ -88,6 +88,8 @@ u64 vmx_get_reg(struct hv_vcpu *v, enum hv_reg r)
 		return live_get(v, LIVE_TSC_AUX);
 	case REG_SPEC_CTRL:
 		return v->spec_ctrl;
+	case REG_DR7:
+		return x->debug & HV_DEBUG_DR ? x->dr7 : vmread(VMCS_GUEST_DR7);
 	default:
 		if (r >= HV_NR_REGS || !fields[r])
 			panic("vmx: register %u does not exist", r);
@@ -182,6 +184,9 @@ void vmx_set_reg(struct hv_vcpu *v, enum hv_reg r, u64 val)
 		break;
 	case REG_DR7:
 		val = (u32)val | DR7_FIXED; /* 63:32 must be 0 (27.3.1.1) */
+		x->dr7 = val;
+		if (x->debug & HV_DEBUG_DR)
+			return;
 		break;
 	case REG_SYSENTER_CS:
 		val = (u32)val;
@@ -250,6 +255,25 @@ void vmx_set_seg(struct hv_vcpu *v, enum hv_seg s, const struct hv_segment *in)
 	vmwrite(vmcs_nth(VMCS_GUEST_ES_ATTR, s), entry_attr(s, in));
 }
 
+/* A step by TF has all exceptions exit, that none is delivered with it: vmx_step_entry(). */
+void vmx_follow_debug(struct hv_vcpu *v)
+{
+	struct vmx_vcpu *x = vmx_of(v);
+	u32 flags = v->debug.flags;
+
+	if (!(x->debug & HV_DEBUG_DR))
+		x->dr7 = vmread(VMCS_GUEST_DR7);
+	vmwrite(VMCS_GUEST_DR7, flags & HV_DEBUG_DR ? v->debug.dr7 : x->dr7);
+	vmwrite(VMCS_EXCEPTION_BITMAP, flags & HV_DEBUG_STEP ? ~0u
+				       : EXCEPTIONS_INTERCEPTED | (flags & HV_DEBUG_BP ? BIT(EXC_BP) : 0));
+	x->proc &= ~(u32)PROC_MOV_DR;
+	x->proc |= flags & HV_DEBUG_DR ? (u32)PROC_MOV_DR : 0;
+	vmwrite(VMCS_PROC_CTLS, x->proc);
+	x->step = flags & HV_DEBUG_STEP;
+	x->stepped = false;
+	x->debug = flags;
+}
+
 /* --- reset: SDM vol. 3, table 10-1 --- */
 
 void vmx_reset_plain(struct hv_vcpu *v)
@@ -297,7 +321,7 @@ void vmx_reset_vmcs(struct hv_vcpu *v)
 	vmwrite(VMCS_GUEST_CR3, 0);
 	for (unsigned i = 0; i < 4; i++)
 		vmwrite(vmcs_nth(VMCS_GUEST_PDPTE0, i), 0);
-	vmwrite(VMCS_GUEST_DR7, DR7_FIXED);
+	vmx_set_reg(v, REG_DR7, DR7_FIXED);
 	vmwrite(VMCS_GUEST_DEBUGCTL, 0);
 	vmwrite(VMCS_GUEST_PAT, PAT_RESET);
 	vmwrite(VMCS_GUEST_SYSENTER_CS, 0);

@@ -11,9 +11,6 @@
 #include "lib/errno.h"
 #include "lib/string.h"
 
-/* #DB and #AC: an exception whose handler raises it again would hold the CPU for ever, deaf even to
- * interrupts (CVE-2015-5307, CVE-2015-8104). #MC is the host's. */
-#define EXCEPTIONS_INTERCEPTED (BIT(EXC_DB) | BIT(EXC_AC) | BIT(EXC_MC))
 #define VTPR_OFFSET            0x80 /* SDM 30.1.1 */
 /* SDM 25.6.13, 26.1.3, in TSC ticks: PAUSEs that come closer than GAP are one loop, and WINDOW is how long
  * it may last: most locks are free before, and the exit costs no more than the wait did. */
@@ -67,14 +64,14 @@ void vmx_vcpu_destroy(struct hv_vcpu *v)
 
 int vmx_vcpu_create(struct hv_vcpu *v)
 {
-	struct vmx_vcpu *x = kzalloc(sizeof(*x), FRAME_VCPU, OWNER_HOST);
+	struct vmx_vcpu *x = kzalloc(sizeof(*x), FRAME_VCPU, v->id);
 
 	if (!x)
 		return -ENOMEM;
 	v->priv = x;
-	x->vmcs_pa = frame_alloc(0, FRAME_VCPU, OWNER_HOST);
-	x->msr_bitmap_pa = frame_alloc(0, FRAME_VCPU, OWNER_HOST);
-	x->vapic_pa = frame_alloc(0, FRAME_VCPU, OWNER_HOST);
+	x->vmcs_pa = frame_alloc(0, FRAME_VCPU, v->id);
+	x->msr_bitmap_pa = frame_alloc(0, FRAME_VCPU, v->id);
+	x->vapic_pa = frame_alloc(0, FRAME_VCPU, v->id);
 	x->vpid = vpid_alloc();
 	if (x->vmcs_pa == HPA_NONE || x->msr_bitmap_pa == HPA_NONE || x->vapic_pa == HPA_NONE ||
 	    !x->vpid) {
@@ -237,6 +234,8 @@ void vmx_load(struct hv_vcpu *v)
 		x->eptp = eptp;
 		x->flush_ept = true;
 	}
+	if (unlikely(v->debug.flags | x->debug))
+		vmx_follow_debug(v);
 	spec_vcpu_load(v);
 	fpu_load(v);
 	x->dr6 = v->dr6;

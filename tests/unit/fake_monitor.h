@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What the monitor's verbs reach, for its unit test and its fuzz target: three VMs, and a note of what was done. */
+#pragma once
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include "arch/x86_64/frame.h"
+#include "arch/x86_64/machine.h"
+#include "arch/x86_64/percpu.h"
+#include "lib/errno.h"
+#include "lib/log.h"
+#include "lib/string.h"
+#include "vmm/console.h"
+#include "vmm/host.h"
+#include "vmm/monitor/monitor.h"
+#include "vmm/platform/pci.h"
+#include "vmm/vm.h"
+
+#define FAKE_VMS 3
+struct list vm_list = {&vm_list, &vm_list};
+struct spinlock vm_list_lock = SPINLOCK(LOCK_VM);
+static struct vm vms[FAKE_VMS];
+static struct vcpu vcpus[FAKE_VMS][2];
+static u8 arena[KIB(256)] __aligned(16);
+static size_t arena_used;
+static struct pcpu cpus[2];
+struct pcpu *pcpus[MAX_PCPUS] = {&cpus[0], &cpus[1]};
+u32 nr_pcpus = 2;
+u64 tsc_khz = 2100000;
+bool tsc_in_step = true;
+static const struct hv_ops fake_hv = {.name = "svm", .desc = "a \"backend\""};
+const struct hv_ops *hv = &fake_hv;
+static char did[256];
+static struct boot_info fake_boot_info;
+
+u64 tsc_to_ns(u64 ticks) { return ticks; }
+u64 ns_to_tsc(u64 ns) { return ns / 1000000000; } /* nothing is waited for */
+void frame_get_stats(struct frame_stats *st)
+{
+	*st = (struct frame_stats){.own_total = KIB(8), .own_free = KIB(4)};
+}
+void frame_get_owner(u16 owner, u64 by_type[FRAME_NR_TYPES])
+{
+	memset(by_type, 0, FRAME_NR_TYPES * sizeof(by_type[0]));
+	by_type[FRAME_GUEST_RAM] = owner * MIB(1);
+	by_type[FRAME_VCPU] = KIB(16);
+}
+void *kzalloc(size_t size, enum frame_type type, u16 owner)
+{
+	void *p = arena + arena_used;
+
+	(void)type;
+	(void)owner;
+	arena_used += ALIGN_UP(size, 16ul);
+	assert(arena_used <= sizeof(arena));
+	return memset(p, 0, size);
+}
+const struct boot_info *host_boot_info(void) { return &fake_boot_info; }
+const char *host_vm_file_name(u32 i) { return i ? NULL : "c"; }
+int host_create_vm(const char *name, char *why, size_t n)
+{
+	snprintf(did, sizeof(did), "create %s", name);
+	snprintf(why, n, "no file has it");
+	return strcmp(name, "c") ? -ENOENT : 0;
+}
+void vm_request_end(struct vm *vm, enum vm_end how, u32 value)
+{
+	snprintf(did, sizeof(did), "end %s %d %u", vm->name, how, value);
+}
+void vm_stop(struct vm *vm, u32 why) { snprintf(did, sizeof(did), "stop %s %u", vm->name, why); }
+void vm_unpause(struct vm *vm) { snprintf(did, sizeof(did), "unpause %s", vm->name); }
+void vm_nmi_pin(struct vm *vm) { snprintf(did, sizeof(did), "nmi %s", vm->name); }
+const struct vdev_type pci_testdev_vdev;
+int pci_hotplug_add(struct vm *vm, const struct vdev_type *type, u32 unit, unsigned *slot)
+{
+	assert_ptr_equal(type, &pci_testdev_vdev);
+	snprintf(did, sizeof(did), "plug %s %u", vm->name, unit);
+	*slot = 4;
+	return vm == &vms[0] ? 0 : -ENOSPC;
+}
+int pci_hotplug_remove(struct vm *vm, unsigned slot)
+{
+	snprintf(did, sizeof(did), "unplug %s %u", vm->name, slot);
+	return slot == 12 ? 0 : -ENODEV;
+}
+const char *i8042_sendkey(struct vm *vm, const char *chord)
+{
+	snprintf(did, sizeof(did), "keys %s %s", vm->name, chord);
+	return strcmp(chord, "nokey") ? NULL : "no such key";
+}
+const char *i8042_sendmouse(struct vm *vm, const char *how)
+{
+	snprintf(did, sizeof(did), "mouse %s %s", vm->name, how);
+	return NULL;
+}
+void vm_regions(struct vm *vm, vm_region_fn fn, void *arg)
+{
+	(void)vm;
+	fn(arg, "port", 0x60, 0x60, "i8042");
+}
+void acpi_power_button(struct vm *vm) { snprintf(did, sizeof(did), "button %s %d", vm->name, vm->reboot_asked); }
+void console_event(const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(did, sizeof(did), fmt, ap);
+	va_end(ap);
+}
+void log_line(enum log_level level, const char *fmt, ...)
+{
+	(void)level;
+	(void)fmt;
+}
+u64 log_lost(void) { return 0; }
+bool log_read(u64 *pos, char *line, size_t n)
+{
+	static const char *const lines[] = {"[0.000001] info a \"line\" \\ of \x1b[1m text", "broken", "[1.5] error ",
+					    "[99.123456] debug x"};
+
+	if (*pos == ARRAY_SIZE(lines))
+		return false;
+	snprintf(line, n, "%s", lines[(*pos)++]);
+	return true;
+}
+u64 vcpu_ran_ticks(const struct vcpu *v) { return v->sched.ent.ran; }
+u64 vcpu_waited_ticks(const struct vcpu *v) { return v->sched.ent.waited; }
+int sched_pin(struct vcpu *v, const u64 *mask, char *why, size_t n)
+{
+	if (!(mask[0] & 3)) {
+		snprintf(why, n, "no such CPU");
+		return -ENOSPC;
+	}
+	memcpy(v->sched.cpus, mask, sizeof(v->sched.cpus));
+	return 0;
+}
+void watch_vm(struct vm *vm, u32 bits, bool on)
+{
+	for (u32 i = 0; i < vm->nr_vcpus; i++)
+		vm->vcpus[i]->watch = on ? vm->vcpus[i]->watch | bits : vm->vcpus[i]->watch & ~bits;
+}
+int pt_query(const struct pt *pt, u64 va, struct pt_leaf *leaf)
+{
+	(void)pt;
+	if (va == MIB(4))
+		return -ENOENT;
+	*leaf = (struct pt_leaf){.size = va < MIB(2) || va == MIB(4) + 4096 ? PAGE_SIZE : PAGE_2M};
+	leaf->va = ALIGN_DOWN(va, leaf->size);
+	return 0;
+}
+const char *hv_exit_name(u32 code) { return code ? "port I/O" : "none"; }
+
+/* Names that no file and no `rename` lets through: the answers must hold all the same. */
+static void fake_setup(void)
+{
+	static const char *const names[FAKE_VMS] = {"a", "b", "\"},\\\n\r\t\x01\x1b[2J\x7f\xc3\xa9{"};
+	static struct sched_cpu sched[2];
+
+	list_init(&vm_list);
+	memset(sched, 0, sizeof(sched));
+	memset(vms, 0, sizeof(vms));
+	memset(vcpus, 0, sizeof(vcpus));
+	for (u32 i = 0; i < FAKE_VMS; i++) {
+		struct vm *vm = &vms[i];
+
+		vm->id = (u16)(i + 1);
+		vm->ram_bytes = MIB(64);
+		vm->cfg.cpu_weight = 256;
+		vm->cfg.vcpus = vm->nr_vcpus = 2;
+		vm->run.state = VM_RUNS;
+		vm->nr_slots = 2;
+		vm->slots[0] = (struct slot){.gpa = 0, .size = KIB(640)};
+		vm->slots[1] = (struct slot){.gpa = MIB(2), .size = MIB(62)};
+		for (u32 k = 0; k < 2; k++) {
+			vm->vcpus[k] = &vcpus[i][k];
+			vcpus[i][k] = (struct vcpu){.vm = vm, .id = k, .state = VCPU_HALTED, .pcpu = k ? SCHED_NOWHERE : 1};
+			vcpus[i][k].sched.cpus[0] = ~0ul;
+			vcpus[i][k].exits[HV_EXIT_PIO] = 7;
+		}
+		snprintf(vm->name, sizeof(vm->name), "%s", names[i]);
+		list_insert(&vm_list, &vm->node);
+	}
+	for (u32 i = 0; i < 2; i++) {
+		cpus[i].sched = &sched[i];
+		cpus[i].state = PCPU_ONLINE;
+		cpus[i].hv_ready = 1;
+	}
+	did[0] = 0;
+	arena_used = 0;
+}

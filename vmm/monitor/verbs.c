@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The verbs, in the order in which `help` shows them. docs/monitor.md is made from this table (tools/monitor-doc). */
+#include "vmm/monitor/verbs.h"
+
+const struct verb monitor_verbs[] = {
+	{.name = "help", .args = "[VERB]", .help = "the verbs, or one of them",
+	 .more = "With -j every verb answers in one line of JSON: an object, {\"error\": ...} if it failed.\n"
+		 "A VM is named by its name or its id.",
+	 .takes = VERB_VERB, .run = verb_help},
+
+	{.name = "list", .args = "[-l] [NAME]", .help = "the VMs",
+	 .more = "Mem in MiB. State: running, blocked (all vCPUs wait), paused, shut down and preserved,\n"
+		 "crashed (killed) and preserved, dying; none of these while it starts or stops.\n"
+		 "Time is what its vCPUs have run. -l: all there is to say of each.",
+	 .takes = VERB_EACH, .opts = "l", .begin = list_begin, .run = verb_list},
+	{.name = "create", .args = "NAME", .help = "start a VM of dalang.cfg's that is not there now",
+	 .takes = VERB_FILE, .run = verb_create},
+	{.name = "destroy", .args = "NAME", .help = "end a VM at once",
+	 .takes = VERB_VM, .run = verb_destroy},
+	{.name = "shutdown", .args = "NAME", .help = "press its power button",
+	 .more = "The guest decides what it does then: most go down, and on_poweroff says what follows.",
+	 .takes = VERB_VM, .run = verb_shutdown},
+	{.name = "reboot", .args = "NAME", .help = "press its power button and take it for a reboot",
+	 .more = "A PC has no button that asks for a reboot. So when the guest has gone down by its power\n"
+		 "button, what follows is on_reboot's. `reset` does not ask.",
+	 .takes = VERB_VM, .run = verb_reboot},
+	{.name = "reset", .args = "NAME", .help = "start it anew, as the reset button does",
+	 .takes = VERB_VM, .run = verb_reset},
+	{.name = "pause", .args = "NAME", .help = "stop its vCPUs",
+	 .takes = VERB_VM, .run = verb_pause},
+	{.name = "unpause", .args = "NAME", .help = "let them go on",
+	 .takes = VERB_VM, .run = verb_unpause},
+	{.name = "rename", .args = "NAME NEW", .help = "give it another name",
+	 .takes = VERB_VM, .min = 1, .max = 1, .run = verb_rename},
+	{.name = "trigger", .args = "NAME nmi", .help = "press its NMI button",
+	 .takes = VERB_VM, .min = 1, .max = 1, .run = verb_trigger},
+	{.name = "sendkey", .args = "NAME KEYS", .help = "press keys of its keyboard and let them go",
+	 .more = "KEYS as in ctrl-alt-delete, a, shift-f1, or 0x1e: a code of set 1.",
+	 .takes = VERB_VM, .min = 1, .max = 1, .run = verb_sendkey},
+	{.name = "pci-attach", .args = "NAME testdev", .help = "plug a PCI device in",
+	 .more = "Says in which slot. testdev is for tests; there is no other yet.",
+	 .takes = VERB_VM, .min = 1, .max = 1, .run = verb_pci_attach},
+	{.name = "pci-detach", .args = "NAME SLOT", .help = "ask the guest to let go of the device there",
+	 .more = "It goes when the guest ejects it, or when the VM is reset.",
+	 .takes = VERB_VM, .min = 1, .max = 1, .run = verb_pci_detach},
+	{.name = "sendmouse", .args = "NAME DX,DY[,DZ[,BUTTONS]]", .help = "move its mouse",
+	 .more = "To the right, up, and down its wheel. BUTTONS are those that are down then: 1 left, 2 right,\n"
+		 "4 middle.",
+	 .takes = VERB_VM, .min = 1, .max = 1, .run = verb_sendmouse},
+	{.name = "console", .args = "NAME", .help = "show its console and type into it; Ctrl-] leads back",
+	 .takes = VERB_VM, .run = verb_console},
+
+	{.name = "info", .args = "", .help = "the host: CPUs, memory, version, features, uptime",
+	 .more = "Memory in MiB but for what ends in _kib. total_memory is both pools, free_memory what guests\n"
+		 "could get.",
+	 .takes = VERB_HOST, .run = verb_info},
+	{.name = "mem", .args = "[NAME]", .help = "both memory pools by type, and what the VMs hold, in KiB",
+	 .more = "Of a VM: its RAM, what the balloon may grow it to, our own memory for it, and the leaves of\n"
+		 "its nested tables by size. Objects of up to 2 KiB count as the host's heap.",
+	 .takes = VERB_EACH, .begin = mem_begin, .run = verb_mem},
+	{.name = "dmesg", .args = "", .help = "the host's log",
+	 .more = "As much as is kept: the newest 64 KiB.",
+	 .takes = VERB_HOST, .begin = dmesg_begin, .run = verb_dmesg},
+	{.name = "uptime", .args = "[NAME]", .help = "how long each VM has run since it last started",
+	 .takes = VERB_EACH, .begin = uptime_begin, .run = verb_uptime},
+	{.name = "top", .args = "[-d SECONDS] [NAME]", .help = "which VM uses how much of the CPUs",
+	 .more = "CPU(%) is of one CPU, over the time IN(s): since the last `top`, or with -d over SECONDS\n"
+		 "from now. EXITS, CPU(sec) and STEAL(s), the time for which vCPUs could have run and\n"
+		 "had to wait, are since it was created.",
+	 .takes = VERB_EACH, .opts = "d:", .begin = top_begin, .run = verb_top},
+
+	{.name = "vcpu-list", .args = "[NAME]", .help = "the vCPUs and where they are",
+	 .more = "Affinity: the CPUs on which it may run.",
+	 .takes = VERB_EACH, .begin = vcpu_list_begin, .run = verb_vcpu_list},
+	{.name = "vcpu-pin", .args = "NAME VCPU|all CPUS", .help = "let a vCPU run on these CPUs only",
+	 .more = "CPUS as in a VM file: \"2-3\", \"0-7,^5\" or \"all\", without blanks. For as long as the VM is there.",
+	 .takes = VERB_VM, .min = 2, .max = 2, .run = verb_vcpu_pin},
+	{.name = "vcpu-set", .args = "NAME VCPUS", .help = "how many vCPUs it has: no other number than it has",
+	 .more = "CPU hotplug is not built.",
+	 .takes = VERB_VM, .min = 1, .max = 1, .run = verb_vcpu_set},
+	{.name = "mem-set", .args = "NAME MEMORY", .help = "how many MiB it has: no other number than it has",
+	 .more = "There is no balloon device yet.",
+	 .takes = VERB_VM, .min = 1, .max = 1, .run = verb_mem_set},
+	{.name = "sched", .args = "[-d NAME] [-w WEIGHT] [-c CAP]", .help = "weights and caps: show or set them",
+	 .more = "As xl's sched-credit2. Weight 1 to 65535, 256 is usual. Cap: per cent of one CPU, 0 for none.",
+	 .takes = VERB_EACH, .opts = "d:w:c:", .begin = sched_begin, .run = verb_sched},
+
+	{.name = "stat", .args = "NAME [on|off]", .help = "its exits by reason, interrupts, steal, pages by size",
+	 .more = "on: also time its exits from now on, in ticks of the TSC from exit to the end of what is done\n"
+		 "about it; Timed says how many were. Times in seconds. Counts are since it was created.",
+	 .takes = VERB_VM, .max = 1, .run = verb_stat},
+	{.name = "regions", .args = "NAME", .help = "its ports and device memory, and whose they are",
+	 .more = "docs/pc.md says which specification each follows.",
+	 .takes = VERB_VM, .run = verb_regions},
+	{.name = "trace", .args = "on|off|show [NAME] [-n COUNT]", .help = "exits and events with their times",
+	 .more = "on, off: of one VM, or of all that there are now. Each CPU keeps its newest 1,024 records, also\n"
+		 "after off. show: the newest 64, or COUNT. Info is a port, an address, an MSR, a CPUID leaf or\n"
+		 "the hardware's own word; of inject, type and vector. Ticks are as in stat.",
+	 .takes = VERB_HOST, .opts = "n:", .min = 1, .max = 2, .run = verb_trace},
+	{.name = "torture", .args = "NAME SEED|off", .help = "torture mode, as torture = SEED in its file",
+	 .more = "For testing Dalang itself: at random exits the VM is rebuilt from its saved state.",
+	 .takes = VERB_VM, .min = 1, .max = 1, .run = verb_torture},
+};
+const u32 monitor_nr_verbs = ARRAY_SIZE(monitor_verbs);
