@@ -189,6 +189,10 @@ soak: all
 	tools/dalang test --soak
 	tools/dalang test --torture 1
 
+# make monitor-doc: docs/monitor.md from the table of verbs; its unit test says when it is out of date.
+monitor-doc: $(B)/unit/monitor
+	MONITOR_DOC=1 $(B)/unit/monitor
+
 # make check-layers: who includes whom, proved; the check proves first that it can fail.
 check-layers:
 	tools/check-layers.sh --self-test
@@ -205,4 +209,4 @@ clean:
 -include tests/guests/guests.mk
 -include $(CORE_OBJ:.o=.d) $(EFI_OBJ:.o=.d)
 
-.PHONY: all unit fuzz fuzz-replay run test soak bench coverage image check-layers lines check-lines clean
+.PHONY: all monitor-doc unit fuzz fuzz-replay run test soak bench coverage image check-layers lines check-lines clean

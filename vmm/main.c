@@ -15,10 +15,13 @@
 #include "vmm/console.h"
 #include "vmm/host.h"
 #include "vmm/monitor/monitor.h"
+#include "vmm/monitor/term.h"
 #include "vmm/sched.h"
 #include "vmm/vm.h"
 
 #define CONFIG_MAX KIB(256) /* a VM file is text of a few lines */
+
+extern const host_driver_t __host_drivers_start[], __host_drivers_end[];
 
 static const struct boot_info *boot_info;
 static struct host_config host_cfg;
@@ -272,6 +275,7 @@ void vmm_start(const struct boot_info *bi)
 	boot_info = bi;
 	console_init();
 	monitor_init();
+	terms_init();
 	if (hv_select(why, sizeof(why)) || !backend_on(why, sizeof(why))) {
 		host_refuse(why);
 		machine_give_up();
@@ -282,6 +286,8 @@ void vmm_start(const struct boot_info *bi)
 	wait_for_cpus();
 	log_info("Dalang " DALANG_VERSION ": %s, %u of %u CPUs", hv->desc, cpus_ready(), nr_pcpus);
 	console_event("hello " DALANG_VERSION " %s %u", hv->name, cpus_ready());
+	for (const host_driver_t *d = __host_drivers_start; d < __host_drivers_end; d++)
+		(*d)();
 	read_config();
 	create_vms();
 	host_vm_ended(); /* ours: see nr_live */

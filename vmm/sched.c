@@ -12,6 +12,7 @@
 #define SLICE_NS      5000000ull /* felt only when two vCPUs want the same pCPU */
 #define CAP_PERIOD_NS 10000000ull
 #define BALANCE_NS    100000000ull
+#define WORK_NS       100000ull /* a vCPU's turn between two steps of a work */
 #define ASK_NS        1000000ull /* between two questions: what waits there may be pinned */
 
 /* Of all pCPUs, a bit each: sleeps and would take work; has vCPUs that wait; is in the pool. */
@@ -609,6 +610,11 @@ static void run(struct sched_cpu *sc, struct vcpu *v)
 	sched_irq_window();
 }
 
+bool sched_ready(void)
+{
+	return this_sched();
+}
+
 void sched_do(struct sched_work *w)
 {
 	struct sched_cpu *sc = this_sched();
@@ -654,8 +660,12 @@ void sched_loop(void)
 		e = sched_pick(&sc->rq, now, &until);
 		if (unlikely(share(sc, now)))
 			continue;
+		if (unlikely(!list_empty(&sc->works))) {
+			/* After the next exit, and not never: a guest that spins may make none. */
+			until = MIN(until, now + ns_to_tsc(WORK_NS));
+			sc->slice_over = true;
+		}
 		arm(sc, until);
-		sc->slice_over |= !list_empty(&sc->works);
 		if (e && likely(!(vcpu_of(e)->requests & REQ_OUTSIDE)))
 			run(sc, vcpu_of(e));
 		else if (e)

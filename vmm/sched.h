@@ -79,6 +79,7 @@ void sched_vm_destroy(struct vm *vm); /* may be called twice */
 void sched_add(struct vcpu *v);
 /* Take v out, with its timers (v->moving), until sched_add(): on its own pCPU, when sched_loop() has chosen it. */
 void sched_remove(struct vcpu *v);
+bool sched_ready(void); /* sched_init_cpu() has run here */
 /* Do w on this pCPU. It is on no list yet. Interrupts off. */
 void sched_do(struct sched_work *w);
 /* Take off whatever vCPU's state is in this pCPU: a work wants to load others. */

@@ -50,6 +50,7 @@ static bool vm_free(struct vm *vm)
 		return false;
 	kfree(vm->gdb);
 	kfree(vm->cpuid);
+	kfree(vm->console.ring);
 	kfree(vm);
 	return true;
 }
@@ -96,6 +97,11 @@ static int build(struct vm *vm, char *why, size_t n)
 	if (r) {
 		snprintf(why, n, "%s: no memory of our own is left for its vCPUs", vm->name);
 		return r;
+	}
+	vm->console.ring = kzalloc(CONSOLE_RING, FRAME_VM, vm->id);
+	if (!vm->console.ring) {
+		snprintf(why, n, "%s: no memory of our own is left for its console", vm->name);
+		return -ENOMEM;
 	}
 	r = vm_devices_create(vm, why, n);
 	if (!r && torture_create(vm)) {
@@ -381,6 +387,7 @@ static void reap(struct vm *vm)
 	/* Who found it in the list holds the lock for as long as he uses it. */
 	spin_lock(&vm_list_lock);
 	list_del(&vm->node);
+	console_vm_gone(vm);
 	spin_unlock(&vm_list_lock);
 	vm->run.work.fn = reap_step;
 }

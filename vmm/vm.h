@@ -159,6 +159,8 @@ struct vm_console {
 	u32 channel;
 	volatile u32 in_head, in_tail; /* single producer (serial), single consumer (vCPU 0) */
 	u8 in[CONSOLE_IN_SIZE];
+	u64 written; /* bytes of output so far */
+	u8 *ring;    /* the last CONSOLE_RING of them */
 };
 
 struct vm {

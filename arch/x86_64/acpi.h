@@ -44,7 +44,7 @@ struct acpi_info {
 		hpa_t base;
 		bool amd; /* IVRS; else DMAR */
 	} iommu[ACPI_MAX_IOMMUS];
-	bool fadt, no_rtc;
+	bool fadt, no_rtc, no_i8042;
 	u32 pm1a_cnt, pm1b_cnt, pm_timer; /* I/O ports; 0: none */
 	bool pm_timer_32;
 	u32 smi_cmd;

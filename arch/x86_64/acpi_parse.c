@@ -261,6 +261,7 @@ static void fadt(struct parse *p, const struct table *t)
 	o->pm_timer_32 = flags & BIT(8);
 	o->century = in_table(p, t, 108, 1);
 	o->no_rtc = in_table(p, t, 8, 1) >= 4 && (in_table(p, t, 109, 2) & BIT(5)); /* IAPC_BOOT_ARCH */
+	o->no_i8042 = in_table(p, t, 8, 1) >= 2 && !(in_table(p, t, 109, 2) & BIT(1));
 	o->has_reset = (flags & BIT(10)) && t->len >= 129;
 	read_gas(p, t, 116, &o->reset);
 	o->reset_value = in_table(p, t, 128, 1);

@@ -2,6 +2,7 @@
 /* As much of the I/O APICs as the host itself needs: everything masked, and one ISA line (82093AA). */
 #include "arch/x86_64/acpi.h"
 #include "arch/x86_64/asm.h"
+#include "arch/x86_64/machine.h"
 #include "arch/x86_64/pcpu_arch.h"
 #include "lib/errno.h"
 

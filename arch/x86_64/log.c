@@ -76,11 +76,11 @@ static void keep_line(size_t n)
 static void put_line(int level, size_t n)
 {
 	keep_line(n);
-	fbcon_line(host_log.line);
 	if (host_log.sink) {
 		host_log.sink(level, host_log.line);
 		return;
 	}
+	fbcon_line(host_log.line);
 	host_log.line[n++] = '\r';
 	host_log.line[n++] = '\n';
 	if (serial_space() < n)
@@ -136,4 +136,5 @@ void log_break_lock(void)
 {
 	host_log.lock = (struct spinlock)SPINLOCK(LOCK_LOG);
 	host_log.sink = NULL;
+	fbcon_later(false); /* what waits to be drawn is drawn now */
 }

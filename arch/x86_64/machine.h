@@ -35,11 +35,13 @@ enum host_vector {
 	VEC_KICK = 0xf1,     /* make the vCPU leave the guest / the idle loop look again */
 	VEC_STOP = 0xf2,     /* panic and power-off stop the others (NMI is used where it must) */
 	VEC_SERIAL = 0xe0,
+	VEC_KEYBOARD = 0xe1,
 	VEC_SPURIOUS = 0xff,
 };
 typedef void (*irq_handler_t)(void);
 /* Handlers run with interrupts off on the pCPU that took the interrupt; EOI is done for them. */
 void irq_set_handler(u8 vector, irq_handler_t fn);
+int ioapic_route_isa(u8 irq, u8 vector, u32 apic_id); /* -ENODEV: no I/O APIC has that pin */
 void ipi_send(u32 pcpu_index, u8 vector);
 void irq_recheck(void); /* this CPU's waiting interrupts are signalled to it again, should one have been lost */
 

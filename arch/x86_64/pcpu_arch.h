@@ -99,7 +99,6 @@ bool apic_ready(void);
 /* ioapic.c */
 void pic_mask(void); /* both 8259 */
 void ioapic_init(void); /* masks every pin */
-int ioapic_route_isa(u8 irq, u8 vector, u32 dest); /* -ENODEV: no I/O APIC has that pin */
 
 /* tsc.c */
 void udelay(u64 us);

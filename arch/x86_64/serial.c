@@ -141,11 +141,23 @@ void serial_set_rx(void (*fn)(u8 byte))
 	com.rx = fn;
 }
 
-/* The line is an edge: look again until the UART has no cause left. Bounded, for a broken one. */
+/*
+ * The line is an edge: look again until the UART has no cause left. One that is written to slowly finds a new one
+ * each time: after a while others have their turn, and what is left makes another edge.
+ */
 static void serial_irq(void)
 {
-	for (unsigned n = 0; n < 16 && !(inb(FCR) & 1); n++)
+	u64 flags;
+
+	for (unsigned n = 0; n < 16; n++) {
+		if (inb(FCR) & 1)
+			return;
 		serial_poll_rx();
+	}
+	flags = spin_lock_irq(&com.lock);
+	outb(IER, 0);
+	outb(IER, com.ier);
+	spin_unlock_irq(&com.lock, flags);
 }
 
 void serial_irq_init(void)

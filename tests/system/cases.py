@@ -5,6 +5,7 @@ from importlib import import_module
 FILES = [
     "onhost",
     "boots",
+    "console",
     "cpu",
     "debug",
     "ends",
@@ -12,6 +13,7 @@ FILES = [
     "lifecycle",
     "many",
     "memory",
+    "monitor",
     "bad_input",
     "firmware",
     "smp",

@@ -138,24 +138,51 @@ def read_screen(path, letters):
     return "\n".join(rows)
 
 
+class Screen:
+    """QEMU by itself, without any serial port: what its screen shows, and its keyboard."""
+
+    def __init__(self, ctx, *options):
+        ovmf = shutil.copy(debian_package_file("/usr/share/ovmf/OVMF.fd", "ovmf"), ctx.dir)
+        self._log, self._shot, self._letters = ctx.log, os.path.join(ctx.dir, "shot.ppm"), font()
+        self.text = ""
+        self._end = time.monotonic() + 100
+        self._p = ctx.program(["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-M", "q35",
+                               "-m", "512", "-smp", "2", "-bios", ovmf, "-vga", "std", "-serial", "none", "-monitor",
+                               "stdio", "-no-reboot", "-no-shutdown", "-accel", "tcg,thread=multi", *options])
+
+    def see(self, want, patience=2.0):
+        """Wait until it shows this; returns all of its text."""
+        while not re.search(want, self.text, re.M):
+            check(time.monotonic() < self._end, f"{want!r} does not come up; the screen:\n{self.text}")
+            time.sleep(patience)
+            self._p.send(f"screendump {self._shot}.new\n".encode())
+            time.sleep(patience / 2)
+            if os.path.exists(self._shot + ".new"):
+                os.replace(self._shot + ".new", self._shot)
+                self.text = read_screen(self._shot, self._letters).rstrip()
+        self._log.write(self.text.encode() + b"\n")
+        return self.text
+
+    def keys(self, *names):
+        """Press them one after the other; QEMU's names, or a text's letters."""
+        for name in names:
+            for key in [name] if len(name) < 2 or name in KEYS or "-" in name[1:] else name:
+                self._p.send(f"sendkey {KEYS.get(key, key)} 20\n".encode())
+                time.sleep(0.08)  # QEMU's own queue of keys is short
+        self.text = ""
+
+    def quit(self):
+        self._p.send(b"quit\n")
+
+
+KEYS = {" ": "spc", "-": "minus", "ret": "ret", "tab": "tab", "up": "up", "left": "left", "backspace": "backspace",
+        "delete": "delete", "end": "end"}
+
+
 def screen(ctx, want, *options):
-    """QEMU by itself, without any serial port, until its screen shows what we want; returns all of the text."""
-    ovmf = shutil.copy(debian_package_file("/usr/share/ovmf/OVMF.fd", "ovmf"), ctx.dir)
-    shot, letters, text = os.path.join(ctx.dir, "shot.ppm"), font(), ""
-    p = ctx.program(["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-M", "q35", "-m",
-                     "512", "-smp", "2", "-bios", ovmf, "-vga", "std", "-serial", "none", "-monitor", "stdio",
-                     "-no-reboot", "-no-shutdown", "-accel", "tcg,thread=multi", *options])
-    end = time.monotonic() + 100
-    while not re.search(want, text):
-        check(time.monotonic() < end, f"{want!r} does not come up; the screen:\n{text}")
-        time.sleep(2)
-        p.send(f"screendump {shot}.new\n".encode())
-        time.sleep(1)
-        if os.path.exists(shot + ".new"):
-            os.replace(shot + ".new", shot)
-            text = read_screen(shot, letters)
-    ctx.log.write(text.encode() + b"\n")
-    p.send(b"quit\n")
+    s = Screen(ctx, *options)
+    text = s.see(want)
+    s.quit()
     return text
 
 
@@ -182,6 +209,25 @@ def refusal_on_screen(ctx):
     check(re.search(r"^\[\d+\.\d+\] error refused: this CPU has neither", text, re.M), f"not as a line:\n{text}")
 
 
+def screen_monitor(ctx):
+    """Nothing but screen and keyboard: `list`, into a guest, typing there, and back, with lines of the log between."""
+    s = Screen(ctx, "-cpu", "EPYC,+svm,+npt", *stick(ctx, ctx.vm_file("alone", "echo exit=0"),
+                                                     ctx.vm_file("other", "hlt")))
+    s.see(r"(?s)info boot: \d+ ticks from entry.*info other: .*\ndalang>\Z")
+    s.keys("lit", "left", "s", "end", "ret")
+    s.see(r"^dalang> list\nName +ID .*\nalone +1 +64 .*\nother +2 +64 .*\ndalang>\Z", 1)
+    s.keys("cons", "tab", "al", "tab", "ret")
+    s.see(r"^\[console of alone; Ctrl-\] leads back\]\nTINY: hello[^[]*TINY: type\Z", 1)
+    s.keys("hi ", "shift-x", "1", "ret")
+    s.see(r"^TINY: echo hi X1\Z", 1)
+    s.keys("ctrl-bracket_right", "up", "up", "backspace", "delete", "t", "ret")
+    s.see(r"^dalang> list\nName.*\nalone .*\nother .*\ndalang>\Z", 1)
+    s.keys("destroy other", "ret")
+    # The log's line stands above the prompt, which is there once.
+    s.see(r"^dalang> destroy other\n(dalang>\n)?\[[0-9.]+\] info other: destroyed\ndalang>\Z", 1)
+    s.quit()
+
+
 GRUB_INTEL = ("--cpu", "intel", "--boot", "grub")
 VTD = (rb"info IOMMU at 0xfed90000 \(VT-d\): firmware left it on; turned off",
        # root table; SRTP; translation, queue; and remapping of interrupts
@@ -204,6 +250,7 @@ CASES = [
     Case("iommu-vtd-left-on", iommu("intel-iommu,intremap=on", *VTD), seconds=3),
     Case("iommu-amd-left-on", iommu("amd-iommu", *AMDVI), seconds=3),
     Case("usb-stick-no-serial", usb_stick, seconds=25),
+    Case("screen-and-keyboard", screen_monitor, seconds=35),
     Case("refusal-on-screen", refusal_on_screen, seconds=20),
     Case("bochs-skylake", machine(rb"backend vmx", *GRUB_INTEL, cpu="corei7_skylake_x", cpus=1, backend="vmx"), 15),
     Case("bochs-icelake", machine(rb"the measure holds", *GRUB_INTEL, cpu="corei7_icelake_u", cpus=1, backend="vmx"),

@@ -21,8 +21,11 @@ class Host:
     def __init__(self, ctx):
         self.path = os.path.join(ctx.dir, "control")
 
+    def ask(self, line):
+        return ask(self.path, line)
+
     def do(self, line):
-        lines, wrong = ask(self.path, line)
+        lines, wrong = self.ask(line)
         check(wrong is None, f"monitor, {line}: {wrong}")
         return lines
 

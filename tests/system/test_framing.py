@@ -199,7 +199,7 @@ class Sessions(unittest.TestCase):
             self.START + [mark(b"2"), b"a\x00\xffb", typed, mark(b"0"), b"log\r\n",
                           mark(b"!vm-end a exit 4"), mark(b"!host-end")], ["a"], b"key\x1d\n")
         self.assertEqual((status, out), (9, b"a\x00\xffb"))
-        self.assertEqual(b"".join(got), b"key\x1d\x1d\n")
+        self.assertEqual(b"".join(got), b"\x1d2;key\x1d\x1d\n")
         self.assertIn(b"UEFI noise\n", err)
         self.assertIn(b"log\n", err)
         self.assertIn(b"backend svm, 2 CPU(s)", err)
@@ -218,7 +218,7 @@ class Sessions(unittest.TestCase):
 
         run_session([listen] + self.START + [lambda h: early.append(h.recv(100)),
                     mark(b"!vm-end a poweroff"), mark(b"!host-end")], ["a"], b"k")
-        self.assertEqual(early, [b"k"])
+        self.assertEqual(early, [b"\x1d2;k"])
 
     def test_several_vms(self):
         status, out, _ = run_session(

@@ -72,8 +72,11 @@ static hpa_t build_madt(void)
 	return table("APIC", body, sizeof(body));
 }
 
+static u8 fadt_revision, boot_arch;
+
 static hpa_t build_fadt(hpa_t dsdt)
 {
+	hpa_t pa;
 	u8 b[276 - 36] = {[244 - 36] = 0, [245 - 36] = 8, [249 - 36] = 0xea, [250 - 36] = 0xfe};
 	u32 v;
 
@@ -88,7 +91,11 @@ static hpa_t build_fadt(hpa_t dsdt)
 	b[116 - 36] = 1, b[117 - 36] = 8;
 	v = 0xcf9, memcpy(b + 120 - 36, &v, 4);
 	b[128 - 36] = 6;
-	return table("FACP", b, sizeof(b));
+	b[109 - 36] = boot_arch;
+	pa = table("FACP", b, sizeof(b));
+	put(pa + 8, fadt_revision, 1);
+	checksum(pa, 36 + sizeof(b), 9);
+	return pa;
 }
 
 static hpa_t build(unsigned s5_at, bool v2)
@@ -165,6 +172,27 @@ static void test_whole(void **s)
 		assert_int_equal(bad, 0);
 		check_whole();
 	}
+}
+
+/* IAPC_BOOT_ARCH says that a machine has no keyboard controller, or no RTC, since it exists. */
+static void test_legacy(void **s)
+{
+	static const struct {
+		u8 revision, arch;
+		bool no_i8042, no_rtc;
+	} t[] = {{1, 0, false, false}, {3, 0, true, false}, {3, 2, false, false}, {6, 0x22, false, true}, {6, 0x20, true, true}};
+	u32 bad;
+
+	(void)s;
+	for (unsigned i = 0; i < ARRAY_SIZE(t); i++) {
+		fadt_revision = t[i].revision;
+		boot_arch = t[i].arch;
+		assert_int_equal(acpi_parse(&r, build(0, true), &info, &bad), 0);
+		assert_int_equal(bad, 0);
+		assert_int_equal(info.no_i8042, t[i].no_i8042);
+		assert_int_equal(info.no_rtc, t[i].no_rtc);
+	}
+	fadt_revision = boot_arch = 0;
 }
 
 static void test_none(void **s)
@@ -314,6 +342,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_whole),
+		cmocka_unit_test(test_legacy),
 		cmocka_unit_test(test_none),
 		cmocka_unit_test(test_hostile),
 		cmocka_unit_test(test_apic_ids),

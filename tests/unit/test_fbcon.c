@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* unit: arch/x86_64/fbcon.c arch/x86_64/font.c */
+/* unit: arch/x86_64/fbcon.c arch/x86_64/vt.c arch/x86_64/font.c lib/string.c */
 /* The screen console, over framebuffers of ordinary memory that are read back letter by letter. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -17,6 +17,7 @@ static u64 mapped_size, overlap;
 static unsigned warnings;
 static struct boot_fb fb;
 static u32 scale;
+static bool cursor; /* one is somewhere, below a letter */
 
 void *io_map_wc(hpa_t pa, size_t size)
 {
@@ -63,7 +64,7 @@ static bool dot_of(u32 c, u32 x, u32 y)
 
 static bool cell_is(u32 col, u32 row, u32 c)
 {
-	for (u32 y = 0; y < 10 * scale; y++)
+	for (u32 y = 0; y < (cursor ? 9 : 10) * scale; y++)
 		for (u32 x = 0; x < 6 * scale; x++) {
 			if (dot_of(c, x / scale, y / scale) !=
 			    !!pixel(col * 6 * scale + x, row * 10 * scale + y))
@@ -186,6 +187,45 @@ static void test_wrap(void **s)
 	expect_row(3, "");
 }
 
+/* Somebody else draws, a bounded piece at a time, and a cursor shows where. */
+static void test_later(void **s)
+{
+	u32 pieces = 1;
+
+	(void)s;
+	screen(640, 480, 32, 0);
+	fbcon_map();
+	fbcon_line("first");
+	expect_row(0, "first");
+	fbcon_later(true);
+	cursor = true;
+	fbcon_write("\x1b[1;31mab\x1b[K\xc3\xa4", 14);
+	for (u32 i = 0; i < 500; i++)
+		fbcon_write("0123456789", 10);
+	fbcon_write("\r\n$ ", 4);
+	expect_row(1, "");
+	for (; !fbcon_draw(); pieces++)
+		;
+	assert_in_range(pieces, 50, 200); /* of 66 letters */
+	assert_true(fbcon_draw());
+	expect_row(47, "$ ");
+	assert_true(pixel(2 * 6 + 1, 47 * 10 + 9) && !pixel(6 + 1, 47 * 10 + 9));
+	fbcon_write("x", 1);
+	fbcon_draw();
+	expect_row(47, "$ x");
+	assert_true(pixel(3 * 6, 47 * 10 + 9) && !pixel(2 * 6, 47 * 10 + 9));
+	fbcon_line("a line of the log");
+	fbcon_write("y", 1);
+	fbcon_line("panic: at once");
+	fbcon_later(false);
+	cursor = false;
+	expect_row(44, "$ x");
+	expect_row(45, "a line of the log");
+	expect_row(46, "y");
+	expect_row(47, "panic: at once");
+	assert_false(pixel(14 * 6, 47 * 10 + 9));
+}
+
 /* What no screen can be is left alone, whoever describes it. */
 static void test_refused(void **s)
 {
@@ -208,6 +248,9 @@ static void test_refused(void **s)
 		fbcon_line("x");
 		fbcon_map();
 		fbcon_line("y");
+		fbcon_later(true);
+		fbcon_write("z", 1);
+		assert_true(fbcon_draw());
 		assert_int_equal(mapped_size, 0);
 	}
 	assert_int_equal(warnings, 0);
@@ -227,6 +270,7 @@ int main(void)
 		cmocka_unit_test(test_screens),
 		cmocka_unit_test(test_scroll),
 		cmocka_unit_test(test_wrap),
+		cmocka_unit_test(test_later),
 		cmocka_unit_test(test_refused),
 	};
 	int failed = cmocka_run_group_tests_name("fbcon", tests, NULL, NULL);

@@ -362,6 +362,40 @@ static void names(void **state)
 	assert_false(monitor_name(VERB_HOST, 0, name, sizeof(name)));
 }
 
+/* docs/monitor.md is what the table says. `make monitor-doc` has it written anew. */
+static void document(void **state)
+{
+	static char want[32768], have[32768];
+	size_t n = 0;
+	FILE *f;
+
+	(void)state;
+	n += (size_t)snprintf(want + n, sizeof(want) - n,
+			      "# The monitor's verbs\n\nMade from `vmm/monitor/verbs.c` by `make monitor-doc`. A line is a verb, options and "
+			      "words, separated by blanks;\n`tools/dalang ctl -- VERB...` sends one to the host that runs. Where xl has a "
+			      "verb, its name, arguments and columns are xl's.\nOver channel 1 (docs/console.md) an answer ends with a line "
+			      "`ok` or `error: VERB: why`, with `-j`, too.\n");
+	for (u32 i = 0; i < monitor_nr_verbs; i++) {
+		const struct verb *v = &monitor_verbs[i];
+
+		n += (size_t)snprintf(want + n, sizeof(want) - n, "\n## %s%s%s\n\n%s%s%s\n", v->name, *v->args ? " " : "", v->args,
+				      v->help, v->more ? ".\n" : "", v->more ?: "");
+	}
+	assert_true(n < sizeof(want));
+	if (getenv("MONITOR_DOC")) {
+		f = fopen("docs/monitor.md", "w");
+		assert_non_null(f);
+		fputs(want, f);
+		fclose(f);
+	}
+	f = fopen("docs/monitor.md", "r");
+	assert_non_null(f);
+	have[fread(have, 1, sizeof(have) - 1, f)] = 0;
+	fclose(f);
+	if (strcmp(want, have))
+		fail_msg("docs/monitor.md is out of date; make monitor-doc writes it");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -372,6 +406,7 @@ int main(void)
 		cmocka_unit_test_setup(several, setup),
 		cmocka_unit_test_setup(trace, setup),
 		cmocka_unit_test_setup(names, setup),
+		cmocka_unit_test(document),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The monitor of a running host, by a Unix socket: `run` serves it, `ctl` asks."""
 import os
+import select
 import socket
 import stat
 
-from util import BUILD, TOOL, USAGE, Fail
+from framing import LEAVE, TERMINAL_RESET
+from util import BUILD, TOOL, USAGE, Fail, Raw, say
+
+TERMINAL = b"\x1d\n"  # in place of a line: what follows are keys
 
 
 def _folder():
@@ -28,6 +32,7 @@ def running():
     for name in sorted(os.listdir(_folder())) if os.path.isdir(_folder()) else []:
         path = os.path.join(_folder(), name)
         with socket.socket(socket.AF_UNIX) as s:
+            s.settimeout(5)
             try:
                 s.connect(path)
                 found.append(path)
@@ -39,7 +44,7 @@ def running():
 
 
 class Control:
-    """One asker at a time, one line each; others wait in the socket's queue."""
+    """One asker at a time, one line each; others wait in the socket's queue. Beside them one terminal."""
 
     def __init__(self, path):
         self._path = path
@@ -50,14 +55,45 @@ class Control:
             raise Fail(TOOL, f"--control {path}: {e.strerror}; name a file that is not there") from e
         self._listen.listen(8)
         self._asker = None
+        self._terminal = None
         self._line = b""
         self._asked = False
 
     def sockets(self):
-        return [self._asker or self._listen]
+        return [self._asker or self._listen] + ([self._terminal] if self._terminal else [])
 
     def serve(self, ready):
-        """A whole line for the host, or nothing."""
+        """(a whole line for the host, or nothing; keys for the monitor's terminal, or nothing)"""
+        keys = self._keys() if self._terminal in ready else b""
+        line = self._ask(ready)
+        if line != TERMINAL:
+            return line, keys
+        if self._terminal:
+            self.answer(b"somebody sits at the terminal\r\n")
+            self._drop()
+        else:
+            self._terminal, self._asker = self._asker, None
+            keys += TERMINAL_RESET + self._line[len(TERMINAL):]
+        return b"", keys
+
+    def _keys(self):
+        try:
+            keys = self._terminal.recv(4096)
+        except OSError:
+            keys = b""
+        if not keys:
+            self._terminal.close()
+            self._terminal = None
+        return keys or TERMINAL_RESET
+
+    def show(self, data):
+        try:
+            if self._terminal:
+                self._terminal.sendall(data)
+        except OSError:
+            pass  # it has gone: the next read says so
+
+    def _ask(self, ready):
         if self._asker is None:
             if self._listen in ready:
                 self._asker = self._listen.accept()[0]
@@ -94,6 +130,8 @@ class Control:
         self._listen.close()
         if self._asker:
             self._drop()
+        if self._terminal:
+            self._terminal.close()
         os.unlink(self._path)
 
 
@@ -114,6 +152,35 @@ def ask(path, line, timeout=30):
                 return lines[:-1], None if lines[-1] == "ok" else lines[-1]
 
 
+def terminal(path, keys=b"", stdin=0, stdout=1):
+    """The monitor as a person has it, on this terminal; keys: typed first. Ctrl-] leaves a console, then x the rest."""
+    left = False
+    with socket.socket(socket.AF_UNIX) as s, Raw(stdin) as raw:
+        s.connect(path)
+        s.sendall(TERMINAL + keys)
+        if raw.is_tty:
+            say("Ctrl-] leads from a console to the monitor; Ctrl-] x ends this")
+        while True:
+            ready, _, _ = select.select([s, stdin], [], [])
+            if s in ready:
+                data = s.recv(65536)
+                if not data:
+                    return 0  # the host has ended
+                while data:
+                    data = data[os.write(stdout, data):]
+            if stdin not in ready:
+                continue
+            keys = os.read(stdin, 4096)
+            for i, c in enumerate(keys):
+                if left and c in b"xX":
+                    s.sendall(keys[:i])
+                    return 0
+                left = c == LEAVE
+            if not keys:
+                return 0
+            s.sendall(keys)
+
+
 def _is_socket(path):
     try:
         return stat.S_ISSOCK(os.stat(path).st_mode)
@@ -131,7 +198,7 @@ def _choose():
 
 
 def ctl(argv):
-    """[--socket SOCKET | SOCKET] [--] VERB..."""
+    """[--socket SOCKET | SOCKET] [--] [VERB...]; without a verb, or with `console NAME`, a terminal."""
     path = None
     if argv[:1] == ["--socket"]:
         path, argv = (argv[1:2] or [None])[0], argv[2:]
@@ -139,8 +206,8 @@ def ctl(argv):
         path, argv = argv[0], argv[1:]
     if argv[:1] == ["--"]:
         argv = argv[1:]
-    if not argv:
-        raise Fail(USAGE, "usage: tools/dalang ctl [--socket SOCKET] [--] VERB...; the verb `help` lists them")
+    if not argv or (argv[0] == "console" and len(argv) == 2):
+        return terminal(path or _choose(), (" ".join(argv) + "\r").encode() if argv else b"")
     lines, wrong = ask(path or _choose(), " ".join(argv), timeout=None)
     for line in lines:
         print(line)

@@ -5,6 +5,9 @@ MARK_MAX = 1024  # longer than any event; an ESC _ d without an end is a guest's
 ESC = 0x1B
 CHANNEL_MONITOR = 1
 CHANNEL_FIRST = 2  # of the first guest: where what is typed goes
+CHANNEL_TERMINAL = 65535  # the monitor as a person has it
+TERMINAL_RESET = b"\xff"  # somebody new sits at it
+LEAVE = 0x1D  # Ctrl-]: the one special byte
 CHANNEL_GDB = 100000  # and its guest's: a debugger's
 HEAD = b"\x1b_d"
 TAIL = b"\x1b\\"
@@ -69,7 +72,7 @@ class Demux:
 
 
 def encode_input(data):
-    """Bytes for the current input channel: Ctrl-] is the one special byte."""
+    """Bytes for the current input channel."""
     return data.replace(b"\x1d", b"\x1d\x1d")
 
 

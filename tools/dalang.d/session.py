@@ -3,14 +3,13 @@
 import os
 import select
 import sys
-import termios
 import time
-import tty
 
 from control import Control
-from framing import CHANNEL_FIRST, CHANNEL_GDB, CHANNEL_MONITOR, Demux, Lines, NoCsi, encode_input
+from framing import (CHANNEL_FIRST, CHANNEL_GDB, CHANNEL_MONITOR, CHANNEL_TERMINAL, LEAVE, Demux, Lines, NoCsi,
+                     encode_input)
 from gdb import Debugger
-from util import KILLED, OK, PANIC, TIMEOUT, TOOL, USAGE, Voice, say
+from util import KILLED, OK, PANIC, TIMEOUT, TOOL, USAGE, Raw, Voice, say
 
 GRACE_END = 5.0    # after host-end, to power off
 QUIT = 130
@@ -104,44 +103,27 @@ class Outcome:
         return (USAGE if self.refused else OK), None
 
 
-class Terminal:
-    """Raw mode while the guest has the keyboard; Ctrl-] x ends the emulator."""
+class Terminal(Raw):
+    """Raw mode while the guest has the keyboard. Ctrl-] gives it to the monitor, which has it from then on and may
+    show consoles; Ctrl-] x ends the emulator."""
 
     def __init__(self, fd):
-        self.fd = fd
-        self.is_tty = os.isatty(fd)
-        self._saved = None
+        super().__init__(fd)
+        self.monitor = False
         self._escape = False
 
-    def __enter__(self):
-        if self.is_tty:
-            self._saved = termios.tcgetattr(self.fd)
-            tty.setraw(self.fd)
-            Voice.raw = True
-        return self
-
-    def __exit__(self, *_):
-        if self._saved is not None:
-            termios.tcsetattr(self.fd, termios.TCSADRAIN, self._saved)
-            Voice.raw = False
-
     def keys(self, data):
-        """(bytes for the guest, quit?)"""
+        """(bytes for the guest, bytes for the monitor's terminal, quit?)"""
         if not self.is_tty:
-            return data, False
-        out = bytearray()
+            return data, b"", False
+        guest, monitor = bytearray(), bytearray()
         for c in data:
-            if self._escape:
-                self._escape = False
-                if c in b"xX":
-                    return bytes(out), True
-                if c == 0x1D:
-                    out.append(c)
-            elif c == 0x1D:
-                self._escape = True
-            else:
-                out.append(c)
-        return bytes(out), False
+            if self._escape and c in b"xX":
+                return bytes(guest), bytes(monitor), True
+            self._escape = c == LEAVE
+            self.monitor |= self._escape
+            (monitor if self.monitor else guest).append(c)
+        return bytes(guest), bytes(monitor), False
 
 
 class Session:
@@ -158,11 +140,13 @@ class Session:
         self._watch = watch
         self._control = Control(control) if control else None
         self._debuggers = [Debugger(vm or self.outcome.order[0], port, waits) for vm, port, waits in gdb]
-        self._in_channel = CHANNEL_FIRST
+        self._in_channel = None  # nobody has said yet that we speak docs/console.md
         self._demux, self._nocsi = Demux(), NoCsi()
         self._lines = Lines(self._write)
         self._early = b""
         self._to_host = b""
+        self._terminal = None
+        self._copied = None  # the channel whose console the monitor's terminal shows
         self._next_send = 0.0
         self._deadline = None
         self._stdin_open = True
@@ -209,20 +193,36 @@ class Session:
                 for d in self._debuggers:
                     d.answer(name, data)
                 continue
+            if channel == self._copied:
+                self._monitor_says(data)
             if channel == CHANNEL_MONITOR and self._control:
                 self._control.answer(data)
+                continue
+            if channel == CHANNEL_TERMINAL:
+                self._monitor_says(data)
                 continue
             if name is None:
                 self._log(data)
                 continue
-            if self._several:
+            if self._terminal.monitor:
+                pass  # it shows the console that it was asked for
+            elif self._several:
                 self._lines.feed(name, data, time.monotonic())
             else:
                 self._write(data)
             if self._watch:
                 self._type(CHANNEL_FIRST, self._watch(name, data) or b"")
 
+    def _monitor_says(self, data):
+        if self._terminal.monitor:
+            self._write(data)
+        if self._control:
+            self._control.show(data)
+
     def _event(self, text):
+        if text.startswith("terminal "):
+            self._copied = int(text.partition(" ")[2]) or None
+            return
         for d in self._debuggers:
             d.event(text)
         line = self.outcome.event(text)
@@ -241,8 +241,9 @@ class Session:
         if not data:
             self._stdin_open = False  # the end of input is not the end of the VM
             return False
-        data, leave = terminal.keys(data)
+        data, monitor, leave = terminal.keys(data)
         self._type(CHANNEL_FIRST, data)
+        self._type(CHANNEL_TERMINAL, monitor)
         return leave
 
     def _type(self, channel, data):
@@ -294,9 +295,9 @@ class Session:
             if self._stdin in ready and self._read_keys(terminal):
                 return "quit"
             if self._control:
-                line = self._control.serve(ready)
-                if line:
-                    self._type(CHANNEL_MONITOR, line)
+                line, keys = self._control.serve(ready)
+                self._type(CHANNEL_MONITOR, line)
+                self._type(CHANNEL_TERMINAL, keys)
             self._debug(ready)
             self._send(time.monotonic())
             if sock in ready:
@@ -313,12 +314,12 @@ class Session:
     def run(self):
         """Until the host has ended. Returns the exit status."""
         end = None if self._timeout is None else time.monotonic() + self._timeout
-        terminal = Terminal(self._stdin)
+        terminal = self._terminal = Terminal(self._stdin)
         try:
             self.emulator.start()
             with terminal:
                 if terminal.is_tty:
-                    say("your terminal is the VM's console; Ctrl-] x ends the emulator")
+                    say("your terminal is the VM's console; Ctrl-] leads to the monitor, Ctrl-] x ends the emulator")
                 why = self._loop(terminal, end)
                 self._take(self._demux.end())
                 self._lines.idle(time.monotonic(), force=True)

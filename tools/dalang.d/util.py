@@ -4,6 +4,8 @@ import ctypes
 import os
 import signal
 import sys
+import termios
+import tty
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.path.join(ROOT, "build")
@@ -41,6 +43,27 @@ class Voice:
 
 
 say = Voice.say
+
+
+class Raw:
+    """If fd is a terminal, it is in raw mode meanwhile."""
+
+    def __init__(self, fd):
+        self.fd = fd
+        self.is_tty = os.isatty(fd)
+        self._saved = None
+
+    def __enter__(self):
+        if self.is_tty:
+            self._saved = termios.tcgetattr(self.fd)
+            tty.setraw(self.fd)
+            Voice.raw = True
+        return self
+
+    def __exit__(self, *_):
+        if self._saved is not None:
+            termios.tcsetattr(self.fd, termios.TCSADRAIN, self._saved)
+            Voice.raw = False
 
 
 def built(name):

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The verbs, in the order in which `help` shows them. docs/monitor.md is made from this table (tools/monitor-doc). */
+/* The verbs, in the order in which `help` shows them. docs/monitor.md is made from this table: `make monitor-doc`. */
 #include "vmm/monitor/verbs.h"
 
 const struct verb monitor_verbs[] = {
