@@ -11,7 +11,6 @@ struct vm *vcpu_vm(struct vcpu *v) { (void)v; abort(); }
 u64 vcpu_tsc(struct vcpu *v) { (void)v; abort(); }
 void vcpu_timer_set_tsc(struct vcpu *v, u64 tsc) { (void)v; (void)tsc; abort(); }
 void vcpu_timer_set(struct vcpu *v, u64 ns) { (void)v; (void)ns; abort(); }
-void vcpu_timer_set_tsc(struct vcpu *v, u64 tsc) { (void)v; (void)tsc; abort(); }
 void vcpu_timer_stop(struct vcpu *v) { (void)v; abort(); }
 void vcpu_kick(struct vcpu *v) { (void)v; abort(); }
 void vcpu_nmi(struct vcpu *v) { (void)v; abort(); }

@@ -136,7 +136,7 @@ static void hpet(void **state)
 	assert_int_equal(get(h + 40, 4), 0x4000); /* memory, 64 bits wide */
 	assert_int_equal(get(h + 44, 4), 0xfed00000);
 	assert_int_equal(get(h + 48, 4), 0);
-	assert_int_equal(get(h + 53, 2), 20000 / PLAT_HPET_TICK_NS); /* 20 us */
+	assert_int_equal(get(h + 53, 2), 100000 / PLAT_HPET_TICK_NS); /* 100 us */
 	assert_int_equal(lookup(make(1), "HPET"), 0);
 }
 
