@@ -119,16 +119,29 @@ void vmx_set_tsc(struct hv_vcpu *v, u64 offset, u64 ratio)
 
 /*
  * The host's interrupts end a guest's run by themselves. But Bochs 2.7 forgets them while a guest has interrupts shut, and
- * then one that loops would keep the pCPU for ever: so it leaves after 10 ms of its own time at the latest. (Saved at exits, the
- * timer runs on over any number of them.) SDM 26.5.1, A.6.
+ * then one that loops would keep the pCPU for ever: so it leaves after 10 ms of its own time at the latest, unless the pCPU is its
+ * own. (Saved at exits, the timer runs on over any number of them.) SDM 26.5.1, A.6.
  */
 #define LONGEST_RUN_MS 10
 
+static bool has_timer(const struct hv_vcpu *v)
+{
+	return vmx_caps.pin & PIN_PREEMPTION_TIMER && vmx_caps.exit & EXIT_SAVE_TIMER && !v->own_cpu;
+}
+
 void vmx_restart_timer(const struct hv_vcpu *v)
 {
-	if (vmx_caps.pin & PIN_PREEMPTION_TIMER)
-		vmwrite(VMCS_PREEMPTION_TIMER,
-			v->own_cpu ? ~0u : MIN(tsc_khz * LONGEST_RUN_MS >> (rdmsr(MSR_VMX_MISC) & 31), ~0u));
+	if (has_timer(v))
+		vmwrite(VMCS_PREEMPTION_TIMER, MIN(tsc_khz * LONGEST_RUN_MS >> (rdmsr(MSR_VMX_MISC) & 31), ~0u));
+}
+
+/* Neither of the two controls without the other (SDM 27.2.1.1, 27.2.1.2). */
+static void write_run_controls(const struct hv_vcpu *v)
+{
+	bool timer = has_timer(v);
+
+	vmwrite(VMCS_PIN_CTLS, timer ? vmx_caps.pin : vmx_caps.pin & ~(u32)PIN_PREEMPTION_TIMER);
+	vmwrite(VMCS_EXIT_CTLS, timer ? vmx_caps.exit : vmx_caps.exit & ~(u32)EXIT_SAVE_TIMER);
 }
 
 /* The fields that stay as they are for the vCPU's life, and the guest's state after reset. */
@@ -138,10 +151,9 @@ static void configure(struct hv_vcpu *v)
 
 	x->proc = vmx_caps.proc;
 	x->entry = vmx_caps.entry;
-	vmwrite(VMCS_PIN_CTLS, vmx_caps.pin);
+	write_run_controls(v);
 	vmwrite(VMCS_PROC_CTLS, x->proc);
 	vmwrite(VMCS_PROC2_CTLS, vmx_caps.proc2);
-	vmwrite(VMCS_EXIT_CTLS, vmx_caps.exit);
 	vmwrite(VMCS_ENTRY_CTLS, x->entry);
 	vmwrite(VMCS_EXCEPTION_BITMAP, EXCEPTIONS_INTERCEPTED);
 	vmwrite(VMCS_PF_ERROR_MASK, 0);
