@@ -34,7 +34,7 @@ def kernel(name):
 
 def normal(text):
     """A warning without what may differ from machine to machine: numbers."""
-    return re.sub(r"0x[0-9a-f]+|\b[0-9a-f]{8,16}\b|\d+(\.\d+)?", "N", text)
+    return re.sub(r"0x[0-9a-f]+|\b[0-9a-f]{8,16}\b|(?<=\(from )[0-9a-f]{4}(?=\))|\d+(\.\d+)?", "N", text)
 
 
 def in_vm(ctx, cpu, boot, name, options, *more):

@@ -309,6 +309,7 @@ class Session:
                     data = b""
                 if not data:
                     return "end"
+                self.emulator.acknowledge()
                 self._take(self._demux.feed(data))
 
     def run(self):
