@@ -34,6 +34,12 @@ class Case:
         self.seconds, self.memory, self.timeout = seconds, memory, timeout
 
 
+def _prepare():
+    """In the child. A shell without job control starts what it puts into the background with SIGINT ignored."""
+    die_with_parent(signal.SIGTERM)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Program:
     """A running command: what it printed so far, and whether it printed what we wait for."""
 
@@ -47,7 +53,7 @@ class Program:
         log.write(("$ " + " ".join(argv) + "\n").encode())
         self._p = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                    stderr=subprocess.PIPE, cwd=cwd,
-                                   preexec_fn=lambda: die_with_parent(signal.SIGTERM),
+                                   preexec_fn=_prepare,
                                    env={**os.environ, "DALANG_BUILT": "1", **(env or {})})
         for stream, name in ((self._p.stdout, "out"), (self._p.stderr, "err")):
             threading.Thread(target=self._reader, args=(stream, name), daemon=True).start()

@@ -210,7 +210,6 @@ def finds_the_host(ctx):
 
 CASES = [
     Case("monitor-verbs-amd", verbs("amd", "direct", 2, 8, 2), seconds=40, timeout=400),
-    # Not on every change: the host stalls while these guests start (SUPPORT.md); lifecycle-intel has some of the verbs.
-    Case("monitor-verbs-intel", verbs("intel", "grub", 1, 2, 2), seconds=60, timeout=500, soak=True),
+    Case("monitor-verbs-intel", verbs("intel", "grub", 1, 2, 2), seconds=60, timeout=500),
     Case("ctl-finds-the-host", finds_the_host, seconds=8, timeout=120),
 ]
