@@ -67,7 +67,21 @@ static u64 injected(const struct vm *vm, u32 first, u32 last)
 	return sum;
 }
 
-static void exit_rows(struct mon_out *o, const struct vm *vm)
+/* Each once: they go on growing while the answer is made, and its total is to be that of its rows. */
+static u64 count_exits(const struct vm *vm, u64 count[HV_NR_EXITS])
+{
+	u64 sum = 0;
+
+	for (u32 k = 0; k < HV_NR_EXITS; k++) {
+		count[k] = 0;
+		for (u32 i = 0; i < vm->nr_vcpus; i++)
+			count[k] += READ_ONCE(vm->vcpus[i]->exits[k]);
+		sum += count[k];
+	}
+	return sum;
+}
+
+static void exit_rows(struct mon_out *o, const struct vm *vm, const u64 count[HV_NR_EXITS])
 {
 	static const struct mon_col cols[] = {
 		{"reason", "Exit", -18}, {"count", "Count", 14}, {"timed", "Timed", 14}, {"mean_ticks", "Mean ticks", 12},
@@ -75,20 +89,19 @@ static void exit_rows(struct mon_out *o, const struct vm *vm)
 
 	MON_TABLE(o, "exits", cols, MON_COLUMNS);
 	for (u32 k = 0; k < HV_NR_EXITS; k++) {
-		u64 count = 0, timed = 0, ticks = 0;
+		u64 timed = 0, ticks = 0;
 
 		for (u32 i = 0; i < vm->nr_vcpus; i++) {
 			const struct exit_time *t = vm->vcpus[i]->watching.time;
 
-			count += READ_ONCE(vm->vcpus[i]->exits[k]);
 			timed += t ? READ_ONCE(t[k].n) : 0;
 			ticks += t ? READ_ONCE(t[k].ticks) : 0;
 		}
-		if (!count)
+		if (!count[k])
 			continue;
 		mon_row(o);
 		mon_str(o, hv_exit_name(k));
-		mon_u64(o, count);
+		mon_u64(o, count[k]);
 		mon_u64(o, timed);
 		if (timed)
 			mon_u64(o, ticks / timed);
@@ -97,18 +110,15 @@ static void exit_rows(struct mon_out *o, const struct vm *vm)
 	}
 }
 
-static void fields(struct mon_call *c)
+static void fields(struct mon_call *c, u64 exits)
 {
 	static const char *const sizes[] = {"pages_4k", "pages_2m", "pages_1g"};
 	const struct vm *vm = c->vm;
 	struct mon_out *o = c->out;
-	u64 exits = 0, steal = 0;
+	u64 steal = 0;
 
-	for (u32 i = 0; i < vm->nr_vcpus; i++) {
-		for (u32 k = 0; k < HV_NR_EXITS; k++)
-			exits += READ_ONCE(vm->vcpus[i]->exits[k]);
+	for (u32 i = 0; i < vm->nr_vcpus; i++)
 		steal += vcpu_waited_ticks(vm->vcpus[i]);
-	}
 	mon_field(o, "name");
 	mon_str(o, vm->name);
 	mon_field(o, "id");
@@ -135,6 +145,8 @@ static void fields(struct mon_call *c)
 
 enum mon_status verb_stat(struct mon_call *c)
 {
+	u64 count[HV_NR_EXITS];
+
 	if (c->argc && !strcmp(c->argv[0], "on"))
 		return time_exits(c);
 	if (c->argc && strcmp(c->argv[0], "off"))
@@ -145,7 +157,7 @@ enum mon_status verb_stat(struct mon_call *c)
 	}
 	if (!count_leaves(c))
 		return MON_MORE;
-	fields(c);
-	exit_rows(c->out, c->vm);
+	fields(c, count_exits(c->vm, count));
+	exit_rows(c->out, c->vm, count);
 	return MON_DONE;
 }
