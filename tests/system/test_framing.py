@@ -143,6 +143,9 @@ class FakeEmulator:
         self._script = script
         self.killed = False
 
+    def acknowledge(self):
+        pass
+
     def start(self):
         self.sock, self._host = socket.socketpair()
         self._thread = threading.Thread(target=self._run)
