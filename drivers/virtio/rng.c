@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The entropy device (virtio 1.2, 5.4), from the CPU's own generator (SDM vol. 1, 7.3.17; RDRAND's output is that of a
+ * DRBG seeded by hardware). A VM that asks for one where there is none is refused, for nothing here could stand in.
+ */
+#include "arch/x86_64/asm.h"
+#include "drivers/virtio/virtio_pci.h"
+#include "lib/errno.h"
+#include "lib/log.h"
+
+struct rng {
+	struct virtio virtio;
+};
+
+#define STEP 512u /* bytes a request gets at most; a driver asks again */
+
+static bool have_rdrand(void)
+{
+	return cpuid(1, 0).ecx & BIT(30);
+}
+
+/* It may come up empty, rarely; ten times in a row it does not (SDM vol. 1, 7.3.17.1). */
+static bool random64(u64 *val)
+{
+	for (unsigned i = 0; i < 10; i++) {
+		bool ok;
+
+		__asm__ volatile("rdrand %0" : "=r"(*val), "=@ccc"(ok));
+		if (ok)
+			return true;
+	}
+	return false;
+}
+
+static u32 fill(struct vdev *d, const struct virtq_chain *c)
+{
+	u64 n = MIN(c->in_len, STEP), done = 0, val;
+
+	while (done < n && random64(&val)) {
+		u64 part = MIN(n - done, sizeof(val));
+
+		virtq_write(d->vm, c, done, &val, part);
+		done += part;
+	}
+	return (u32)done;
+}
+
+static void rng_kick(struct vdev *d, unsigned queue)
+{
+	struct virtq_chain c;
+	bool any = false;
+
+	while (virtio_pop(d, queue, &c)) {
+		if (!c.in_len) {
+			virtio_broken(d, "a request has no room for random bytes");
+			return;
+		}
+		virtio_push(d, queue, &c, fill(d, &c));
+		any = true;
+	}
+	if (any)
+		virtio_signal(d, queue);
+}
+
+static unsigned rng_queues(const struct vdev *d)
+{
+	(void)d;
+	return 1;
+}
+
+static int rng_init(struct vdev *d)
+{
+	if (have_rdrand())
+		return virtio_pci_init(d);
+	log_err("%s: rng = 1, but this CPU has no RDRAND; remove the line", vm_name(d->vm));
+	return -ENODEV;
+}
+
+static bool rng_valid(const void *state);
+
+const struct virtio_pci_type virtio_rng = {
+	.vdev = {
+		.name = "virtio-rng", .version = 1, .state_size = sizeof(struct rng), .pci = &virtio_rng.ident,
+		.wanted = vm_rng_wanted, .init = rng_init, .reset = virtio_reset, .valid = rng_valid,
+	},
+	.ident = VIRTIO_PCI_IDENT(4, 0x00ff00, 2),
+	.virtio = {.id = 4, .queue_size = 64, .nr_queues = rng_queues, .kick = rng_kick},
+};
+VDEV_REGISTER(virtio_rng.vdev);
+
+static bool rng_valid(const void *state)
+{
+	return virtio_valid(&virtio_rng.virtio, state);
+}
