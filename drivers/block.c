@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Which backend a disk's target belongs to. */
 #include "drivers/block.h"
-#include "lib/log.h"
 #include "lib/string.h"
 #include "vmm/config.h"
 
-extern const struct block_kind *const __blocks_start[], *const __blocks_end[];
+extern const struct block_kind *const __start_blocks[], *const __stop_blocks[];
 
 struct block *block_open(const struct vm_disk *disk, u16 owner, char *why, size_t n)
 {
@@ -17,7 +16,7 @@ struct block *block_open_target(const char *target, const struct vm_disk *disk, 
 {
 	const struct block_kind *any = NULL;
 
-	for (const struct block_kind *const *k = __blocks_start; k < __blocks_end; k++) {
+	for (const struct block_kind *const *k = __start_blocks; k < __stop_blocks; k++) {
 		size_t len = strlen((*k)->prefix);
 
 		if (!len)

@@ -17,6 +17,7 @@ struct block_ops {
 	 */
 	int (*read)(struct block *b, u64 pos, struct vm *vm, gpa_t to, u64 n);
 	int (*write)(struct block *b, u64 pos, struct vm *vm, gpa_t from, u64 n); /* NULL: read-only */
+	int (*read_phys)(struct block *b, u64 pos, hpa_t to, u64 n); /* for an overlay, into memory of its own */
 	int (*zero)(struct block *b, u64 pos, u64 n);
 	int (*discard)(struct block *b, u64 pos, u64 n); /* NULL: it has no use for it */
 	int (*flush)(struct block *b); /* NULL: what is written is as safe as it gets */
@@ -46,4 +47,4 @@ struct block_kind {
 	const char *prefix; /* of its targets, with the colon; "": of those that have no other's */
 	struct block *(*open)(const char *target, const struct vm_disk *disk, u16 owner, char *why, size_t n);
 };
-#define BLOCK_REGISTER(k) static const struct block_kind *const k##_entry __used __section(".blocks") = &(k)
+#define BLOCK_REGISTER(k) static const struct block_kind *const k##_entry __used __section("blocks") = &(k)

@@ -7,7 +7,6 @@
 #include "arch/x86_64/frame.h"
 #include "arch/x86_64/window.h"
 #include "lib/errno.h"
-#include "lib/log.h"
 #include "lib/spinlock.h"
 #include "lib/string.h"
 #include "vmm/config.h"
@@ -33,6 +32,12 @@ static struct block_ram *ram_of(struct block *b)
 static int ram_read(struct block *b, u64 pos, struct vm *vm, gpa_t to, u64 n)
 {
 	return gmem_copy_from_phys(vm, to, ram_of(b)->base + pos, n) ? -EIO : 0;
+}
+
+static int ram_read_phys(struct block *b, u64 pos, hpa_t to, u64 n)
+{
+	phys_copy(to, ram_of(b)->base + pos, n);
+	return 0;
 }
 
 static int ram_write(struct block *b, u64 pos, struct vm *vm, gpa_t from, u64 n)
@@ -67,7 +72,7 @@ static void ram_close(struct block *b)
 }
 
 static const struct block_ops ram_ops = {
-	.name = "ram", .read = ram_read, .write = ram_write, .zero = ram_zero, .close = ram_close,
+	.name = "ram", .read = ram_read, .read_phys = ram_read_phys, .write = ram_write, .zero = ram_zero, .close = ram_close,
 };
 
 /* NULL, or who stands in the way. */

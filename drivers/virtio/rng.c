@@ -12,6 +12,7 @@ struct rng {
 	struct virtio virtio;
 };
 
+#define TURN 8u
 #define STEP 512u /* bytes a request gets at most; a driver asks again */
 
 static bool have_rdrand(void)
@@ -45,21 +46,28 @@ static u32 fill(struct vdev *d, const struct virtq_chain *c)
 	return (u32)done;
 }
 
+/* A few requests; a driver that goes on adding waits for the next turn. */
 static void rng_kick(struct vdev *d, unsigned queue)
 {
 	struct virtq_chain c;
-	bool any = false;
+	unsigned n;
 
-	while (virtio_pop(d, queue, &c)) {
+	for (n = 0; n < TURN && virtio_pop(d, queue, &c); n++) {
 		if (!c.in_len) {
 			virtio_broken(d, "a request has no room for random bytes");
 			return;
 		}
 		virtio_push(d, queue, &c, fill(d, &c));
-		any = true;
 	}
-	if (any)
+	if (n)
 		virtio_signal(d, queue);
+	if (n == TURN)
+		vdev_timer_set(d, 0, 0);
+}
+
+static void rng_timer(struct vdev *d, unsigned idx)
+{
+	virtio_kick(d, idx);
 }
 
 static unsigned rng_queues(const struct vdev *d)
@@ -81,7 +89,8 @@ static bool rng_valid(const void *state);
 const struct virtio_pci_type virtio_rng = {
 	.vdev = {
 		.name = "virtio-rng", .version = 1, .state_size = sizeof(struct rng), .pci = &virtio_rng.ident,
-		.wanted = vm_rng_wanted, .init = rng_init, .reset = virtio_reset, .valid = rng_valid,
+		.wanted = vm_rng_wanted, .init = rng_init, .reset = virtio_reset, .valid = rng_valid, .timer = rng_timer,
+		.nr_timers = 1,
 	},
 	.ident = VIRTIO_PCI_IDENT(4, 0x00ff00, 2),
 	.virtio = {.id = 4, .queue_size = 64, .nr_queues = rng_queues, .kick = rng_kick},

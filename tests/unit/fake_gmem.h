@@ -51,3 +51,14 @@ void gmem_unmap(struct vm *vm, void *p)
 	if (--fake_mapped < 0)
 		abort();
 }
+
+/* Physical memory is the test's: fake_phys(). */
+u8 *fake_phys(hpa_t pa);
+
+__attribute__((unused)) static int fake_copy(gpa_t gpa, hpa_t pa, u64 n, bool out)
+{
+	if (!gmem_is_ram(NULL, gpa, n))
+		return -EFAULT;
+	memcpy(out ? fake_phys(pa) : fake_ram + gpa, out ? fake_ram + gpa : fake_phys(pa), n);
+	return 0;
+}
