@@ -378,6 +378,31 @@ u32 vm_vcpu_count(const struct vm *vm)
 	return vm->nr_vcpus;
 }
 
+u16 vm_id(const struct vm *vm)
+{
+	return vm->id;
+}
+
+void vm_dma_begin(struct vm *vm)
+{
+	__atomic_add_fetch(&vm->dma, 1, __ATOMIC_SEQ_CST);
+}
+
+void vm_dma_end(struct vm *vm)
+{
+	__atomic_sub_fetch(&vm->dma, 1, __ATOMIC_SEQ_CST);
+}
+
+void vm_devices_lock(struct vm *vm)
+{
+	spin_lock(&vm->dev_lock);
+}
+
+void vm_devices_unlock(struct vm *vm)
+{
+	spin_unlock(&vm->dev_lock);
+}
+
 const char *vm_fw_cfg(const struct vm *vm)
 {
 	return vm->cfg.fw_cfg;

@@ -106,6 +106,7 @@ void vm_kill(struct vm *vm, const char *fmt, ...) __format(2, 3);
 /* The VM's RAM in bytes, for the CMOS. */
 u64 vm_memory_bytes(const struct vm *vm);
 u32 vm_vcpu_count(const struct vm *vm);
+u16 vm_id(const struct vm *vm); /* owner of its frames */
 /* debug_exit = 1, debugcon = 1, hpet = 1, testdev = N in the VM file. */
 unsigned vm_testdev_count(const struct vm *vm);
 bool vm_debug_exit_wanted(const struct vm *vm);
@@ -113,6 +114,16 @@ bool vm_debugcon_wanted(const struct vm *vm);
 bool vm_hpet_wanted(const struct vm *vm);
 /* Its fw_cfg: strings "NAME=CONTENT" one behind the other; an empty one ends them. */
 const char *vm_fw_cfg(const struct vm *vm);
+/*
+ * For what the host drives (drivers/host/). Between begin and end something of the host's is at work on this VM's memory or
+ * devices: the DMA of a disk, or the interrupt that brings its end. So long the VM is not freed, started anew or rebuilt
+ * from its bytes. Begin while the VM is known to be there: its device lock is held, or a lock that its device's end takes.
+ */
+void vm_dma_begin(struct vm *vm);
+void vm_dma_end(struct vm *vm);
+/* The lock that device callbacks run under; interrupts off, between begin and end. */
+void vm_devices_lock(struct vm *vm);
+void vm_devices_unlock(struct vm *vm);
 /* This VM's instance of a device; NULL: the VM has none. Valid from the first init() on. */
 struct vdev *vm_vdev(struct vm *vm, const struct vdev_type *type);
 
