@@ -26,7 +26,8 @@ static void dev_timer_fired(struct timer *t)
 	spin_lock(&vm->dev_lock);
 	if (dt->set && !timer_armed(t)) {
 		dt->set = false;
-		if (!vm->ending)
+		/* What a disk has in flight comes to its end, also when the VM does. */
+		if (!vm->ending || vm->dma)
 			dt->d->type->timer(dt->d, idx);
 	}
 	spin_unlock(&vm->dev_lock);
@@ -378,6 +379,26 @@ bool vm_debugcon_wanted(const struct vm *vm)
 u32 vm_vcpu_count(const struct vm *vm)
 {
 	return vm->nr_vcpus;
+}
+
+void vm_dma_begin(struct vm *vm)
+{
+	__atomic_add_fetch(&vm->dma, 1, __ATOMIC_SEQ_CST);
+}
+
+void vm_dma_end(struct vm *vm)
+{
+	__atomic_sub_fetch(&vm->dma, 1, __ATOMIC_SEQ_CST);
+}
+
+void vm_devices_lock(struct vm *vm)
+{
+	spin_lock(&vm->dev_lock);
+}
+
+void vm_devices_unlock(struct vm *vm)
+{
+	spin_unlock(&vm->dev_lock);
 }
 
 const char *vm_fw_cfg(const struct vm *vm)

@@ -121,6 +121,16 @@ const char *vm_name(const struct vm *vm);
 u16 vm_id(const struct vm *vm); /* owner of its frames */
 /* Its fw_cfg: strings "NAME=CONTENT" one behind the other; an empty one ends them. */
 const char *vm_fw_cfg(const struct vm *vm);
+/*
+ * For what the host drives (drivers/host/). Between begin and end something of the host's is at work on this VM's memory or
+ * devices: the DMA of a disk, or the interrupt that brings its end. So long the VM is not freed, started anew or rebuilt
+ * from its bytes. Begin while the VM is known to be there: its device lock is held, or a lock that its device's end takes.
+ */
+void vm_dma_begin(struct vm *vm);
+void vm_dma_end(struct vm *vm);
+/* The lock that device callbacks run under; interrupts off, between begin and end. */
+void vm_devices_lock(struct vm *vm);
+void vm_devices_unlock(struct vm *vm);
 /* This VM's instance of a device; NULL: the VM has none. Valid from the first init() on. */
 struct vdev *vm_vdev(struct vm *vm, const struct vdev_type *type);
 
