@@ -107,6 +107,15 @@ static int fill(struct vdev *d)
 	return r;
 }
 
+void vdev_refuse(struct vdev *d, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(d->vm->dev_refused, sizeof(d->vm->dev_refused), fmt, ap);
+	va_end(ap);
+}
+
 static struct vdev *free_place(struct vm *vm)
 {
 	for (u32 i = 0; i < vm->nr_devs; i++)
@@ -172,6 +181,10 @@ int vm_devices_create(struct vm *vm, char *why, size_t n)
 		for (u32 unit = 0; unit < count; unit++) {
 			int r = vdev_create(vm, *t, unit, NULL);
 
+			if (r && vm->dev_refused[0]) {
+				snprintf(why, n, "%s: %s %u: %s", vm->name, (*t)->name, unit, vm->dev_refused);
+				return r;
+			}
 			if (r) {
 				snprintf(why, n, "%s: device %s could not be made (error %d)", vm->name,
 					 (*t)->name, -r);

@@ -78,6 +78,8 @@ struct vdev {
 /* Fixed regions, from init(). -EEXIST: overlaps, -ENOSPC: table full. */
 int vdev_add_pio(struct vdev *d, const struct vdev_pio *r);
 int vdev_add_mmio(struct vdev *d, const struct vdev_mmio *r);
+/* From init(), before it fails: why the VM cannot be made, and the mend. */
+void vdev_refuse(struct vdev *d, const char *fmt, ...) __format(2, 3);
 /* Make one more device at run time, and take it away again: for PCI's hotplug, with the device lock held. -ENOSPC: the
  * VM has all that it may have; -ENOMEM; or what init() says. */
 int vdev_create(struct vm *vm, const struct vdev_type *type, u32 unit, struct vdev **out);

@@ -12,7 +12,6 @@
 #include "drivers/block.h"
 #include "drivers/virtio/virtio_pci.h"
 #include "lib/errno.h"
-#include "lib/log.h"
 #include "lib/string.h"
 #include "vmm/config.h"
 #include "vmm/gmem.h"
@@ -547,14 +546,14 @@ static int make_requests(struct vdev *d, struct blk_host *h)
 
 static int blk_init(struct vdev *d)
 {
-	char why[160];
+	char why[120];
 
 	d->priv = kzalloc(sizeof(struct blk_host), FRAME_DEVICE, vm_id(d->vm));
 	if (!d->priv)
 		return -ENOMEM;
 	host_of(d)->block = block_open(vm_disk(d->vm, d->unit), d->vm, why, sizeof(why));
 	if (!block_of(d)) {
-		log_err("%s: disk %u: %s", vm_name(d->vm), d->unit, why);
+		vdev_refuse(d, "%s", why);
 		return -ENODEV;
 	}
 	block_of(d)->again = blk_again;
