@@ -99,7 +99,7 @@ void guest_code_init(struct vcpu *v)
 void guest_code_forget(struct vcpu *v)
 {
 	guest_code_init(v);
-	window_unpin_all();
+	window_unpin(0);
 }
 
 /* n bytes inside one page to buf. 0; -EFAULT: a page fault was raised. */

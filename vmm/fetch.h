@@ -2,12 +2,13 @@
 /* The guest's code at RIP: fetched through its own page tables, decoded, its length. */
 #pragma once
 #include "vmm/gwalk.h"
+#include "vmm/gmem.h"
 #include "arch/x86_64/window.h"
 
 #define CODE_PAGES  4 /* pages kept a vCPU */
 #define CODE_LEVELS 4 /* of page tables; code behind five levels is looked up each time */
 #define CODE_INSNS  8 /* decoded instructions kept a vCPU */
-static_assert(CODE_PAGES * (CODE_LEVELS + 1) <= WINDOW_PINS, "pins for the code pages");
+static_assert(CODE_PAGES * (CODE_LEVELS + 1) <= GMEM_FIRST_HOLD, "pins for the code pages");
 
 /* A page that code was read from, and the table entries that led to it, behind pinned windows. */
 struct code_page {

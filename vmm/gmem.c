@@ -122,6 +122,41 @@ void gmem_unmap(struct vm *vm, void *p)
 	window_close(p);
 }
 
+static __attribute__((noinline)) void *hold_slow(struct vm *vm, unsigned hold, gpa_t gpa, size_t n, bool write)
+{
+	hpa_t hpa;
+
+	if (!gmem_to_phys(vm, gpa, n, &hpa))
+		return NULL;
+	if (write)
+		before_write(vm, gpa, n);
+	return window_pin(GMEM_FIRST_HOLD + hold, hpa);
+}
+
+/* Both are on the way of every descriptor: no call but the last, so nothing is saved. */
+void *gmem_hold(struct vm *vm, unsigned hold, gpa_t gpa, size_t n)
+{
+	const struct slot *s = &vm->slots[1]; /* as in vm_slot() */
+
+	if (unlikely(gpa - s->gpa >= s->size || n > PAGE_SIZE - (gpa & (PAGE_SIZE - 1))))
+		return hold_slow(vm, hold, gpa, n, false);
+	return window_pin(GMEM_FIRST_HOLD + hold, slot_hpa(s, gpa)); /* slots are whole pages */
+}
+
+void *gmem_hold_write(struct vm *vm, unsigned hold, gpa_t gpa, size_t n)
+{
+	const struct slot *s = &vm->slots[1];
+
+	if (unlikely(vm->write_protected || gpa - s->gpa >= s->size || n > PAGE_SIZE - (gpa & (PAGE_SIZE - 1))))
+		return hold_slow(vm, hold, gpa, n, true);
+	return window_pin(GMEM_FIRST_HOLD + hold, slot_hpa(s, gpa));
+}
+
+void gmem_release(void)
+{
+	window_unpin(GMEM_FIRST_HOLD);
+}
+
 int gmem_pin(struct vm *vm, gpa_t gpa, u64 n, bool write, hpa_t *hpa, u64 *len)
 {
 	const struct slot *s = vm_slot(vm, gpa);

@@ -4,6 +4,7 @@
  * nothing happens. Copy-on-write is resolved and dirty pages are marked here.
  */
 #pragma once
+#include "arch/x86_64/window.h"
 #include "lib/types.h"
 
 struct vm;
@@ -18,6 +19,17 @@ int gmem_copy_to_phys(struct vm *vm, hpa_t dst, gpa_t gpa, u64 n);
 /* A short-lived pointer to n bytes inside one 4 KiB page; NULL as -EFAULT. Unmap in reverse order. */
 void *gmem_map(struct vm *vm, gpa_t gpa, size_t n, bool write);
 void gmem_unmap(struct vm *vm, void *p);
+/*
+ * For what is looked at again and again, as rings are: a pointer as that of gmem_map(), which costs little when the same
+ * place was asked for last time. It is good until the same hold (< GMEM_HOLDS) is used again, or until the handler
+ * returns, and is not unmapped. Who is not called by the VM's own vCPU calls gmem_release() when he is done, so
+ * that no other guest runs while this one's memory is mapped.
+ */
+#define GMEM_HOLDS	8u
+#define GMEM_FIRST_HOLD (WINDOW_PINS - GMEM_HOLDS)
+void *gmem_hold(struct vm *vm, unsigned hold, gpa_t gpa, size_t n); /* to read */
+void *gmem_hold_write(struct vm *vm, unsigned hold, gpa_t gpa, size_t n);
+void gmem_release(void);
 /* Where n bytes inside one 4 KiB page lie now; false: not RAM. For pinned windows (gwalk.c) only. */
 bool gmem_to_phys(struct vm *vm, gpa_t gpa, size_t n, hpa_t *hpa);
 /* Is all of the range RAM? */

@@ -10,6 +10,7 @@
 #include "lib/errno.h"
 #include "lib/log.h"
 #include "lib/string.h"
+#include "vmm/gmem.h"
 #include "vmm/platform/pci.h"
 #include "vmm/platform_map.h"
 #include "vmm/vm.h"
@@ -29,6 +30,7 @@ static void dev_timer_fired(struct timer *t)
 		/* What a disk has in flight comes to its end, also when the VM does. */
 		if (!vm->ending || vm->dma)
 			dt->d->type->timer(dt->d, idx);
+		gmem_release();
 	}
 	spin_unlock(&vm->dev_lock);
 }
@@ -411,6 +413,7 @@ void vm_devices_lock(struct vm *vm)
 
 void vm_devices_unlock(struct vm *vm)
 {
+	gmem_release();
 	spin_unlock(&vm->dev_lock);
 }
 

@@ -55,9 +55,9 @@ void *window_pin(unsigned n, hpa_t pa)
 	return a->window_base + (WINDOW_MAX + n) * PAGE_SIZE + (pa & (PAGE_SIZE - 1));
 }
 
-void window_unpin_all(void)
+void window_unpin(unsigned first)
 {
-	for (unsigned n = 0; n < WINDOW_PINS; n++)
+	for (unsigned n = first; n < WINDOW_PINS; n++)
 		set_pin(this_arch(), n, 0);
 }
 

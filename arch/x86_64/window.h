@@ -19,9 +19,9 @@ void window_close(void *va);
  * leaves the pCPU, so that no guest runs while another's memory is mapped. n < WINDOW_PINS; a pin
  * replaces what its place held. Returns a pointer to pa itself, valid to the end of its page.
  */
-#define WINDOW_PINS 24
+#define WINDOW_PINS 32
 void *window_pin(unsigned n, hpa_t pa);
-void window_unpin_all(void);
+void window_unpin(unsigned first); /* this one and all behind it */
 /* The same for one whole 2 MiB block (2 MiB aligned); one at a time per pCPU. */
 void *window_open_block(hpa_t block);
 void window_close_block(void *va);

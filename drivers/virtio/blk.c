@@ -14,7 +14,6 @@
 #include "lib/errno.h"
 #include "lib/string.h"
 #include "vmm/config.h"
-#include "vmm/gmem.h"
 
 #define BLK_F_SEG_MAX	   BIT(2)
 #define BLK_F_RO	   BIT(5)
@@ -265,7 +264,7 @@ static void finish(struct blk_req *q, int result)
 	c.id = q->id;
 	c.nr_ring = q->nr_ring;
 	count(block_of(q->d), q, result);
-	if (gmem_write(q->d->vm, q->status, &status, 1))
+	if (virtq_store8(q->d->vm, q->status, status))
 		virtio_broken(q->d, "the place of a request's status is not in RAM any more");
 	else
 		virtio_push(q->d, q->queue, &c, q->in_len);
@@ -464,12 +463,12 @@ static void spend(struct vdev *d, const struct virtq_chain *c)
 
 static void run_queue(struct vdev *d, unsigned queue, u64 *budget)
 {
-	struct virtq *q = virtio_queue(d, queue), before;
+	struct virtq *q = virtio_queue(d, queue);
 	struct virtq_chain c;
 	bool pushed = false, stay = false;
 	u64 held;
 
-	if (!q)
+	if (!q || virtq_idle(d->vm, q))
 		return;
 	virtq_set_kicks(d->vm, q, false);
 	do {
@@ -480,14 +479,13 @@ static void run_queue(struct vdev *d, unsigned queue, u64 *budget)
 				stay = true;
 				break;
 			}
-			before = *q;
 			if (!virtio_pop(d, queue, &c))
 				break;
 			if (serve(d, queue, &c, budget)) {
 				spend(d, &c);
 				pushed = true;
 			} else {
-				*q = before; /* to be read anew */
+				virtq_unpop(q, &c); /* to be read anew */
 				stay = true;
 			}
 		}
@@ -575,12 +573,6 @@ static void blk_destroy(struct vdev *d)
 	kfree(h);
 }
 
-static unsigned blk_queues(const struct vdev *d)
-{
-	(void)d;
-	return BLK_QUEUES;
-}
-
 static u64 blk_features(const struct vdev *d)
 {
 	return BLK_F_SEG_MAX | BLK_F_BLK_SIZE | BLK_F_FLUSH | BLK_F_TOPOLOGY | BLK_F_MQ |
@@ -629,7 +621,7 @@ static bool blk_queue_reset(struct vdev *d, unsigned queue)
 }
 
 static const struct virtio_type blk = {
-	.config_size = sizeof(struct blk_config), .queue_size = VIRTQ_MAX_SIZE, .nr_queues = blk_queues,
+	.config_size = sizeof(struct blk_config), .queue_size = VIRTQ_MAX_SIZE, .max_queues = BLK_QUEUES,
 	.features = blk_features, .init = blk_init, .destroy = blk_destroy, .reset = blk_reset, .config = blk_config,
 	.kick = blk_kick, .queue_reset = blk_queue_reset, .timer = blk_timer,
 };

@@ -69,12 +69,6 @@ static void rng_timer(struct vdev *d, unsigned idx)
 	virtio_kick(d, idx);
 }
 
-static unsigned rng_queues(const struct vdev *d)
-{
-	(void)d;
-	return 1;
-}
-
 static int rng_init(struct vdev *d)
 {
 	if (have_rdrand())
@@ -89,7 +83,7 @@ static unsigned rng_count(const struct vm *vm)
 }
 
 static const struct virtio_type rng = {
-	.queue_size = 64, .nr_queues = rng_queues, .init = rng_init, .kick = rng_kick, .timer = rng_timer,
+	.queue_size = 64, .max_queues = 1, .init = rng_init, .kick = rng_kick, .timer = rng_timer,
 };
 #define rng_ID 4
 VIRTIO_DEVICE(rng, "virtio-rng", 1, struct rng, 0x00ff00, 2, rng_count);

@@ -4,21 +4,27 @@
 #include "lib/string.h"
 #include "vmm/irq.h"
 
-static unsigned nr_queues(const struct vdev *d)
+unsigned virtio_nr_queues(const struct vdev *d)
 {
-	return virtio_type_of(d)->nr_queues(d);
+	const struct virtio_type *t = virtio_type_of(d);
+
+	return t->nr_queues ? t->nr_queues(d) : t->max_queues;
 }
 
 /* ---- for devices ---- */
 
-struct virtq *virtio_queue(struct vdev *d, unsigned queue)
+static bool queues_well(const struct virtio *v)
 {
-	struct virtio *v = virtio_of(d);
+	return !v->resetting && v->status & VIRTIO_DRIVER_OK && !(v->status & (VIRTIO_NEEDS_RESET | VIRTIO_FAILED));
+}
 
-	if (queue >= nr_queues(d) || !v->queue[queue].enabled || v->queue[queue].resetting || v->resetting ||
-	    !(v->status & VIRTIO_DRIVER_OK) || v->status & (VIRTIO_NEEDS_RESET | VIRTIO_FAILED))
-		return NULL;
-	return &v->queue[queue];
+/* After each change of what it follows from: which queues may be worked on. */
+static void note_live(struct virtio *v)
+{
+	bool well = queues_well(v);
+
+	for (unsigned i = 0; i < VIRTIO_MAX_QUEUES; i++)
+		v->queue[i].live = well && v->queue[i].enabled && !v->queue[i].resetting;
 }
 
 bool virtio_pop(struct vdev *d, unsigned queue, struct virtq_chain *c)
@@ -64,6 +70,7 @@ void virtio_broken(struct vdev *d, const char *what)
 		return;
 	log_warn("%s: %s: %s; the device waits for its driver to reset it", vm_name(d->vm), d->type->name, what);
 	v->status |= VIRTIO_NEEDS_RESET;
+	note_live(v);
 	/* 2.1.2: a driver that had not said DRIVER_OK is not told. */
 	if (v->status & VIRTIO_DRIVER_OK)
 		virtio_model_of(d)->transport->interrupt(d, v->config_vector, VIRTIO_ISR_CONFIG);
@@ -148,12 +155,13 @@ void virtio_reset_queue(struct vdev *d, unsigned queue)
 {
 	struct virtio *v = virtio_of(d);
 
-	if (queue >= nr_queues(d) || !virtio_has(d, VIRTIO_F_RING_RESET) || v->queue[queue].resetting || v->resetting)
+	if (queue >= virtio_nr_queues(d) || !virtio_has(d, VIRTIO_F_RING_RESET) || v->queue[queue].resetting || v->resetting)
 		return;
 	if (let_go(d, queue))
 		clear_queue(d, queue);
 	else
 		v->queue[queue].resetting = 1;
+	note_live(v);
 }
 
 /* 2.4.1: all queues let go first, and device_status does not read 0 before they have. */
@@ -164,11 +172,12 @@ static void driver_reset(struct vdev *d)
 
 	if (v->resetting)
 		return;
-	for (unsigned i = 0; i < nr_queues(d); i++) {
+	for (unsigned i = 0; i < virtio_nr_queues(d); i++) {
 		v->queue[i].resetting = !let_go(d, i);
 		busy |= v->queue[i].resetting;
 	}
 	v->resetting = busy;
+	note_live(v);
 	if (!busy)
 		virtio_reset(d);
 }
@@ -180,7 +189,8 @@ void virtio_idle(struct vdev *d, unsigned queue)
 	if (!v->queue[queue].resetting)
 		return;
 	clear_queue(d, queue);
-	for (unsigned i = 0; i < nr_queues(d); i++)
+	note_live(v);
+	for (unsigned i = 0; i < virtio_nr_queues(d); i++)
 		if (v->queue[i].resetting)
 			return;
 	if (v->resetting)
@@ -204,11 +214,12 @@ void virtio_set_status(struct vdev *d, u8 status)
 	if (!v->legacy && !(status & VIRTIO_FEATURES_OK))
 		status &= ~VIRTIO_DRIVER_OK;
 	v->status = status;
+	note_live(v);
 	if (!(status & ~before & VIRTIO_DRIVER_OK))
 		return;
 	if (t->started)
 		t->started(d);
-	for (unsigned i = 0; i < nr_queues(d); i++) /* it may have added before it said so */
+	for (unsigned i = 0; i < virtio_nr_queues(d); i++) /* it may have added before it said so */
 		virtio_kick(d, i);
 }
 
@@ -218,7 +229,7 @@ void virtio_enable_queue(struct vdev *d, unsigned queue)
 	struct virtq *q;
 	const char *wrong;
 
-	if (queue >= nr_queues(d) || v->queue[queue].enabled)
+	if (queue >= virtio_nr_queues(d) || v->queue[queue].enabled)
 		return;
 	if (!v->legacy && !(v->status & VIRTIO_FEATURES_OK)) {
 		virtio_broken(d, "a queue is enabled before FEATURES_OK");
@@ -231,6 +242,7 @@ void virtio_enable_queue(struct vdev *d, unsigned queue)
 	wrong = virtq_enable(d->vm, q);
 	if (wrong)
 		virtio_broken(d, wrong);
+	note_live(v);
 }
 
 void virtio_kick(struct vdev *d, unsigned queue)
@@ -264,9 +276,14 @@ void virtio_config_write(struct vdev *d, u64 off, unsigned size, u64 val)
 bool virtio_valid(const struct virtio_type *t, const void *state)
 {
 	const struct virtio *v = state;
+	bool well = queues_well(v);
 
-	for (unsigned i = 0; i < VIRTIO_MAX_QUEUES; i++)
-		if (!virtq_valid(&v->queue[i]) || v->queue[i].size > t->queue_size)
+	for (unsigned i = 0; i < VIRTIO_MAX_QUEUES; i++) {
+		const struct virtq *q = &v->queue[i];
+
+		if (!virtq_valid(q) || q->size > t->queue_size || q->enabled > (i < t->max_queues) ||
+		    q->live != (well && q->enabled))
 			return false;
+	}
 	return v->legacy <= 1 && !v->resetting && (!t->valid || t->valid(state));
 }

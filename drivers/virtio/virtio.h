@@ -52,7 +52,8 @@ struct virtio {
 struct virtio_type {
 	u16 config_size; /* at most VIRTIO_MAX_CONFIG */
 	u16 queue_size;	 /* of every queue: a power of two up to VIRTQ_MAX_SIZE */
-	unsigned (*nr_queues)(const struct vdev *d); /* at most VIRTIO_MAX_QUEUES */
+	u16 max_queues;	 /* at most VIRTIO_MAX_QUEUES */
+	unsigned (*nr_queues)(const struct vdev *d); /* at most max_queues; NULL: so many */
 	u64 (*features)(const struct vdev *d);	     /* of its own, that this one offers */
 	void (*reset)(struct vdev *d);		     /* by the driver or the board; queues are reset already */
 	void (*config)(const struct vdev *d, u8 *bytes); /* fill in config_size of them */
@@ -80,8 +81,13 @@ static inline bool virtio_has(const struct vdev *d, u64 feature)
 {
 	return virtio_of(d)->features & feature;
 }
-/* The queue, if it may be worked on: enabled, driver and device both well. Else NULL. */
-struct virtq *virtio_queue(struct vdev *d, unsigned queue);
+/* The queue, if it may be worked on: enabled, not being reset, driver and device both well. Else NULL. */
+static inline struct virtq *virtio_queue(const struct vdev *d, unsigned queue)
+{
+	struct virtq *q = &virtio_of(d)->queue[queue];
+
+	return likely(queue < VIRTIO_MAX_QUEUES && q->live) ? q : NULL;
+}
 /* The next chain of it: false: there is none, or the ring is broken, which has been dealt with. */
 bool virtio_pop(struct vdev *d, unsigned queue, struct virtq_chain *c);
 void virtio_push(struct vdev *d, unsigned queue, const struct virtq_chain *c, u32 written);
@@ -122,6 +128,7 @@ int virtio_init(struct vdev *d);
 void virtio_destroy(struct vdev *d);
 void virtio_timer(struct vdev *d, unsigned idx);
 void virtio_reset(struct vdev *d);
+unsigned virtio_nr_queues(const struct vdev *d);
 u64 virtio_offered(const struct vdev *d);
 void virtio_accept(struct vdev *d, u64 features); /* what the driver writes; ignored once FEATURES_OK is set */
 void virtio_set_status(struct vdev *d, u8 status); /* 0 resets */

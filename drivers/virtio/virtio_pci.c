@@ -32,17 +32,12 @@ static_assert(offsetof(struct common, queue_reset) == 58, "virtio 1.2, 4.1.4.3")
 enum { OLD_FEATURES = 0, OLD_DRIVER_FEATURES = 4, OLD_PFN = 8, OLD_SIZE = 12, OLD_SELECT = 14, OLD_NOTIFY = 16,
        OLD_STATUS = 18, OLD_ISR = 19, OLD_CONFIG_VECTOR = 20, OLD_QUEUE_VECTOR = 22 };
 
-static unsigned nr_queues(const struct vdev *d)
-{
-	return virtio_type_of(d)->nr_queues(d);
-}
-
 /* NULL: it selected none that is there. */
 static struct virtq *selected(struct vdev *d)
 {
 	struct virtio *v = virtio_of(d);
 
-	return v->queue_select < nr_queues(d) ? &v->queue[v->queue_select] : NULL;
+	return v->queue_select < virtio_nr_queues(d) ? &v->queue[v->queue_select] : NULL;
 }
 
 /* 4.1.5.3: by message if MSI-X is enabled, else by ISR and INTx. */
@@ -80,7 +75,7 @@ static u64 common_read(struct vdev *d, u64 off, unsigned size)
 	const struct virtq *q = selected(d);
 	struct common c = {
 		.feature_select = v->feature_select, .driver_feature_select = v->driver_feature_select,
-		.config_vector = v->config_vector, .num_queues = (u16)nr_queues(d), .status = v->status,
+		.config_vector = v->config_vector, .num_queues = (u16)virtio_nr_queues(d), .status = v->status,
 		.generation = v->generation, .queue_select = v->queue_select,
 	};
 	u64 val = 0;

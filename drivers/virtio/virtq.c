@@ -52,28 +52,51 @@ static gpa_t avail_event(const struct virtq *q)
 	return q->device + 4 + 8ull * q->size;
 }
 
+/* What of a queue's memory is kept at hand. */
+enum { HOLD_DESC, HOLD_DRIVER, HOLD_DEVICE, HOLD_TABLE, HOLD_BUFFER };
+
 /* Words that the driver's CPUs read and write meanwhile go in one access; none crosses a page, being aligned. */
-static int load16(struct vm *vm, gpa_t gpa, u16 *val)
+static inline int load16(struct vm *vm, unsigned hold, gpa_t gpa, u16 *val)
 {
-	u16 *p = gmem_map(vm, gpa, 2, false);
+	u16 *p = gmem_hold(vm, hold, gpa, 2);
 
 	if (!p)
 		return -EFAULT;
 	*val = READ_ONCE(*p);
-	gmem_unmap(vm, p);
 	barrier();
 	return 0;
 }
 
-static int store16(struct vm *vm, gpa_t gpa, u16 val)
+static inline int store16(struct vm *vm, unsigned hold, gpa_t gpa, u16 val)
 {
-	u16 *p = gmem_map(vm, gpa, 2, true);
+	u16 *p = gmem_hold_write(vm, hold, gpa, 2);
 
 	if (!p)
 		return -EFAULT;
 	barrier(); /* x86 keeps the order of stores; the compiler must, too */
 	WRITE_ONCE(*p, val);
-	gmem_unmap(vm, p);
+	return 0;
+}
+
+static bool in_page(gpa_t gpa, u64 n)
+{
+	return (gpa & (PAGE_SIZE - 1)) + n <= PAGE_SIZE;
+}
+
+/* A descriptor, all of it at once. */
+static inline int load_desc(struct vm *vm, unsigned hold, gpa_t gpa, struct desc *d)
+{
+	const u64 *p;
+	u64 quad[2];
+
+	if (unlikely(!in_page(gpa, sizeof(*d)))) /* only a table that is not aligned */
+		return gmem_read(vm, gpa, d, sizeof(*d));
+	p = gmem_hold(vm, hold, gpa, sizeof(*d));
+	if (!p)
+		return -EFAULT;
+	quad[0] = READ_ONCE(p[0]);
+	quad[1] = READ_ONCE(p[1]);
+	__builtin_memcpy(d, quad, sizeof(*d));
 	return 0;
 }
 
@@ -112,7 +135,7 @@ const char *virtq_enable(struct vm *vm, struct virtq *q)
 bool virtq_valid(const struct virtq *q)
 {
 	if (q->enabled > 1 || q->packed > 1 || q->event_idx > 1 || q->indirect > 1 || q->avail_wrap > 1 ||
-	    q->used_wrap > 1 || q->told > 1 || q->resetting || !q->size || q->size > VIRTQ_MAX_SIZE || q->in_flight > q->size)
+	    q->used_wrap > 1 || q->told > 1 || q->resetting || q->live > q->enabled || !q->size || q->size > VIRTQ_MAX_SIZE || q->in_flight > q->size)
 		return false;
 	if (!q->packed)
 		return !(q->size & (q->size - 1));
@@ -168,7 +191,7 @@ static int walk_split(struct vm *vm, const struct virtq *q, struct virtq_chain *
 
 		if (!left--)
 			return bad(why, "a chain is longer than its table: it is a loop");
-		if (gmem_read(vm, table + 16ull * i, &d, sizeof(d)))
+		if (load_desc(vm, indirect ? HOLD_TABLE : HOLD_DESC, table + 16ull * i, &d))
 			return bad(why, "a table of descriptors is not in RAM");
 		if (d.flags & DESC_INDIRECT) {
 			if (indirect || !q->indirect || d.flags & DESC_NEXT)
@@ -192,17 +215,18 @@ static int walk_split(struct vm *vm, const struct virtq *q, struct virtq_chain *
 
 static int pop_split(struct vm *vm, struct virtq *q, struct virtq_chain *c, const char **why)
 {
-	u16 idx, head, waiting;
+	u16 head;
 	int err;
 
-	if (load16(vm, avail_idx(q), &idx))
-		return bad(why, "the available ring is not in RAM");
-	waiting = (u16)(idx - q->next_avail);
-	if (!waiting)
-		return 0;
-	if (waiting > q->size || q->in_flight == q->size)
+	if (q->seen == q->next_avail) {
+		if (load16(vm, HOLD_DRIVER, avail_idx(q), &q->seen))
+			return bad(why, "the available ring is not in RAM");
+		if (q->seen == q->next_avail)
+			return 0;
+	}
+	if ((u16)(q->seen - q->next_avail) > q->size || q->in_flight == q->size)
 		return bad(why, "more chains are available than the queue has descriptors");
-	if (load16(vm, avail_ring(q, q->next_avail), &head))
+	if (load16(vm, HOLD_DRIVER, avail_ring(q, q->next_avail), &head))
 		return bad(why, "the available ring is not in RAM");
 	if (head >= q->size)
 		return bad(why, "an available chain's head is beyond the queue");
@@ -212,6 +236,15 @@ static int pop_split(struct vm *vm, struct virtq *q, struct virtq_chain *c, cons
 		return err;
 	q->next_avail++;
 	return 1;
+}
+
+static inline int load_packed(struct vm *vm, unsigned hold, gpa_t gpa, struct packed_desc *d)
+{
+	struct desc raw;
+	int err = load_desc(vm, hold, gpa, &raw);
+
+	*d = (struct packed_desc){.addr = raw.addr, .len = raw.len, .id = raw.flags, .flags = raw.next};
+	return err;
 }
 
 /* 2.8.7: the whole table belongs to the chain; only WRITE counts in it. */
@@ -228,7 +261,7 @@ static int walk_packed_table(struct vm *vm, const struct virtq *q, struct virtq_
 	for (u32 i = 0; i < entries && !err; i++) {
 		struct packed_desc d;
 
-		if (gmem_read(vm, t->addr + 16ull * i, &d, sizeof(d)))
+		if (load_packed(vm, HOLD_TABLE, t->addr + 16ull * i, &d))
 			return bad(why, "a table of descriptors is not in RAM");
 		if (d.flags & DESC_INDIRECT)
 			return bad(why, "an indirect descriptor stands where none may");
@@ -248,7 +281,7 @@ static int walk_packed(struct vm *vm, const struct virtq *q, struct virtq_chain 
 	do {
 		if (c->nr_ring == limit)
 			return bad(why, "a chain runs into descriptors that are in use");
-		if (gmem_read(vm, q->desc + 16ull * i, &d, sizeof(d)))
+		if (load_packed(vm, HOLD_DESC, q->desc + 16ull * i, &d))
 			return bad(why, "the descriptor ring is not in RAM");
 		c->nr_ring++;
 		if (++i == q->size)
@@ -269,7 +302,7 @@ static int pop_packed(struct vm *vm, struct virtq *q, struct virtq_chain *c, con
 	u16 flags;
 	int err;
 
-	if (load16(vm, q->desc + 16ull * q->next_avail + offsetof(struct packed_desc, flags), &flags))
+	if (load16(vm, HOLD_DESC, q->desc + 16ull * q->next_avail + offsetof(struct packed_desc, flags), &flags))
 		return bad(why, "the descriptor ring is not in RAM");
 	if (!(flags & DESC_AVAIL) != !wrap || !(flags & DESC_USED) == !wrap)
 		return 0;
@@ -302,6 +335,18 @@ int virtq_pop(struct vm *vm, struct virtq *q, struct virtq_chain *c, const char 
 	return r;
 }
 
+void virtq_unpop(struct virtq *q, const struct virtq_chain *c)
+{
+	if (!q->packed) {
+		q->next_avail--;
+		q->in_flight--;
+		return;
+	}
+	q->avail_wrap ^= c->start > q->next_avail;
+	q->next_avail = c->start;
+	q->in_flight = (u16)(q->in_flight - c->nr_ring);
+}
+
 int virtq_reread(struct vm *vm, const struct virtq *q, struct virtq_chain *c, const char **why)
 {
 	u16 nr = c->nr_ring, id = c->id;
@@ -320,10 +365,15 @@ int virtq_reread(struct vm *vm, const struct virtq *q, struct virtq_chain *c, co
 
 static int push_split(struct vm *vm, struct virtq *q, const struct virtq_chain *c, u32 written)
 {
-	struct used_elem e = {.id = c->id, .len = written};
+	gpa_t at = used_ring(q, q->next_used);
+	struct used_elem e = {.id = c->id, .len = written}, *p;
 
-	if (gmem_write(vm, used_ring(q, q->next_used), &e, sizeof(e)) ||
-	    store16(vm, used_idx(q), (u16)(q->next_used + 1)))
+	p = likely(in_page(at, sizeof(e))) ? gmem_hold_write(vm, HOLD_DEVICE, at, sizeof(e)) : NULL;
+	if (p)
+		*p = e;
+	else if (gmem_write(vm, at, &e, sizeof(e)))
+		return -EFAULT;
+	if (store16(vm, HOLD_DEVICE, used_idx(q), (u16)(q->next_used + 1)))
 		return -EFAULT;
 	q->next_used++;
 	q->in_flight--;
@@ -333,15 +383,15 @@ static int push_split(struct vm *vm, struct virtq *q, const struct virtq_chain *
 static int push_packed(struct vm *vm, struct virtq *q, const struct virtq_chain *c, u32 written)
 {
 	gpa_t at = q->desc + 16ull * q->next_used;
-	struct used {
-		u32 len;
-		u16 id;
-	} __packed u = {written, c->id};
+	struct packed_desc *d = gmem_hold_write(vm, HOLD_DESC, at, sizeof(*d)); /* aligned: inside a page */
 	u16 flags = (u16)((q->used_wrap ? DESC_AVAIL | DESC_USED : 0) | (written ? DESC_WRITE : 0));
 
-	if (gmem_write(vm, at + offsetof(struct packed_desc, len), &u, sizeof(u)) ||
-	    store16(vm, at + offsetof(struct packed_desc, flags), flags))
+	if (!d)
 		return -EFAULT;
+	d->len = written;
+	d->id = c->id;
+	barrier(); /* x86 keeps the order of stores; the compiler must, too */
+	WRITE_ONCE(d->flags, flags);
 	q->next_used = (u16)(q->next_used + c->nr_ring);
 	if (q->next_used >= q->size) {
 		q->next_used = (u16)(q->next_used - q->size);
@@ -370,15 +420,15 @@ static bool wants_irq_split(struct vm *vm, const struct virtq *q, u16 before, bo
 	u16 flags, event;
 
 	if (!q->event_idx)
-		return load16(vm, q->driver, &flags) || !(flags & SPLIT_NO_EVENT);
-	return load16(vm, used_event(q), &event) || !told || passed(event, q->next_used, before);
+		return load16(vm, HOLD_DRIVER, q->driver, &flags) || !(flags & SPLIT_NO_EVENT);
+	return load16(vm, HOLD_DRIVER, used_event(q), &event) || !told || passed(event, q->next_used, before);
 }
 
 static bool wants_irq_packed(struct vm *vm, const struct virtq *q, u16 before, bool told)
 {
 	u16 off, flags, event;
 
-	if (load16(vm, q->driver + 2, &flags) || load16(vm, q->driver, &off))
+	if (load16(vm, HOLD_DRIVER, q->driver + 2, &flags) || load16(vm, HOLD_DRIVER, q->driver, &off))
 		return true;
 	if (!q->event_idx || (flags & 3) != EVENT_DESC)
 		return (flags & 3) != EVENT_DISABLE;
@@ -404,8 +454,8 @@ static bool more(struct vm *vm, const struct virtq *q)
 	u16 now;
 
 	if (!q->packed)
-		return !load16(vm, avail_idx(q), &now) && now != q->next_avail;
-	return !load16(vm, q->desc + 16ull * q->next_avail + offsetof(struct packed_desc, flags), &now) &&
+		return q->seen != q->next_avail || (!load16(vm, HOLD_DRIVER, avail_idx(q), &now) && now != q->next_avail);
+	return !load16(vm, HOLD_DESC, q->desc + 16ull * q->next_avail + offsetof(struct packed_desc, flags), &now) &&
 	       !(now & DESC_AVAIL) == !q->avail_wrap && !(now & DESC_USED) != !q->avail_wrap;
 }
 
@@ -415,12 +465,12 @@ bool virtq_set_kicks(struct vm *vm, struct virtq *q, bool on)
 
 	if (q->packed) {
 		err = on && q->event_idx ?
-			      store16(vm, q->device, (u16)(q->next_avail | (q->avail_wrap ? EVENT_WRAP : 0))) : 0;
-		err = err ?: store16(vm, q->device + 2, !on ? EVENT_DISABLE : q->event_idx ? EVENT_DESC : EVENT_ENABLE);
+			      store16(vm, HOLD_DEVICE, q->device, (u16)(q->next_avail | (q->avail_wrap ? EVENT_WRAP : 0))) : 0;
+		err = err ?: store16(vm, HOLD_DEVICE, q->device + 2, !on ? EVENT_DISABLE : q->event_idx ? EVENT_DESC : EVENT_ENABLE);
 	} else if (q->event_idx) {
-		err = on ? store16(vm, avail_event(q), q->next_avail) : 0; /* off: the event lies behind */
+		err = on ? store16(vm, HOLD_DEVICE, avail_event(q), q->next_avail) : 0; /* off: the event lies behind */
 	} else {
-		err = store16(vm, q->device, on ? 0 : SPLIT_NO_EVENT);
+		err = store16(vm, HOLD_DEVICE, q->device, on ? 0 : SPLIT_NO_EVENT);
 	}
 	if (!on || err)
 		return false;
@@ -429,6 +479,16 @@ bool virtq_set_kicks(struct vm *vm, struct virtq *q, bool on)
 }
 
 /* ---- the bytes ---- */
+
+static int copy_part(struct vm *vm, gpa_t gpa, void *buf, u64 n, bool write)
+{
+	void *p = write ? gmem_hold_write(vm, HOLD_BUFFER, gpa, n) : gmem_hold(vm, HOLD_BUFFER, gpa, n);
+
+	if (unlikely(!p))
+		return write ? gmem_write(vm, gpa, buf, n) : gmem_read(vm, gpa, buf, n);
+	memcpy(write ? p : buf, write ? buf : p, n);
+	return 0;
+}
 
 static u64 copy(struct vm *vm, const struct block_range *r, unsigned nr, u64 off, void *buf, u64 n, bool write)
 {
@@ -442,8 +502,7 @@ static u64 copy(struct vm *vm, const struct block_range *r, unsigned nr, u64 off
 			continue;
 		}
 		part = MIN(r->len - off, n - done);
-		if (write ? gmem_write(vm, r->gpa + off, (u8 *)buf + done, part)
-			  : gmem_read(vm, r->gpa + off, (u8 *)buf + done, part))
+		if (copy_part(vm, r->gpa + off, (u8 *)buf + done, part, write))
 			break;
 		done += part;
 		off = 0;
@@ -459,4 +518,19 @@ u64 virtq_read(struct vm *vm, const struct virtq_chain *c, u64 off, void *buf, u
 u64 virtq_write(struct vm *vm, const struct virtq_chain *c, u64 off, const void *buf, u64 n)
 {
 	return copy(vm, c->range + c->nr_out, c->nr_in, off, (void *)buf, n, true);
+}
+
+int virtq_store8(struct vm *vm, gpa_t gpa, u8 val)
+{
+	u8 *p = gmem_hold_write(vm, HOLD_BUFFER, gpa, 1);
+
+	if (!p)
+		return -EFAULT;
+	*p = val;
+	return 0;
+}
+
+bool virtq_idle(struct vm *vm, const struct virtq *q)
+{
+	return !more(vm, q);
 }

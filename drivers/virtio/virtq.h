@@ -25,7 +25,10 @@ struct virtq {
 	u8 told;		    /* `signalled` holds */
 	u8 resetting;		    /* 2.6.1: until nothing is in flight */
 	u16 signalled;		    /* next_used when the driver was last interrupted */
-	u16 in_flight;		    /* chains popped and not pushed yet */
+	u16 in_flight;		    /* chains (packed: descriptors) popped and not pushed yet */
+	u16 seen;		    /* split: the driver's index when we last looked; ours until next_avail is there */
+	u8 live;		    /* virtio.c: it may be worked on */
+	u8 pad[5];
 };
 
 struct virtq_chain {
@@ -47,6 +50,8 @@ bool virtq_valid(const struct virtq *q);
 
 /* The next chain: 1; 0: none; -EINVAL: the driver broke the ring, *why says how. */
 int virtq_pop(struct vm *vm, struct virtq *q, struct virtq_chain *c, const char **why);
+/* Put the chain that was popped last, and not pushed, back into the ring. */
+void virtq_unpop(struct virtq *q, const struct virtq_chain *c);
 /* Read a chain anew that was popped and not pushed: id, start and nr_ring say which. 0 or -EINVAL, as above. */
 int virtq_reread(struct vm *vm, const struct virtq *q, struct virtq_chain *c, const char **why);
 /* Give a chain back, `written` bytes of it written. Any order. 0 or -EFAULT: the ring is no longer RAM. */
@@ -60,3 +65,7 @@ bool virtq_set_kicks(struct vm *vm, struct virtq *q, bool on);
 u64 virtq_read(struct vm *vm, const struct virtq_chain *c, u64 off, void *buf, u64 n);
 /* Copy to what the device may write. */
 u64 virtq_write(struct vm *vm, const struct virtq_chain *c, u64 off, const void *buf, u64 n);
+/* A byte to what a chain named that is not at hand any more: 0 or -EFAULT. */
+int virtq_store8(struct vm *vm, gpa_t gpa, u8 val);
+/* Nothing is in the ring: what virtq_pop() would say, for less. */
+bool virtq_idle(struct vm *vm, const struct virtq *q);

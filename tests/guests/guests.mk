@@ -13,6 +13,7 @@ GUESTS += pcitest.elf
 GUESTS += pvtest.elf
 GUESTS += smp.elf
 GUESTS += hostile.elf victim.elf
+GUESTS += vbench.elf
 all: $(addprefix $(TG)/,$(GUESTS))
 
 $(TG)/kvmprobe.bin: tests/guests/kvmprobe.asm
@@ -52,6 +53,9 @@ $(TG)/pvtest.elf: $(patsubst %,$(TG)/%.o,start cputest64 pvtest cputest_lib) tes
 	ld -n -nostdlib -z noexecstack --no-warn-rwx-segments -T tests/guests/guest.ld $(filter %.o,$^) -o $@.64
 	objcopy -O elf32-i386 $@.64 $@
 $(TG)/pcitest.elf: $(patsubst %,$(TG)/%.o,start pcitest cputest_lib) tests/guests/guest.ld
+	ld -n -nostdlib -z noexecstack --no-warn-rwx-segments -T tests/guests/guest.ld $(filter %.o,$^) -o $@.64
+	objcopy -O elf32-i386 $@.64 $@
+$(TG)/vbench.elf: $(patsubst %,$(TG)/%.o,start vbench vdrv cputest_lib) tests/guests/guest.ld
 	ld -n -nostdlib -z noexecstack --no-warn-rwx-segments -T tests/guests/guest.ld $(filter %.o,$^) -o $@.64
 	objcopy -O elf32-i386 $@.64 $@
 $(TG)/cputest32a.o: tests/guests/cputest32.asm

@@ -5,6 +5,7 @@
  * Ends by the debug exit port: 0 if nothing failed.
  */
 #include "cputest.h"
+#include "pcicfg.h"
 
 const struct known known[] = {{NULL, NULL, NULL}};
 
@@ -27,79 +28,14 @@ static u64 mem[8];			 /* of slot n: where BAR 1 is */
 
 /* ---- accesses ---- */
 
-static u32 mmio_read(u64 at, unsigned size)
-{
-	if (size == 1)
-		return *(volatile u8 *)at;
-	if (size == 2)
-		return *(volatile u16 *)at;
-	return *(volatile u32 *)at;
-}
-
-static void mmio_write(u64 at, unsigned size, u64 v)
-{
-	if (size == 1)
-		*(volatile u8 *)at = (u8)v;
-	else if (size == 2)
-		*(volatile u16 *)at = (u16)v;
-	else if (size == 4)
-		*(volatile u32 *)at = (u32)v;
-	else
-		*(volatile u64 *)at = v;
-}
-
-static inline u32 inl(u16 port)
-{
-	u32 v;
-	__asm__ volatile("inl %1, %0" : "=a"(v) : "Nd"(port));
-	return v;
-}
-
-static u32 port_read(u16 port, unsigned size)
-{
-	return size == 1 ? inb(port) : size == 2 ? inw(port) : inl(port);
-}
-
-static void port_write(u16 port, unsigned size, u32 v)
-{
-	if (size == 1)
-		outb(port, (u8)v);
-	else if (size == 2)
-		outw(port, (u16)v);
-	else
-		outl(port, v);
-}
-
 static u32 ones(unsigned size)
 {
 	return size == 4 ? ~0u : (1u << 8 * size) - 1;
 }
 
-static u32 cfg_read(unsigned slot, unsigned off, unsigned size)
-{
-	outl(0xcf8, 0x80000000u | slot << 11 | (off & 0xfc));
-	return port_read((u16)(0xcfc + (off & 3)), size);
-}
-
-static void cfg_write(unsigned slot, unsigned off, unsigned size, u32 v)
-{
-	outl(0xcf8, 0x80000000u | slot << 11 | (off & 0xfc));
-	port_write((u16)(0xcfc + (off & 3)), size, v);
-}
-
 static u64 ecam(unsigned slot, unsigned off)
 {
 	return ECAM + ((u64)slot << 15) + off;
-}
-
-static u32 capability(unsigned slot, u32 id)
-{
-	u32 at = cfg_read(slot, 0x34, 1);
-
-	for (unsigned i = 0; at && i < 32; i++, at = cfg_read(slot, at + 1, 1))
-		if (cfg_read(slot, at, 1) == id)
-			return at;
-	return 0;
 }
 
 static void far_write(unsigned slot, unsigned off, u32 v)
@@ -389,7 +325,7 @@ static void by_ioapic(void)
 
 static void by_msi(void)
 {
-	const u32 at = capability(3, CAP_MSI);
+	const u32 at = capability(3, CAP_MSI, 0);
 
 	check2("msi-there", at && cfg_read(3, at + 2, 2) == 0x184, at, cfg_read(3, at + 2, 2));
 	cfg_write(3, at + 4, 4, LAPIC | (lapic_read(0x20) >> 24) << 12);
@@ -415,7 +351,7 @@ static void by_msi(void)
 
 static void by_msix(void)
 {
-	const u32 at = capability(5, CAP_MSIX), pending = 0x800;
+	const u32 at = capability(5, CAP_MSIX, 0), pending = 0x800;
 	u64 table;
 
 	check2("msix-there", at && cfg_read(5, at + 2, 2) == 3 && cfg_read(5, at + 8, 4) == 0x804, at, 0);

@@ -52,6 +52,18 @@ void gmem_unmap(struct vm *vm, void *p)
 		abort();
 }
 
+void *gmem_hold(struct vm *vm, unsigned hold, gpa_t gpa, size_t n)
+{
+	if (hold >= GMEM_HOLDS)
+		abort();
+	return n > 4096 - (gpa & 4095) || !gmem_is_ram(vm, gpa, n) ? NULL : fake_ram + gpa;
+}
+
+void *gmem_hold_write(struct vm *vm, unsigned hold, gpa_t gpa, size_t n)
+{
+	return gmem_hold(vm, hold, gpa, n);
+}
+
 /* Physical memory is the test's: fake_phys(). */
 u8 *fake_phys(hpa_t pa);
 

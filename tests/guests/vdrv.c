@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "vdrv.h"
+
+/* 4.1.4.3 */
+enum { C_DEVICE_SELECT = 0, C_DEVICE = 4, C_DRIVER_SELECT = 8, C_DRIVER = 12, C_CONFIG_VECTOR = 16, C_STATUS = 20,
+       C_SELECT = 22, C_SIZE = 24, C_VECTOR = 26, C_ENABLE = 28, C_DESC = 32, C_AVAIL = 40, C_USED = 48 };
+enum { CAP_COMMON = 1, CAP_NOTIFY, CAP_ISR, CAP_DEVICE };
+
+static struct vring rings[6];
+static unsigned rings_used;
+
+static u64 bar(unsigned slot, unsigned n)
+{
+	u32 lo = cfg_read(slot, 0x10 + 4 * n, 4);
+
+	if (lo & 1)
+		return lo & ~3u;
+	return (lo & ~15u) | (lo & 4 ? (u64)cfg_read(slot, 0x14 + 4 * n, 4) << 32 : 0);
+}
+
+bool vdrv_find(struct vdrv *d, u16 type, unsigned nth)
+{
+	u32 at = 0;
+
+	*d = (struct vdrv){0};
+	for (d->slot = 1; d->slot < 32; d->slot++)
+		if (cfg_read(d->slot, 0, 4) == ((0x1040u + type) << 16 | 0x1af4) && !nth--)
+			break;
+	if (d->slot == 32)
+		return false;
+	cfg_write(d->slot, 4, 2, 7); /* I/O, memory, bus master */
+	while ((at = capability(d->slot, 9, at))) {
+		u64 where = bar(d->slot, cfg_read(d->slot, at + 4, 1)) + cfg_read(d->slot, at + 8, 4);
+
+		switch (cfg_read(d->slot, at + 3, 1)) {
+		case CAP_COMMON: d->common = where; break;
+		case CAP_NOTIFY: d->notify = (u16)where; break;
+		case CAP_ISR: d->isr = where; break;
+		case CAP_DEVICE: d->config = where; break;
+		}
+	}
+	return d->common && d->notify;
+}
+
+u8 vdrv_status(struct vdrv *d)
+{
+	return (u8)mmio_read(d->common + C_STATUS, 1);
+}
+
+void vdrv_reset(struct vdrv *d)
+{
+	mmio_write(d->common + C_STATUS, 1, 0);
+	while (vdrv_status(d))
+		;
+}
+
+/* MSI-X entry n: fixed, edge, to APIC 0. */
+static void set_vector(struct vdrv *d, unsigned n, u8 vec)
+{
+	u32 at = capability(d->slot, 0x11, 0), where = cfg_read(d->slot, at + 4, 4);
+	u64 table = bar(d->slot, where & 7) + (where & ~7u) + 16 * n;
+
+	mmio_write(table, 4, 0xfee00000);
+	mmio_write(table + 4, 4, 0);
+	mmio_write(table + 8, 4, vec);
+	mmio_write(table + 12, 4, 0);
+	cfg_write(d->slot, at + 2, 2, 0x8000);
+}
+
+void vq_setup(struct vdrv *d, unsigned i, u16 size, u8 vec)
+{
+	struct vq *q = &d->q[i];
+
+	q->ring = q->ring ? q->ring : &rings[rings_used++];
+	memset(q->ring, 0, sizeof(*q->ring));
+	q->index = (u16)i;
+	q->size = size;
+	q->next = q->used = q->avail = 0;
+	q->packed = d->features & F_PACKED;
+	q->event_idx = d->features & F_EVENT_IDX;
+	q->avail_wrap = q->used_wrap = true;
+	mmio_write(d->common + C_SELECT, 2, i);
+	mmio_write(d->common + C_SIZE, 2, size);
+	mmio_write(d->common + C_DESC, 8, (u64)q->ring->desc);
+	mmio_write(d->common + C_AVAIL, 8, (u64)q->ring->driver);
+	mmio_write(d->common + C_USED, 8, (u64)q->ring->device);
+	if (vec) {
+		set_vector(d, i + 1, vec);
+		mmio_write(d->common + C_VECTOR, 2, i + 1);
+	}
+	mmio_write(d->common + C_ENABLE, 2, 1);
+}
+
+bool vdrv_start(struct vdrv *d, u64 want, unsigned nr, u16 size, u8 vec)
+{
+	u64 offered = 0;
+
+	vdrv_reset(d);
+	mmio_write(d->common + C_STATUS, 1, 1);
+	mmio_write(d->common + C_STATUS, 1, 3);
+	for (unsigned i = 0; i < 2; i++) {
+		mmio_write(d->common + C_DEVICE_SELECT, 4, i);
+		offered |= (u64)mmio_read(d->common + C_DEVICE, 4) << 32 * i;
+	}
+	d->features = want & offered;
+	for (unsigned i = 0; i < 2; i++) {
+		mmio_write(d->common + C_DRIVER_SELECT, 4, i);
+		mmio_write(d->common + C_DRIVER, 4, (u32)(d->features >> 32 * i));
+	}
+	mmio_write(d->common + C_STATUS, 1, 11);
+	if (!(vdrv_status(d) & 8))
+		return false;
+	for (unsigned i = 0; i < nr; i++)
+		vq_setup(d, i, size, vec);
+	mmio_write(d->common + C_STATUS, 1, 15);
+	return vdrv_status(d) == 15;
+}
+
+static u16 add_split(struct vq *q, const struct vbuf *b, unsigned n, unsigned out)
+{
+	u16 head = q->next;
+
+	for (unsigned i = 0; i < n; i++) {
+		struct vdesc *e = &q->ring->desc[q->next];
+
+		q->next = (u16)((q->next + 1) % q->size);
+		e->addr = (u64)b[i].at;
+		e->len = b[i].len;
+		e->flags = (u16)((i >= out ? VDESC_WRITE : 0) | (i + 1 < n ? VDESC_NEXT : 0));
+		e->next = q->next;
+	}
+	q->ring->driver[2 + q->avail++ % q->size] = head;
+	return head;
+}
+
+/* The first one's flags go last, so that the device never sees half a chain; it may begin before vq_publish(). */
+static u16 add_packed(struct vq *q, const struct vbuf *b, unsigned n, unsigned out)
+{
+	u16 first = q->next, first_flags = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		struct vdesc *e = &q->ring->desc[q->next];
+		u16 flags = (u16)((i >= out ? VDESC_WRITE : 0) | (i + 1 < n ? VDESC_NEXT : 0) |
+				  (q->avail_wrap ? VDESC_AVAIL : VDESC_USED));
+
+		e->addr = (u64)b[i].at;
+		e->len = b[i].len;
+		e->flags = first; /* the id */
+		if (i)
+			*(volatile u16 *)&e->next = flags;
+		else
+			first_flags = flags;
+		if (++q->next == q->size) {
+			q->next = 0;
+			q->avail_wrap = !q->avail_wrap;
+		}
+	}
+	q->taken[first] = (u16)n;
+	__asm__ volatile("" ::: "memory");
+	*(volatile u16 *)&q->ring->desc[first].next = first_flags;
+	return first;
+}
+
+u16 vq_add(struct vq *q, const struct vbuf *b, unsigned out, unsigned in)
+{
+	return q->packed ? add_packed(q, b, out + in, out) : add_split(q, b, out + in, out);
+}
+
+void vq_publish(struct vq *q)
+{
+	__asm__ volatile("" ::: "memory");
+	if (!q->packed)
+		*(volatile u16 *)&q->ring->driver[1] = q->avail;
+	__asm__ volatile("lock orl $0, (%%rsp)" ::: "memory", "cc");
+}
+
+bool vq_should_kick(const struct vq *q)
+{
+	const volatile u16 *device = q->ring->device;
+
+	if (q->packed)
+		return (device[1] & 3) != 1;
+	return q->event_idx || !(device[0] & 1);
+}
+
+bool vq_take(struct vq *q, u16 *id, u32 *len)
+{
+	if (q->packed) {
+		volatile struct vdesc *e = &q->ring->desc[q->used];
+		u16 flags = e->next;
+
+		if (!(flags & VDESC_USED) == q->used_wrap || !(flags & VDESC_AVAIL) == q->used_wrap)
+			return false;
+		*id = e->flags;
+		*len = e->len;
+		q->used = (u16)(q->used + q->taken[*id]);
+		if (q->used >= q->size) {
+			q->used = (u16)(q->used - q->size);
+			q->used_wrap = !q->used_wrap;
+		}
+		return true;
+	}
+	if (*(volatile u16 *)&q->ring->device[1] == q->used)
+		return false;
+	*id = (u16)((volatile struct vused *)(q->ring->device + 2))[q->used % q->size].id;
+	*len = ((volatile struct vused *)(q->ring->device + 2))[q->used % q->size].len;
+	q->used++;
+	return true;
+}
+
+void vq_interrupts(struct vq *q, bool on)
+{
+	volatile u16 *driver = q->ring->driver;
+
+	if (q->packed)
+		driver[1] = on ? 0 : 1;
+	else if (q->event_idx)
+		driver[2 + q->size] = (u16)(on ? q->used : q->used - 1);
+	else
+		driver[0] = !on;
+	__asm__ volatile("lock orl $0, (%%rsp)" ::: "memory", "cc");
+}

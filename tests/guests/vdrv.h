@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A minimal driver for virtio devices (virtio 1.2), for guests of our own: finds one on the PCI bus, negotiates, sets up
+ * split or packed queues, adds chains, takes them back, by MSI-X or by looking. It checks nothing that it need not: what it
+ * is for is to ask the device for things, wrong ones included.
+ */
+#pragma once
+#include "cputest.h"
+#include "pcicfg.h"
+
+#define F_INDIRECT  (1ull << 28)
+#define F_EVENT_IDX (1ull << 29)
+#define F_VERSION_1 (1ull << 32)
+#define F_PACKED    (1ull << 34)
+#define F_RESET	    (1ull << 40)
+
+enum { VDESC_NEXT = 1, VDESC_WRITE = 2, VDESC_INDIRECT = 4, VDESC_AVAIL = 0x80, VDESC_USED = 0x8000 };
+
+#define VQ_SIZE 256u
+
+struct vdesc {
+	u64 addr;
+	u32 len;
+	u16 flags, next; /* packed: id, flags */
+};
+struct vused {
+	u32 id, len;
+};
+/* The memory of a queue, as the device sees it. */
+struct vring {
+	struct vdesc desc[VQ_SIZE];
+	u16 driver[4 + VQ_SIZE]; /* avail ring, or driver event suppression */
+	u16 device[4 + 4 * VQ_SIZE];
+} __attribute__((aligned(4096)));
+
+struct vq {
+	struct vring *ring;
+	u16 index, size, next, used; /* next: free descriptor; used: how far we have taken chains back */
+	u16 avail;		     /* split: what avail.idx is to become */
+	bool packed, event_idx, avail_wrap, used_wrap;
+	u16 taken[VQ_SIZE];	     /* packed: descriptors of buffer id */
+};
+
+struct vdrv {
+	unsigned slot;
+	u16 notify; /* port */
+	u64 common, isr, config;
+	u64 features;
+	struct vq q[3];
+};
+
+struct vbuf {
+	void *at;
+	u32 len;
+};
+
+/* The nth device of this type (virtio 1.2, 5). */
+bool vdrv_find(struct vdrv *d, u16 type, unsigned nth);
+/* Reset it, take of `want` what it offers, set up nr queues of `size`, vector `vec` for each (0: none). */
+bool vdrv_start(struct vdrv *d, u64 want, unsigned nr, u16 size, u8 vec);
+void vdrv_reset(struct vdrv *d);
+u8 vdrv_status(struct vdrv *d);
+/* Queue i anew, after its reset. */
+void vq_setup(struct vdrv *d, unsigned i, u16 size, u8 vec);
+/* Add a chain: out buffers first. Its id. The device sees it from vq_publish() on. */
+u16 vq_add(struct vq *q, const struct vbuf *b, unsigned out, unsigned in);
+void vq_publish(struct vq *q);
+/* Does it want to be notified? */
+bool vq_should_kick(const struct vq *q);
+static inline void vq_kick(const struct vdrv *d, const struct vq *q)
+{
+	outw(d->notify, q->index);
+}
+/* A chain that came back: true; its id and bytes written. */
+bool vq_take(struct vq *q, u16 *id, u32 *len);
+/* Interrupt when the next one comes back, or never. */
+void vq_interrupts(struct vq *q, bool on);
