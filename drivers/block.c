@@ -36,10 +36,25 @@ void block_close(struct block *b)
 		b->ops->close(b);
 }
 
+enum { HOLD_GUEST = 6, HOLD_OURS };
+
+static int copy_range(struct vm *vm, bool read, gpa_t gpa, hpa_t pa, u64 n)
+{
+	for (u64 part; n; n -= part, gpa += part, pa += part) {
+		void *guest, *ours = gmem_hold_phys(HOLD_OURS, pa);
+
+		part = MIN(n, PAGE_SIZE - MAX(gpa & (PAGE_SIZE - 1), pa & (PAGE_SIZE - 1)));
+		guest = read ? gmem_hold_write(vm, HOLD_GUEST, gpa, part) : gmem_hold(vm, HOLD_GUEST, gpa, part);
+		if (!guest)
+			return -EFAULT;
+		memcpy(read ? guest : ours, read ? ours : guest, part);
+	}
+	return 0;
+}
+
 int block_copy(struct vm *vm, const struct block_req *r, u64 off, u64 n, hpa_t pa)
 {
 	const struct block_range *g = r->range;
-	int err = 0;
 
 	if (!g) {
 		if (r->op == BLOCK_READ)
@@ -50,10 +65,10 @@ int block_copy(struct vm *vm, const struct block_req *r, u64 off, u64 n, hpa_t p
 	}
 	for (off += r->skip; off >= g->len; g++)
 		off -= g->len;
-	for (u64 part; n && !err; g++, off = 0, n -= part, pa += part) {
+	for (u64 part; n; g++, off = 0, n -= part, pa += part) {
 		part = MIN(n, g->len - off);
-		err = r->op == BLOCK_READ ? gmem_copy_from_phys(vm, g->gpa + off, pa, part)
-					  : gmem_copy_to_phys(vm, pa, g->gpa + off, part);
+		if (copy_range(vm, r->op == BLOCK_READ, g->gpa + off, pa, part))
+			return -EIO;
 	}
-	return err ? -EIO : 0;
+	return 0;
 }

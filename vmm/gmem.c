@@ -31,6 +31,12 @@ bool gmem_is_ram(struct vm *vm, gpa_t gpa, u64 n)
 	return true;
 }
 
+gpa_t gmem_main_ram(struct vm *vm, u64 *size)
+{
+	*size = vm->slots[1].size; /* as in vm_slot() */
+	return vm->slots[1].gpa;
+}
+
 /* Copy-on-write and dirty logging hang here, as the guest's own writes do in fault.c. */
 static inline void before_write(struct vm *vm, gpa_t gpa, u64 n)
 {
@@ -67,32 +73,20 @@ int gmem_write(struct vm *vm, gpa_t gpa, const void *buf, size_t n)
 	return transfer(vm, gpa, (void *)buf, n, true);
 }
 
-static int copy_phys(struct vm *vm, gpa_t gpa, hpa_t pa, u64 n, bool out)
+int gmem_copy_from_phys(struct vm *vm, gpa_t gpa, hpa_t src, u64 n)
 {
 	if (!gmem_is_ram(vm, gpa, n))
 		return -EFAULT;
-	if (!out)
-		before_write(vm, gpa, n);
+	before_write(vm, gpa, n);
 	while (n) {
 		u64 part = MIN(n, PAGE_SIZE - (gpa & (PAGE_SIZE - 1)));
-		hpa_t at = slot_hpa(vm_slot(vm, gpa), gpa);
 
-		phys_copy(out ? pa : at, out ? at : pa, part);
+		phys_copy(slot_hpa(vm_slot(vm, gpa), gpa), src, part);
 		gpa += part;
-		pa += part;
+		src += part;
 		n -= part;
 	}
 	return 0;
-}
-
-int gmem_copy_from_phys(struct vm *vm, gpa_t gpa, hpa_t src, u64 n)
-{
-	return copy_phys(vm, gpa, src, n, false);
-}
-
-int gmem_copy_to_phys(struct vm *vm, hpa_t dst, gpa_t gpa, u64 n)
-{
-	return copy_phys(vm, gpa, dst, n, true);
 }
 
 bool gmem_to_phys(struct vm *vm, gpa_t gpa, size_t n, hpa_t *hpa)
@@ -150,6 +144,11 @@ void *gmem_hold_write(struct vm *vm, unsigned hold, gpa_t gpa, size_t n)
 	if (unlikely(vm->write_protected || gpa - s->gpa >= s->size || n > PAGE_SIZE - (gpa & (PAGE_SIZE - 1))))
 		return hold_slow(vm, hold, gpa, n, true);
 	return window_pin(GMEM_FIRST_HOLD + hold, slot_hpa(s, gpa));
+}
+
+void *gmem_hold_phys(unsigned hold, hpa_t pa)
+{
+	return window_pin(GMEM_FIRST_HOLD + hold, pa);
 }
 
 void gmem_release(void)

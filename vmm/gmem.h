@@ -14,8 +14,6 @@ int gmem_read(struct vm *vm, gpa_t gpa, void *buf, size_t n);
 int gmem_write(struct vm *vm, gpa_t gpa, const void *buf, size_t n);
 /* Copy from host-physical memory (a loaded file). */
 int gmem_copy_from_phys(struct vm *vm, gpa_t gpa, hpa_t src, u64 n);
-/* And to it. */
-int gmem_copy_to_phys(struct vm *vm, hpa_t dst, gpa_t gpa, u64 n);
 /* A short-lived pointer to n bytes inside one 4 KiB page; NULL as -EFAULT. Unmap in reverse order. */
 void *gmem_map(struct vm *vm, gpa_t gpa, size_t n, bool write);
 void gmem_unmap(struct vm *vm, void *p);
@@ -29,9 +27,12 @@ void gmem_unmap(struct vm *vm, void *p);
 #define GMEM_FIRST_HOLD (WINDOW_PINS - GMEM_HOLDS)
 void *gmem_hold(struct vm *vm, unsigned hold, gpa_t gpa, size_t n); /* to read */
 void *gmem_hold_write(struct vm *vm, unsigned hold, gpa_t gpa, size_t n);
+void *gmem_hold_phys(unsigned hold, hpa_t pa); /* the same for any page of a file or a frame, to its end */
 void gmem_release(void);
 /* Where n bytes inside one 4 KiB page lie now; false: not RAM. For pinned windows (gwalk.c) only. */
 bool gmem_to_phys(struct vm *vm, gpa_t gpa, size_t n, hpa_t *hpa);
+/* Where the longest run of RAM begins and how long it is: for who has many ranges to check. */
+gpa_t gmem_main_ram(struct vm *vm, u64 *size);
 /* Is all of the range RAM? */
 bool gmem_is_ram(struct vm *vm, gpa_t gpa, u64 n);
 /*

@@ -92,6 +92,7 @@ struct blk_host {
 	u8 *pool;
 	size_t stride;
 	u32 in_flight[BLK_QUEUES];
+	bool limited;  /* by iops or bps */
 	bool short_of; /* a queue found no free one, or the backend took none */
 };
 
@@ -436,11 +437,10 @@ static u64 ahead(u64 until, u64 now)
 /* 0: go on; else when. */
 static u64 held_until(const struct vdev *d)
 {
-	const struct vm_disk *disk = vm_disk(d->vm, d->unit);
 	const struct blk *s = d->state;
 	u64 now;
 
-	if (likely(!disk->iops && !disk->bps))
+	if (likely(!host_of(d)->limited))
 		return 0;
 	now = vm_time_ns(d->vm);
 	return MAX(ahead(s->ops_until, now), ahead(s->bytes_until, now));
@@ -452,8 +452,6 @@ static void spend(struct vdev *d, const struct virtq_chain *c)
 	struct blk *s = d->state;
 	u64 now;
 
-	if (likely(!disk->iops && !disk->bps))
-		return;
 	now = vm_time_ns(d->vm);
 	if (disk->iops)
 		s->ops_until = MAX(s->ops_until, now) + 1000000000 / disk->iops;
@@ -468,7 +466,7 @@ static void run_queue(struct vdev *d, unsigned queue, u64 *budget)
 	bool pushed = false, stay = false;
 	u64 held;
 
-	if (!q || virtq_idle(d->vm, q))
+	if (!q)
 		return;
 	virtq_set_kicks(d->vm, q, false);
 	do {
@@ -482,7 +480,8 @@ static void run_queue(struct vdev *d, unsigned queue, u64 *budget)
 			if (!virtio_pop(d, queue, &c))
 				break;
 			if (serve(d, queue, &c, budget)) {
-				spend(d, &c);
+				if (unlikely(host_of(d)->limited))
+					spend(d, &c);
 				pushed = true;
 			} else {
 				virtq_unpop(q, &c); /* to be read anew */
@@ -544,16 +543,18 @@ static int make_requests(struct vdev *d, struct blk_host *h)
 
 static int blk_init(struct vdev *d)
 {
+	const struct vm_disk *disk = vm_disk(d->vm, d->unit);
 	char why[120];
 
 	d->priv = kzalloc(sizeof(struct blk_host), FRAME_DEVICE, vm_id(d->vm));
 	if (!d->priv)
 		return -ENOMEM;
-	host_of(d)->block = block_open(vm_disk(d->vm, d->unit), d->vm, why, sizeof(why));
+	host_of(d)->block = block_open(disk, d->vm, why, sizeof(why));
 	if (!block_of(d)) {
 		vdev_refuse(d, "%s", why);
 		return -ENODEV;
 	}
+	host_of(d)->limited = disk->iops || disk->bps;
 	block_of(d)->again = blk_again;
 	block_of(d)->arg = d;
 	return make_requests(d, host_of(d));

@@ -247,7 +247,9 @@ void virtio_enable_queue(struct vdev *d, unsigned queue)
 
 void virtio_kick(struct vdev *d, unsigned queue)
 {
-	if (virtio_queue(d, queue))
+	struct virtq *q = virtio_queue(d, queue);
+
+	if (q && !virtq_idle(d->vm, q))
 		virtio_type_of(d)->kick(d, queue);
 }
 

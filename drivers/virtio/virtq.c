@@ -83,20 +83,26 @@ static bool in_page(gpa_t gpa, u64 n)
 	return (gpa & (PAGE_SIZE - 1)) + n <= PAGE_SIZE;
 }
 
+/* Once: what the driver changes behind our back is not seen twice. */
+static inline void copy_desc(struct desc *d, const struct desc *from)
+{
+	const volatile u64 *p = (const void *)from;
+	u64 quad[2] = {p[0], p[1]};
+
+	__builtin_memcpy(d, quad, sizeof(*d));
+}
+
 /* A descriptor, all of it at once. */
 static inline int load_desc(struct vm *vm, unsigned hold, gpa_t gpa, struct desc *d)
 {
-	const u64 *p;
-	u64 quad[2];
+	const struct desc *p;
 
 	if (unlikely(!in_page(gpa, sizeof(*d)))) /* only a table that is not aligned */
 		return gmem_read(vm, gpa, d, sizeof(*d));
 	p = gmem_hold(vm, hold, gpa, sizeof(*d));
 	if (!p)
 		return -EFAULT;
-	quad[0] = READ_ONCE(p[0]);
-	quad[1] = READ_ONCE(p[1]);
-	__builtin_memcpy(d, quad, sizeof(*d));
+	copy_desc(d, p);
 	return 0;
 }
 
@@ -150,27 +156,63 @@ static int bad(const char **why, const char *what)
 	return -EINVAL;
 }
 
-static int add_range(struct vm *vm, struct virtq_chain *c, gpa_t gpa, u32 len, bool in, const char **why)
+/* A table of descriptors, if it is in one page, as the rings of most drivers are: else NULL, and each is looked for. */
+static const void *whole_table(struct vm *vm, unsigned hold, gpa_t table, u32 entries)
 {
-	unsigned n = c->nr_out + c->nr_in;
+	return in_page(table, 16ull * entries) ? gmem_hold(vm, hold, table, 16ull * entries) : NULL;
+}
 
-	if (n == VIRTQ_MAX_SIZE)
+/* What a walk along a chain needs. */
+struct walk {
+	struct vm *vm;
+	const struct virtq *q;
+	struct virtq_chain *c;
+	const char **why;
+	gpa_t ram; /* most buffers lie here */
+	u64 ram_size;
+};
+
+static inline bool is_ram(const struct walk *w, gpa_t gpa, u32 len)
+{
+	u64 in = gpa - w->ram;
+
+	return likely(in < w->ram_size && len <= w->ram_size - in) || gmem_is_ram(w->vm, gpa, len);
+}
+
+/* A chain as far as it has been walked. */
+struct sum {
+	unsigned nr, nr_out;
+	u64 len, out_len;
+};
+
+static inline __attribute__((always_inline)) int add_range(const struct walk *w, struct sum *s, gpa_t gpa, u32 len, bool in)
+{
+	const char **why = w->why;
+
+	if (unlikely(s->nr == VIRTQ_MAX_SIZE))
 		return bad(why, "a chain is longer than the queue");
-	if (!len)
+	if (unlikely(!len))
 		return bad(why, "a buffer has no bytes");
-	if (!in && c->nr_in)
-		return bad(why, "a buffer to be read stands behind one to be written");
-	if (!gmem_is_ram(vm, gpa, len))
+	if (unlikely(!is_ram(w, gpa, len)))
 		return bad(why, "a buffer is not in RAM");
-	c->range[n] = (struct block_range){.gpa = gpa, .len = len};
-	if (in) {
-		c->nr_in++;
-		c->in_len += len;
-	} else {
-		c->nr_out++;
-		c->out_len += len;
-	}
-	return c->in_len + c->out_len > UINT32_MAX ? bad(why, "a chain has 4 GiB and more") : 0;
+	w->c->range[s->nr].gpa = gpa;
+	w->c->range[s->nr].len = len;
+	s->len += len;
+	s->nr++;
+	if (in)
+		return 0;
+	s->nr_out++;
+	s->out_len = s->len;
+	return likely(s->nr_out == s->nr) ? 0 : bad(why, "a buffer to be read stands behind one to be written");
+}
+
+static int add_up(const struct walk *w, const struct sum *s)
+{
+	w->c->nr_out = (u16)s->nr_out;
+	w->c->nr_in = (u16)(s->nr - s->nr_out);
+	w->c->out_len = s->out_len;
+	w->c->in_len = s->len - s->out_len;
+	return likely(s->len <= UINT32_MAX) ? 0 : bad(w->why, "a chain has 4 GiB and more");
 }
 
 /* How many descriptors a table of this length holds; 0: it is no table. (2.7.5.3.1: no more than the queue has.) */
@@ -179,11 +221,15 @@ static u32 table_entries(const struct virtq *q, u32 len)
 	return len % 16 || len / 16 > q->size ? 0 : len / 16;
 }
 
-static int walk_split(struct vm *vm, const struct virtq *q, struct virtq_chain *c, u32 i, const char **why)
+static int walk_split(const struct walk *w, u32 i)
 {
-	gpa_t table = q->desc;
+	const struct virtq *q = w->q;
+	const char **why = w->why;
 	u32 entries = q->size, left = entries;
+	gpa_t table = q->desc;
+	const struct desc *t = whole_table(w->vm, HOLD_DESC, table, entries);
 	bool indirect = false;
+	struct sum s = {0};
 
 	for (;;) {
 		struct desc d;
@@ -191,9 +237,11 @@ static int walk_split(struct vm *vm, const struct virtq *q, struct virtq_chain *
 
 		if (!left--)
 			return bad(why, "a chain is longer than its table: it is a loop");
-		if (load_desc(vm, indirect ? HOLD_TABLE : HOLD_DESC, table + 16ull * i, &d))
+		if (likely(t))
+			copy_desc(&d, &t[i]);
+		else if (load_desc(w->vm, indirect ? HOLD_TABLE : HOLD_DESC, table + 16ull * i, &d))
 			return bad(why, "a table of descriptors is not in RAM");
-		if (d.flags & DESC_INDIRECT) {
+		if (unlikely(d.flags & DESC_INDIRECT)) {
 			if (indirect || !q->indirect || d.flags & DESC_NEXT)
 				return bad(why, "an indirect descriptor stands where none may");
 			indirect = true;
@@ -201,20 +249,25 @@ static int walk_split(struct vm *vm, const struct virtq *q, struct virtq_chain *
 			if (!entries)
 				return bad(why, "an indirect table has no length that one may have");
 			table = d.addr;
+			t = whole_table(w->vm, HOLD_TABLE, table, entries);
 			i = 0;
 			continue;
 		}
-		err = add_range(vm, c, d.addr, d.len, d.flags & DESC_WRITE, why);
-		if (err || !(d.flags & DESC_NEXT))
+		err = add_range(w, &s, d.addr, d.len, d.flags & DESC_WRITE);
+		if (unlikely(err))
 			return err;
+		if (!(d.flags & DESC_NEXT))
+			return add_up(w, &s);
 		i = d.next;
 		if (i >= entries)
 			return bad(why, "a descriptor's next one is beyond the table");
 	}
 }
 
-static int pop_split(struct vm *vm, struct virtq *q, struct virtq_chain *c, const char **why)
+static int pop_split(const struct walk *w, struct virtq *q)
 {
+	const char **why = w->why;
+	struct vm *vm = w->vm;
 	u16 head;
 	int err;
 
@@ -230,84 +283,98 @@ static int pop_split(struct vm *vm, struct virtq *q, struct virtq_chain *c, cons
 		return bad(why, "the available ring is not in RAM");
 	if (head >= q->size)
 		return bad(why, "an available chain's head is beyond the queue");
-	c->id = head;
-	err = walk_split(vm, q, c, head, why);
+	w->c->id = head;
+	err = walk_split(w, head);
 	if (err)
 		return err;
 	q->next_avail++;
 	return 1;
 }
 
-static inline int load_packed(struct vm *vm, unsigned hold, gpa_t gpa, struct packed_desc *d)
+static inline int load_packed(struct vm *vm, unsigned hold, const struct desc *t, gpa_t table, u32 i, struct packed_desc *d)
 {
 	struct desc raw;
-	int err = load_desc(vm, hold, gpa, &raw);
+	int err = 0;
 
+	if (likely(t))
+		copy_desc(&raw, &t[i]);
+	else
+		err = load_desc(vm, hold, table + 16ull * i, &raw);
 	*d = (struct packed_desc){.addr = raw.addr, .len = raw.len, .id = raw.flags, .flags = raw.next};
 	return err;
 }
 
 /* 2.8.7: the whole table belongs to the chain; only WRITE counts in it. */
-static int walk_packed_table(struct vm *vm, const struct virtq *q, struct virtq_chain *c, const struct packed_desc *t,
-			     const char **why)
+static int walk_packed_table(const struct walk *w, struct sum *s, const struct packed_desc *t)
 {
+	const struct virtq *q = w->q;
+	const char **why = w->why;
 	u32 entries = table_entries(q, t->len);
+	const struct desc *table;
 	int err = 0;
 
-	if (!q->indirect || t->flags & DESC_NEXT || c->nr_ring > 1)
+	if (!q->indirect || t->flags & DESC_NEXT || w->c->nr_ring > 1)
 		return bad(why, "an indirect descriptor stands where none may");
 	if (!entries)
 		return bad(why, "an indirect table has no length that one may have");
+	table = whole_table(w->vm, HOLD_TABLE, t->addr, entries);
 	for (u32 i = 0; i < entries && !err; i++) {
 		struct packed_desc d;
 
-		if (load_packed(vm, HOLD_TABLE, t->addr + 16ull * i, &d))
+		if (load_packed(w->vm, HOLD_TABLE, table, t->addr, i, &d))
 			return bad(why, "a table of descriptors is not in RAM");
 		if (d.flags & DESC_INDIRECT)
 			return bad(why, "an indirect descriptor stands where none may");
-		err = add_range(vm, c, d.addr, d.len, d.flags & DESC_WRITE, why);
+		err = add_range(w, s, d.addr, d.len, d.flags & DESC_WRITE);
 	}
 	return err;
 }
 
 /* From c->start on, at most `limit` of the ring's descriptors. */
-static int walk_packed(struct vm *vm, const struct virtq *q, struct virtq_chain *c, u16 limit, const char **why)
+static int walk_packed(const struct walk *w, u16 limit)
 {
+	const struct virtq *q = w->q;
+	struct virtq_chain *c = w->c;
+	const char **why = w->why;
 	u16 i = c->start;
+	const struct desc *ring = whole_table(w->vm, HOLD_DESC, q->desc, q->size);
 	struct packed_desc d;
+	struct sum s = {0};
 	int err;
 
 	c->nr_ring = 0;
 	do {
 		if (c->nr_ring == limit)
 			return bad(why, "a chain runs into descriptors that are in use");
-		if (load_packed(vm, HOLD_DESC, q->desc + 16ull * i, &d))
+		if (load_packed(w->vm, HOLD_DESC, ring, q->desc, i, &d))
 			return bad(why, "the descriptor ring is not in RAM");
 		c->nr_ring++;
 		if (++i == q->size)
 			i = 0;
-		err = d.flags & DESC_INDIRECT ? walk_packed_table(vm, q, c, &d, why)
-					      : add_range(vm, c, d.addr, d.len, d.flags & DESC_WRITE, why);
+		err = d.flags & DESC_INDIRECT ? walk_packed_table(w, &s, &d)
+					      : add_range(w, &s, d.addr, d.len, d.flags & DESC_WRITE);
 		if (err)
 			return err;
 	} while (d.flags & DESC_NEXT);
 	c->id = d.id; /* of the last (2.8.6) */
-	return 0;
+	return add_up(w, &s);
 }
 
 /* Descriptors follow one another round the ring; the flags of the first were stored last (2.8.21). */
-static int pop_packed(struct vm *vm, struct virtq *q, struct virtq_chain *c, const char **why)
+static int pop_packed(const struct walk *w, struct virtq *q)
 {
+	struct virtq_chain *c = w->c;
+	struct vm *vm = w->vm;
 	u8 wrap = q->avail_wrap;
 	u16 flags;
 	int err;
 
 	if (load16(vm, HOLD_DESC, q->desc + 16ull * q->next_avail + offsetof(struct packed_desc, flags), &flags))
-		return bad(why, "the descriptor ring is not in RAM");
+		return bad(w->why, "the descriptor ring is not in RAM");
 	if (!(flags & DESC_AVAIL) != !wrap || !(flags & DESC_USED) == !wrap)
 		return 0;
 	c->start = q->next_avail;
-	err = walk_packed(vm, q, c, q->size - q->in_flight, why);
+	err = walk_packed(w, q->size - q->in_flight);
 	if (err)
 		return err;
 	q->next_avail = (u16)(q->next_avail + c->nr_ring);
@@ -318,18 +385,21 @@ static int pop_packed(struct vm *vm, struct virtq *q, struct virtq_chain *c, con
 	return 1;
 }
 
-static void empty(struct virtq_chain *c)
+static struct walk walk(struct vm *vm, const struct virtq *q, struct virtq_chain *c, const char **why)
 {
-	c->nr_out = c->nr_in = 0;
-	c->out_len = c->in_len = 0;
+	struct walk w = {.vm = vm, .q = q, .c = c, .why = why};
+
+	w.ram = gmem_main_ram(vm, &w.ram_size);
+	return w;
 }
 
 int virtq_pop(struct vm *vm, struct virtq *q, struct virtq_chain *c, const char **why)
 {
+	struct walk w = walk(vm, q, c, why);
 	int r;
 
-	empty(c);
-	r = q->packed ? pop_packed(vm, q, c, why) : pop_split(vm, q, c, why);
+	c->nr_ring = 0;
+	r = q->packed ? pop_packed(&w, q) : pop_split(&w, q);
 	if (r == 1)
 		q->in_flight += q->packed ? c->nr_ring : 1;
 	return r;
@@ -342,20 +412,20 @@ void virtq_unpop(struct virtq *q, const struct virtq_chain *c)
 		q->in_flight--;
 		return;
 	}
-	q->avail_wrap ^= c->start > q->next_avail;
+	q->avail_wrap ^= c->start + c->nr_ring >= q->size;
 	q->next_avail = c->start;
 	q->in_flight = (u16)(q->in_flight - c->nr_ring);
 }
 
 int virtq_reread(struct vm *vm, const struct virtq *q, struct virtq_chain *c, const char **why)
 {
+	struct walk w = walk(vm, q, c, why);
 	u16 nr = c->nr_ring, id = c->id;
 	int err;
 
-	empty(c);
 	if (!q->packed)
-		return walk_split(vm, q, c, id, why);
-	err = walk_packed(vm, q, c, nr, why);
+		return walk_split(&w, id);
+	err = walk_packed(&w, nr);
 	if (!err && (c->nr_ring != nr || c->id != id))
 		return bad(why, "a chain changed while the device had it");
 	return err;
@@ -365,16 +435,21 @@ int virtq_reread(struct vm *vm, const struct virtq *q, struct virtq_chain *c, co
 
 static int push_split(struct vm *vm, struct virtq *q, const struct virtq_chain *c, u32 written)
 {
-	gpa_t at = used_ring(q, q->next_used);
-	struct used_elem e = {.id = c->id, .len = written}, *p;
+	struct used_elem e = {.id = c->id, .len = written};
+	u64 at = used_ring(q, q->next_used) - q->device;
+	u8 *p;
 
-	p = likely(in_page(at, sizeof(e))) ? gmem_hold_write(vm, HOLD_DEVICE, at, sizeof(e)) : NULL;
-	if (p)
-		*p = e;
-	else if (gmem_write(vm, at, &e, sizeof(e)))
+	if (likely(in_page(q->device, 4 + 8ull * q->size))) {
+		p = gmem_hold_write(vm, HOLD_DEVICE, q->device, 4 + 8ull * q->size);
+		if (!p)
+			return -EFAULT;
+		*(struct used_elem *)(p + at) = e;
+		barrier(); /* x86 keeps the order of stores; the compiler must, too */
+		WRITE_ONCE(*(u16 *)(p + 2), (u16)(q->next_used + 1));
+	} else if (gmem_write(vm, q->device + at, &e, sizeof(e)) ||
+		   store16(vm, HOLD_DEVICE, used_idx(q), (u16)(q->next_used + 1))) {
 		return -EFAULT;
-	if (store16(vm, HOLD_DEVICE, used_idx(q), (u16)(q->next_used + 1)))
-		return -EFAULT;
+	}
 	q->next_used++;
 	q->in_flight--;
 	return 0;
@@ -512,6 +587,9 @@ static u64 copy(struct vm *vm, const struct block_range *r, unsigned nr, u64 off
 
 u64 virtq_read(struct vm *vm, const struct virtq_chain *c, u64 off, void *buf, u64 n)
 {
+	/* A header, most of the time. */
+	if (likely(c->nr_out && off + n <= c->range[0].len))
+		return copy_part(vm, c->range[0].gpa + off, buf, n, false) ? 0 : n;
 	return copy(vm, c->range, c->nr_out, off, buf, n, false);
 }
 

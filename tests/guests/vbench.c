@@ -97,18 +97,23 @@ static void collect(struct vq *q, unsigned n, u32 before)
 static u64 reads(u64 count, unsigned depth)
 {
 	struct vq *q = &blk.q[0];
+	struct vbuf b[32][3];
 	u64 begun = rdtsc();
 	u32 before;
+
+	for (unsigned k = 0; k < depth; k++) {
+		b[k][0] = (struct vbuf){&header[k], 16};
+		b[k][1] = (struct vbuf){data[k], 4096};
+		b[k][2] = (struct vbuf){(void *)&status[k], 1};
+	}
 
 	for (u64 i = 0; i < count; i += depth) {
 		if (q->event_idx && !q->packed)
 			q->ring->driver[2 + q->size] = (u16)(q->used + depth - 1);
 		for (unsigned k = 0; k < depth; k++) {
-			struct vbuf b[3] = {{&header[k], 16}, {data[k], 4096}, {(void *)&status[k], 1}};
-
 			header[k].sector = (i + k) % 64 * 8;
 			status[k] = 0xff;
-			vq_add(q, b, 1, 2);
+			vq_add(q, b[k], 1, 2);
 		}
 		vq_publish(q);
 		before = came;

@@ -123,13 +123,13 @@ static u16 add_split(struct vq *q, const struct vbuf *b, unsigned n, unsigned ou
 	for (unsigned i = 0; i < n; i++) {
 		struct vdesc *e = &q->ring->desc[q->next];
 
-		q->next = (u16)((q->next + 1) % q->size);
+		q->next = (u16)((q->next + 1) & (q->size - 1));
 		e->addr = (u64)b[i].at;
 		e->len = b[i].len;
 		e->flags = (u16)((i >= out ? VDESC_WRITE : 0) | (i + 1 < n ? VDESC_NEXT : 0));
 		e->next = q->next;
 	}
-	q->ring->driver[2 + q->avail++ % q->size] = head;
+	q->ring->driver[2 + (q->avail++ & (q->size - 1))] = head;
 	return head;
 }
 
@@ -202,8 +202,8 @@ bool vq_take(struct vq *q, u16 *id, u32 *len)
 	}
 	if (*(volatile u16 *)&q->ring->device[1] == q->used)
 		return false;
-	*id = (u16)((volatile struct vused *)(q->ring->device + 2))[q->used % q->size].id;
-	*len = ((volatile struct vused *)(q->ring->device + 2))[q->used % q->size].len;
+	*id = (u16)((volatile struct vused *)(q->ring->device + 2))[q->used & (q->size - 1)].id;
+	*len = ((volatile struct vused *)(q->ring->device + 2))[q->used & (q->size - 1)].len;
 	q->used++;
 	return true;
 }

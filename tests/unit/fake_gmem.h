@@ -20,6 +20,13 @@ bool gmem_is_ram(struct vm *vm, gpa_t gpa, u64 n)
 	return !n || gpa >= FAKE_HOLE_END || gpa + n <= FAKE_HOLE;
 }
 
+gpa_t gmem_main_ram(struct vm *vm, u64 *size)
+{
+	(void)vm;
+	*size = FAKE_HOLE;
+	return 0;
+}
+
 int gmem_read(struct vm *vm, gpa_t gpa, void *buf, size_t n)
 {
 	if (!gmem_is_ram(vm, gpa, n))
@@ -64,13 +71,5 @@ void *gmem_hold_write(struct vm *vm, unsigned hold, gpa_t gpa, size_t n)
 	return gmem_hold(vm, hold, gpa, n);
 }
 
-/* Physical memory is the test's: fake_phys(). */
+/* Physical memory, and gmem_hold_phys(), are the test's: fake_phys(). */
 u8 *fake_phys(hpa_t pa);
-
-__attribute__((unused)) static int fake_copy(gpa_t gpa, hpa_t pa, u64 n, bool out)
-{
-	if (!gmem_is_ram(NULL, gpa, n))
-		return -EFAULT;
-	memcpy(out ? fake_phys(pa) : fake_ram + gpa, out ? fake_ram + gpa : fake_phys(pa), n);
-	return 0;
-}

@@ -49,15 +49,10 @@ void phys_copy(hpa_t dst, hpa_t src, size_t n)
 {
 	memcpy(fake_phys(dst), fake_phys(src), n);
 }
-int gmem_copy_from_phys(struct vm *vm, gpa_t gpa, hpa_t src, u64 n)
+void *gmem_hold_phys(unsigned hold, hpa_t pa)
 {
-	(void)vm;
-	return fake_copy(gpa, src, n, false);
-}
-int gmem_copy_to_phys(struct vm *vm, hpa_t dst, gpa_t gpa, u64 n)
-{
-	(void)vm;
-	return fake_copy(gpa, dst, n, true);
+	(void)hold;
+	return fake_phys(pa);
 }
 hpa_t gpool_alloc_block(u16 owner)
 {
