@@ -116,6 +116,51 @@ def _smp_rows():
     return [{"name": "IPI round trip between two vCPUs on one CPU", "value": int(m.group(1)), "bound": None}]
 
 
+VBENCH = re.compile(rb"^VBENCH (\S+) (\d+)\r?\n", re.M)
+VIRTIO_ROWS = (("doorbell", "doorbell for a queue with nothing new", 500),
+               ("qd1", "4 KiB read over ram:, one by one", 5000),
+               ("qd32", "4 KiB read over ram:, 32 at a time", 2000))
+
+
+def _vbench(words, n):
+    """(ticks of each row, exits of the whole run) of tests/guests/vbench.c."""
+    path, cfg, img = (os.path.join(OUT, name) for name in ("control", "v.cfg", "v.img"))
+    with open(img, "wb") as f:
+        f.write(bytes(1 << 20))
+    with open(cfg, "w", encoding="utf-8") as f:
+        f.write(f'name = "v"\nkernel = "{os.path.join(BUILD, "tests", "guests", "vbench.elf")}"\nmemory = 64\n'
+                f'debug_exit = 1\ncmdline = "{words} n={n}"\ndisk = [ "{img},raw,xvda,rw" ]\n')
+    if os.path.exists(path):
+        os.unlink(path)
+    argv = [os.path.join(ROOT, "tools", "dalang"), "run", "--cpu", "amd", "--boot", "direct", "--icount", "--host-cpus", "1",
+            "--timeout", "300", "--control", path, "--vm", cfg]
+    out = b""
+    with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                          env={**os.environ, "DALANG_BUILT": "1"}) as p:
+        for line in p.stdout:
+            out += line
+            if b"VBENCH done" in line:
+                break
+        else:
+            raise Fail(TOOL, f"vbench did not end; it said: {out[-500:].decode('utf-8', 'replace').strip()}")
+        exits = json.loads("\n".join(ask(path, "stat v -j")[0]))
+        ask(path, "destroy v")
+        p.stdout.read()
+    return {m.group(1).decode(): int(m.group(2)) for m in VBENCH.finditer(out)}, exits
+
+
+def _virtio_rows():
+    """A request to a virtio device by a guest's minimal driver, everything in it; exits: by what twice as many take."""
+    rows = []
+    for packed in ("", " packed"):
+        for name, what, bound in VIRTIO_ROWS:
+            (once, few), (_, many) = (_vbench(name + packed, n) for n in (1024, 2048))
+            exits = (sum(e["count"] for e in many["exits"]) - sum(e["count"] for e in few["exits"])) / 1024
+            rows.append({"name": f"{what}{', packed ring' if packed else ''} ({exits:.2f} exits)", "value": once[name],
+                         "bound": None if packed else bound})
+    return rows
+
+
 def _exit_rows():
     kernel = os.path.join(SHARED, "exitbench", "exitbench.elf")
     if not os.path.exists(kernel):
@@ -251,7 +296,7 @@ def bench(argv):
             _boot_row("entry to first guest instruction, cloud kernel",
                       ["--kernel", guest_file("vmlinuz"), "--ramdisk", guests.initramfs(), "--memory", "256",
                        "--cmdline", guests.CMDLINE])]
-    rows += _linux_rows() + _sched_rows() + _smp_rows() + _exit_rows()
+    rows += _linux_rows() + _sched_rows() + _smp_rows() + _virtio_rows() + _exit_rows()
     rows += _own_rows("amd", "direct", 2, 4096) + _own_rows("intel", "grub", 1, 1024)
     table = _table(rows)
     with open(os.path.join(OUT, "bench.md"), "w", encoding="utf-8") as f:
