@@ -198,13 +198,15 @@ static void set_tables(void)
 #define CR0 0x80010033ull
 static u64 clean_cr4 = 0x620;
 
-/* Put right what a step may have left. Reading CRs makes no exit; writing them may. */
+/* Put right what a step may have left. */
 void restore(u32 dirty)
 {
-	u64 cr0, cr3, cr4;
+	u64 cr0, cr3, cr4 = clean_cr4;
 
-	if (dirty & DIRTY_CR) {
-		__asm__ volatile("mov %%cr0, %0; mov %%cr3, %1; mov %%cr4, %2" : "=r"(cr0), "=r"(cr3), "=r"(cr4));
+	if (dirty & DIRTY_CR4)
+		__asm__ volatile("mov %%cr4, %0" : "=r"(cr4));
+	if (dirty & DIRTY_SEG) {
+		__asm__ volatile("mov %%cr0, %0; mov %%cr3, %1" : "=r"(cr0), "=r"(cr3));
 		if (cr0 != CR0)
 			__asm__ volatile("mov %0, %%cr0" ::"r"(CR0));
 		if (cr3 != clean_cr3)
@@ -221,14 +223,23 @@ void restore(u32 dirty)
 		} __attribute__((packed))){sizeof(idt) - 1, (u64)idt})));
 		__asm__ volatile("fxrstor %0" ::"m"(clean_fpu));
 	}
-	if (dirty & DIRTY_MSR) {
+	if (dirty & DIRTY_EFER)
 		wrmsr(0xc0000080, 0xd01 & ~0x400u);
+	if (dirty & DIRTY_PAT)
 		wrmsr(0x277, 0x0007040600070406ull);
-		if (rdmsr(0x1b) != (LAPIC | 0x900)) {
-			wrmsr(0x1b, LAPIC | 0x100);
-			wrmsr(0x1b, LAPIC | 0x900);
-		}
+	if (dirty & DIRTY_BASE && rdmsr(0x1b) != (LAPIC | 0x900)) {
+		wrmsr(0x1b, LAPIC | 0x100);
+		wrmsr(0x1b, LAPIC | 0x900);
 	}
+}
+
+/* To write where code has run is dear in an emulator. */
+static void fill(u32 i)
+{
+	volatile u64 *to = (volatile u64 *)CODE + i;
+
+	if (*to != 0x38cd38cd38cd38cd)
+		*to = 0x38cd38cd38cd38cd;
 }
 
 void prepare(void)
@@ -246,20 +257,28 @@ void prepare(void)
 		run.rflags |= 0x40000; /* AC */
 	/* What strays beyond the step's code ends it. */
 	for (u32 i = 0; i < 24; i++)
-		((volatile u64 *)CODE)[i] = ((volatile u64 *)CODE)[0x1000 / 8 + i] = 0x38cd38cd38cd38cd;
+		fill(i), fill(0x1000 / 8 + i);
 	for (u32 i = 1; i < 5; i++)
-		((volatile u64 *)CODE)[0x1000 / 8 - i] = 0x38cd38cd38cd38cd;
+		fill(0x1000 / 8 - i);
 	code_from(run.rip);
 }
 
 /* --- steps --- */
 
-/* Where to go on: 8 bytes of CMOS, with their complement. */
+/* Where to go on: 4 bytes of CMOS, with their complement; only those that change. */
 static void note_step(u32 n)
 {
+	static u32 there[4] = {~0u, ~0u, ~0u, ~0u};
+
 	for (u32 i = 0; i < 4; i++) {
-		cmos_write((u8)(0x40 + i), (u8)(n >> 8 * i));
-		cmos_write((u8)(0x44 + i), (u8) ~(n >> 8 * i));
+		u8 b = (u8)(n >> 8 * i);
+
+		if (there[i] == b)
+			continue;
+		there[i] = ~0u; /* an INIT may come in between */
+		cmos_write((u8)(0x40 + i), b);
+		cmos_write((u8)(0x44 + i), (u8)~b);
+		there[i] = b;
 	}
 }
 
@@ -274,7 +293,8 @@ static u32 noted_step(void)
 	return n == ~not ? n : 0;
 }
 
-#define NOTE_EVERY 256
+#define NOTE_EVERY 32
+#define CALM_EVERY 512
 #define PATIENCE   20000000 /* TSC ticks without a beat of the watchdog's, then it is started anew */
 
 /* trace: what run_code() is about to run. */
@@ -365,8 +385,10 @@ static void __attribute__((noreturn)) steps_from(u32 from)
 			say("seed ", seed, " step ", step);
 		dirty = one_act();
 		restore(dirty);
-		if (step % 64 == 63)
+		if (step % CALM_EVERY == CALM_EVERY - 1)
 			calm();
+		else if (step % 64 == 63)
+			calm_lapic(), restore(DIRTY_EFER | DIRTY_PAT);
 		if (beat != last_beat) {
 			last_beat = beat;
 			since = rdtsc();
@@ -400,7 +422,7 @@ static void cpu_set_up(void)
 	cpuid(7, r);
 	clean_cr4 |= r[1] & 1 ? 1u << 16 : 0; /* FSGSBASE */
 	__asm__ volatile("mov %1, %%cr4; fninit; fxsave %0" : "=m"(clean_fpu) : "r"(clean_cr4) : "memory");
-	restore(DIRTY_CR | DIRTY_MSR);
+	restore(DIRTY_CR | DIRTY_EFER | DIRTY_PAT | DIRTY_BASE);
 }
 
 /* CPU 0 after an INIT. */

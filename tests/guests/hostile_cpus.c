@@ -43,15 +43,12 @@ void start_watchdog(void)
 	icr(1, 0x4600 | (u32)(AP_PAGE >> 12));
 }
 
-/* xAPIC mode, enabled, all masked, nothing in service. */
-static void calm_lapic(void)
+/* xAPIC mode, enabled, all masked, nothing in service; HPET and PIT stand still. */
+void calm_lapic(void)
 {
 	static const u32 masked[] = {0x320, 0x330, 0x340, 0x350, 0x360, 0x370};
 
-	if (rdmsr(0x1b) != (LAPIC | 0x900)) {
-		wrmsr(0x1b, LAPIC | 0x100);
-		wrmsr(0x1b, LAPIC | 0x900);
-	}
+	restore(DIRTY_BASE);
 	mmio_write(LAPIC + 0xf0, 0x1ff);
 	mmio_write(LAPIC + 0x80, 0);
 	for (u32 i = 0; i < 6; i++)
@@ -60,13 +57,15 @@ static void calm_lapic(void)
 	for (u32 i = 0; i < 8; i++)
 		for (u32 n = 0; n < 32 && mmio_read(LAPIC + 0x100 + 16 * i); n++)
 			mmio_write(LAPIC + 0xb0, 0);
+	mmio_write(HPET + 0x10, 0);
+	outb(PIT_MODE, 0x30);
 }
 
 /* The machine's devices as quiet as after reset: now and then, since what is in disorder is worth something. */
 void calm(void)
 {
 	calm_lapic();
-	mmio_write(HPET + 0x10, 0);
+	restore(DIRTY_EFER | DIRTY_PAT);
 	for (u32 i = 0; i < 3; i++)
 		mmio_write(HPET + 0x100 + 0x20 * i, 0);
 	for (u32 pin = 0; pin < 24; pin++) {
@@ -74,7 +73,6 @@ void calm(void)
 		mmio_write(IOAPIC + 0x10, 0x10000);
 	}
 	pic_init();
-	outb(PIT_MODE, 0x30);
 	cmos_write(0xb, 2);
 	cmos_write(0xa, 0x26);
 	serial_init();

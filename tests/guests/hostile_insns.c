@@ -12,7 +12,7 @@ static u64 operand(void)
 
 u32 msr(void)
 {
-	u32 nr = a_msr(), dirty = DIRTY_MSR;
+	u32 nr = a_msr(), dirty = nr == 0xc0000080 ? DIRTY_EFER : nr == 0x277 ? DIRTY_PAT : 0;
 	u64 val = edge();
 
 	if (nr == 0xc0000080 && below(2))
@@ -31,7 +31,7 @@ u32 msr(void)
 	if (nr >= 0x800 && nr < 0x900)
 		dirty |= DIRTY_APIC | DIRTY_CPUS;
 	if (nr == 0x1b || nr == 0x6e0)
-		dirty |= DIRTY_APIC;
+		dirty |= DIRTY_BASE | DIRTY_APIC;
 	return dirty;
 }
 
@@ -51,7 +51,7 @@ u32 x2apic(void)
 			B(0x0f), B(0x32);
 		}
 	}
-	return DIRTY_APIC | DIRTY_CPUS | DIRTY_MSR;
+	return DIRTY_APIC | DIRTY_CPUS | DIRTY_BASE;
 }
 
 u32 cpuid_(void)
@@ -138,7 +138,7 @@ u32 debug_registers(void)
 		put_device_insn(false);
 	else
 		B(0xe4), B(0x80);
-	return DIRTY_CR;
+	return DIRTY_SEG;
 }
 
 u32 extended_state(void)
@@ -149,7 +149,7 @@ u32 extended_state(void)
 		run.gpr[RAX] = below(2) ? below(8) | below(2) << 5 : edge();
 		run.gpr[RDX] = below(4) ? 0 : edge();
 		T(below(4) ? 0xd1010f : 0xd0010f);
-		return DIRTY_CR;
+		return DIRTY_SEG;
 	case 1: /* the areas, well aligned and not, in RAM and elsewhere */
 		run.gpr[RDI] = operand() & (below(4) ? ~63ull : ~0ull);
 		run.gpr[RAX] = below(4) ? 7 : edge();
@@ -158,7 +158,7 @@ u32 extended_state(void)
 			B(0x48);
 		B(0x0f), B(0xae);
 		B(7 | ONE_OF(((const u8[]){0, 1, 2, 3, 4, 5, 6})) << 3);
-		return DIRTY_CR;
+		return DIRTY_SEG;
 	default:
 		run.gpr[RDI] = operand();
 		B(0xd8 | below(8));
@@ -166,7 +166,7 @@ u32 extended_state(void)
 			B(0xc0 | below(64));
 		else
 			modrm(below(8));
-		return DIRTY_CR;
+		return DIRTY_SEG;
 	}
 }
 
@@ -190,7 +190,7 @@ u32 privileged(void)
 		B(ONE_OF(((const u8[]){0x66, 0xf3, 0x90})));
 		B(0x0f), B(0xc7);
 		modrm(6 + below(2));
-		return DIRTY_CR;
+		return DIRTY_SEG;
 	case 1:
 		B(0x66), B(0x0f), B(0x38), B(0x80 + below(3));
 		modrm(below(8));
@@ -201,7 +201,7 @@ u32 privileged(void)
 		return 0;
 	default:
 		T(insn);
-		return DIRTY_CR;
+		return DIRTY_SEG;
 	}
 }
 
@@ -253,7 +253,7 @@ u32 segments(void)
 		modrm(below(2));
 		break;
 	}
-	return DIRTY_CR;
+	return DIRTY_SEG;
 }
 
 u32 software_interrupts(void)
@@ -271,7 +271,7 @@ u32 software_interrupts(void)
 	if (op == 0xf4 && below(20))
 		op = 0xcc; /* HLT without interrupts waits for the watchdog */
 	B(op);
-	return DIRTY_CR;
+	return DIRTY_SEG;
 }
 
 /* Bytes, and a second pass over them that changes them. */
@@ -286,7 +286,7 @@ u32 self_modified(void)
 	for (u32 i = 0; i < 12; i++)
 		B(0x90);
 	put_device_insn(false);
-	return DIRTY_CR | DIRTY_MSR | MAY_END;
+	return DIRTY_CR | MAY_END;
 }
 
 u32 any_bytes(void)
@@ -299,7 +299,7 @@ u32 any_bytes(void)
 	for (u32 i = 0; i < n; i++) {
 		B(spared(no_out((u8)random())));
 	}
-	return DIRTY_CR | DIRTY_MSR | MAY_END;
+	return DIRTY_CR | MAY_END;
 }
 
 /* Code that is no memory, or ends where memory, or the address space, ends. */
@@ -350,5 +350,5 @@ u32 code_elsewhere(void)
 		else
 			B(0x90);
 	}
-	return DIRTY_CR;
+	return DIRTY_SEG;
 }

@@ -215,5 +215,5 @@ u32 other_mode(void)
 	}
 	saved_rsp = 0;
 	run_mode(mode, gpr);
-	return DIRTY_CR | DIRTY_MSR | DIRTY_APIC;
+	return DIRTY_CR | DIRTY_EFER | DIRTY_APIC;
 }
