@@ -86,6 +86,7 @@ void watchdog_entry(void);
 void warm_entry(void);
 
 /* hostile_random.c */
+u64 next_random(u64 *dice);
 u64 random(void);
 u32 below(u32 n);
 u64 edge(void);            /* a number at which something changes */
@@ -107,13 +108,17 @@ u64 code_at(void);
 void put_device_insn(bool any);
 void put_end(void);
 
-/* hostile_modes.c, hostile_cpus.c, hostile_tables.c: acts that are no code of 64-bit mode */
+/* hostile_modes.c, hostile_cpus.c, hostile_tables.c, hostile_pci.c: acts that are no code of 64-bit mode */
 u32 other_mode(void);
 void modes_set_up(void);
 u32 bad_tables(void);
 u32 cpu_storm(void);
 u32 timers_and_irqs(void);
+u32 bar_race(void);
+void pci_set_up(void);
+bool pci_moves(void); /* CPU 1's share of bar_race() */
 void start_watchdog(void);
+void wake_watchdog(void);
 void cpus_set_up(void);
 void calm(void);       /* all devices, about 100 exits */
 void calm_lapic(void); /* and what has the CPU interrupted: 20 */
