@@ -192,6 +192,8 @@ void vmx_step_entry(struct hv_vcpu *v);
 void vmx_step_exit(struct hv_vcpu *v);
 u32 vmx_intr_state(struct vmx_vcpu *x);
 void vmx_set_intr_state(struct vmx_vcpu *x, u32 state);
+/* rip as the code that runs has it: outside 64-bit code it is EIP, which wraps at 4 GiB. */
+u64 vmx_wrap_rip(struct hv_vcpu *v, u64 rip);
 void vmx_advance(struct hv_vcpu *v, unsigned len);
 void vmx_inject(struct hv_vcpu *v, const struct hv_event *ev);
 u32 vmx_windows(struct hv_vcpu *v);
