@@ -69,6 +69,7 @@ struct vmx_vcpu {
 	u32 proc, entry; /* the words that change in a vCPU's life, as last written */
 	u32 debug; /* HV_DEBUG_*, as in force */
 	u32 tpr_threshold;
+	u32 shut_exits; /* with interrupts shut */
 	/* What the VMCS, or the CPU, holds; written again only when hv_vcpu says otherwise. */
 	u64 rip, rsp, rflags, cr2, dr6;
 	u64 host_rsp, eptp;
@@ -171,6 +172,7 @@ void vmx_follow_debug(struct hv_vcpu *v); /* v->debug is another than what is in
 void vmx_reset_plain(struct hv_vcpu *v); /* the part that needs no loaded VMCS */
 void vmx_reset_vmcs(struct hv_vcpu *v);  /* the part in the VMCS */
 void vmx_restart_timer(const struct hv_vcpu *v);
+void vmx_end_timer(const struct hv_vcpu *v); /* the next entry is none */
 void vmx_live_msrs_load(struct vmx_vcpu *x);
 void vmx_live_msrs_save(struct vmx_vcpu *x);
 u64 vmx_get_reg(struct hv_vcpu *v, enum hv_reg r);
