@@ -48,13 +48,6 @@ static void mmio_write(u64 at, unsigned size, u64 v)
 		*(volatile u64 *)at = v;
 }
 
-static inline u32 inl(u16 port)
-{
-	u32 v;
-	__asm__ volatile("inl %1, %0" : "=a"(v) : "Nd"(port));
-	return v;
-}
-
 static u32 port_read(u16 port, unsigned size)
 {
 	return size == 1 ? inb(port) : size == 2 ? inw(port) : inl(port);
