@@ -57,14 +57,15 @@ $(O)/%.asm.o: %.asm Makefile
 	@mkdir -p $(@D)
 	$(NASM) -f elf64 -g -F dwarf -w+error -w-reloc-rel-dword -I. -MD $(@:.o=.d) -MT $@ $< -o $@
 
-# The virtual PC's DSDT as C bytes, without the table header, which acpi_tables.c writes.
-$(B)/gen/vmm/platform/dsdt_aml.h: vmm/platform/dsdt.asl Makefile
+# The virtual PC's DSDT and its SSDT of processors as C bytes, without the table header, which acpi_tables.c writes.
+AML := $(B)/gen/vmm/platform/dsdt_aml.h $(B)/gen/vmm/platform/cpus_aml.h
+$(AML): $(B)/gen/%_aml.h: %.asl Makefile
 	@mkdir -p $(@D)
-	@$(HOSTCC) -E -P -undef -x c $< -o $(@D)/dsdt.i
-	@$(IASL) -we -p $(@D)/dsdt $(@D)/dsdt.i >$(@D)/dsdt.log 2>&1 || { cat $(@D)/dsdt.log; exit 1; }
-	@{ echo 'static const unsigned char dsdt_aml[] = {'; \
-		od -An -v -j36 -tx1 $(@D)/dsdt.aml | sed 's/ \(..\)/ 0x\1,/g'; echo '};'; } >$@
-$(O)/vmm/platform/acpi_tables.c.o: $(B)/gen/vmm/platform/dsdt_aml.h
+	@$(HOSTCC) -E -P -undef -x c $< -o $(@D)/$(*F).i
+	@$(IASL) -we -p $(@D)/$(*F) $(@D)/$(*F).i >$(@D)/$(*F).log 2>&1 || { cat $(@D)/$(*F).log; exit 1; }
+	@{ echo 'static const unsigned char $(*F)_aml[] = {'; \
+		od -An -v -j36 -tx1 $(@D)/$(*F).aml | sed 's/ \(..\)/ 0x\1,/g'; echo '};'; } >$@
+$(O)/vmm/platform/acpi_tables.c.o: $(AML)
 
 # Linked twice: the first link gives the addresses for the symbol table that the second one adds
 # behind everything else. That it moved nothing is checked, not believed.
@@ -145,7 +146,7 @@ $(B)/unit/$(1): tests/unit/test_$(1).c $(call unit-of,tests/unit/test_$(1).c) Ma
 $(B)/unit/$(1): $(wildcard lib/*.h boot/*.h vmm/*.h vmm/monitor/*.h vmm/gdb/*.h arch/x86_64/*.h vmm/platform/*.h)
 endef
 $(foreach t,$(UNIT_TESTS),$(eval $(call unit-rule,$(t))))
-$(B)/unit/acpi_tables: $(B)/gen/vmm/platform/dsdt_aml.h
+$(B)/unit/acpi_tables: $(AML)
 
 # make fuzz-replay: every fuzz target over its corpus, by the compiler at hand, without libFuzzer.
 fuzz-replay: $(FUZZERS:%=$(B)/fuzz-replay/%)

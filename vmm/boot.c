@@ -27,6 +27,9 @@ void vm_boot_restart(struct vm *vm, u64 delay_ns)
 	vm->boot = (struct vm_boot){.stage = BOOT_ZERO};
 	if (vm->gdb)
 		gdb_restarts(vm);
+	spin_lock(&vm->dev_lock);
+	cpu_hotplug_begin(vm);
+	spin_unlock(&vm->dev_lock);
 	for (u32 i = 0; i < vm->nr_vcpus; i++) {
 		struct vcpu *each = vm->vcpus[i];
 
@@ -88,7 +91,7 @@ static bool open_file(const char *name, struct load_file *f, char *why, size_t n
 static bool load(struct vm *vm)
 {
 	struct load_target t = {
-		.ram_low = vm->ram_low, .ram_high = vm->ram_high, .vcpus = vm->nr_vcpus,
+		.ram_low = vm->ram_low, .ram_high = vm->ram_high, .vcpus = vm->nr_vcpus, .vcpus_present = vm_vcpus_present(vm),
 		.cpu_signature = vm->cpuid->basic[1].eax, .cpu_features = vm->cpuid->basic[1].edx,
 		.hpet = vm->cfg.hpet, .write = target_write, .copy = target_copy,
 		.zero = target_zero, .arg = vm,

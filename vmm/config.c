@@ -351,7 +351,7 @@ static const struct config_key vm_keys[] = {
 	{"memory", set_number, VMS(memory), MEMORY},
 	{"maxmem", set_number, VMS(maxmem), MEMORY},
 	{"vcpus", set_number, VMS(vcpus), 1, VM_MAX_VCPUS, ""},
-	{"maxvcpus", set_number, VMS(maxvcpus), 1, 4096, ""},
+	{"maxvcpus", set_number, VMS(maxvcpus), 1, VM_MAX_VCPUS, ""},
 	{"cpus", set_cpus, 0, 0, 0, 0, NULL},
 	{"cpu_weight", set_number, VMS(cpu_weight), 1, 65535, ""},
 	{"cap", set_number, VMS(cap), 0, 6400, " per cent of one CPU, 0 for none"},
@@ -506,20 +506,16 @@ static bool check_memory(struct config_ctx *c, struct vm_config *vm)
 	return true;
 }
 
-static bool check_vcpus(struct config_ctx *c, const struct vm_config *vm)
+static bool check_vcpus(struct config_ctx *c, struct vm_config *vm)
 {
 	const struct config_place *max = seen(c, "maxvcpus");
 
 	if (!max->line || !vm->maxvcpus)
-		return true;
+		vm->maxvcpus = vm->vcpus;
 	if (vm->maxvcpus < vm->vcpus)
 		return fail(c, max->line, max->col,
 			    "maxvcpus = %u is less than vcpus = %u; write at least %u",
 			    vm->maxvcpus, vm->vcpus, vm->vcpus);
-	if (vm->maxvcpus > vm->vcpus)
-		warn(c, max->line, max->col,
-		     "maxvcpus = %u: vCPUs are not added yet, the guest keeps vcpus = %u",
-		     vm->maxvcpus, vm->vcpus);
 	return true;
 }
 

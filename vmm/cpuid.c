@@ -136,7 +136,7 @@ int cpuid_build(struct vm *vm)
 	t->basic[0].eax = t->max_basic;
 	t->ext[0].eax = t->max_ext;
 	t->ext[8].eax = address_bits(t);
-	topology(t, vm->cfg.vcpus);
+	topology(t, vm->cfg.maxvcpus);
 	hypervisor_leaves(vm, t);
 	vm->cpuid = t;
 	vm->insn_flags = t->basic[0].ebx == CPUID_GENU ? 0 : INSN_AMD_BRANCHES;
@@ -154,7 +154,7 @@ bool cpuid_guest_has(const struct cpuid_table *t, u32 leaf, char reg, unsigned b
 /* The host's caches in our topology: the third level is the package's, the others are a core's. */
 static void caches(const struct vcpu *v, u32 leaf, u32 sub, struct cpuid *out)
 {
-	u32 cores = v->vm->cfg.vcpus, ids = 1u << core_bits(cores);
+	u32 cores = v->vm->cfg.maxvcpus, ids = 1u << core_bits(cores);
 
 	*out = (struct cpuid){0};
 	if (cpuid(leaf & 0x80000000u, 0).eax < leaf)
@@ -169,7 +169,7 @@ static void caches(const struct vcpu *v, u32 leaf, u32 sub, struct cpuid *out)
 
 static void leaf_b(const struct vcpu *v, u32 sub, struct cpuid *out)
 {
-	u32 cores = v->vm->cfg.vcpus;
+	u32 cores = v->vm->cfg.maxvcpus;
 
 	*out = (struct cpuid){0, 0, sub, v->lapic.id};
 	if (sub == 0)

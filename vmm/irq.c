@@ -62,11 +62,13 @@ int vm_pic_ack(struct vm *vm)
 
 static void deliver(struct vcpu *v, const struct apic_msg *m)
 {
-	switch (m->mode) {
-	case 0:
-	case 1:
+	if (m->mode < 2) { /* the APIC of an absent one is software-disabled: it latches nothing */
 		vcpu_irq(v, m->vector, m->level_trig);
-		break;
+		return;
+	}
+	if (READ_ONCE(v->absent))
+		return;
+	switch (m->mode) {
 	case 4:
 		vcpu_nmi(v);
 		break;
@@ -91,9 +93,9 @@ static bool addressed(struct vcpu *v, const struct vcpu *from, const struct apic
 	case 1:
 		return v == from;
 	case 2:
-		return true;
+		return !READ_ONCE(v->absent);
 	case 3:
-		return v != from;
+		return v != from && !READ_ONCE(v->absent);
 	default:
 		return lapic_match(&v->lapic, m);
 	}

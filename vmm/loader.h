@@ -19,7 +19,7 @@ struct load_file {
 struct load_target {
 	u64 ram_low;  /* end of RAM below 4 GiB (from 0; 0xa0000..0xfffff is not for the loader) */
 	u64 ram_high; /* end of RAM above 4 GiB, or 0 */
-	u32 vcpus;
+	u32 vcpus, vcpus_present; /* all of them; the first ones, which are plugged in */
 	u32 cpu_signature, cpu_features; /* CPUID leaf 1, EAX and EDX */
 	bool hpet;
 	/* Each 0 or -EFAULT if the range is not RAM. RAM is zero before the load. */

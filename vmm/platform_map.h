@@ -58,6 +58,7 @@
 #define PLAT_PORT92	0x92u
 #define PLAT_COM1_PORT	0x3f8u
 #define PLAT_PCI_HOTPLUG 0xcc0u /* up, down, eject: 4 bytes each; see pci_hotplug.c */
+#define PLAT_CPU_HOTPLUG 0xcd8u /* 12 bytes; see cpu_hotplug.c */
 #define PLAT_PCI_ADDR	0xcf8u
 #define PLAT_PCI_DATA	0xcfcu
 
@@ -86,6 +87,7 @@
 #define PLAT_GPE0	 0x620u /* 8 bytes status, 8 bytes enable */
 #define PLAT_GPE0_LEN	 16u
 #define PLAT_GPE_HOTPLUG 1u /* \_GPE._E01: slots have changed */
+#define PLAT_GPE_CPUS	 2u /* \_GPE._E02: vCPUs have */
 #define PLAT_SLP_TYP_S5	 5u /* _S5_ = { 5, 5, 0, 0 } */
 /* There is no SMM, and ACPI mode is on from reset (SCI_EN = 1): the FADT may say SMI_CMD = 0. With
  * the port below the two values work as on hardware. */

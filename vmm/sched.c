@@ -172,7 +172,7 @@ static u32 take_dedicated(struct vm *vm)
 	u32 n = 0;
 
 	memset(vm->sched.cpus, 0, sizeof(vm->sched.cpus));
-	for (u32 i = nr_pcpus; i-- && n < vm->cfg.vcpus;) {
+	for (u32 i = nr_pcpus; i-- && n < vm->cfg.maxvcpus;) {
 		if (!sched_can_run(i) || !is_set(vm->cfg.cpus, i) || !clear(pool_cpus, i))
 			continue;
 		if (pool_suffices(NULL)) {
@@ -197,7 +197,7 @@ static void give_back(struct vm *vm)
 
 void sched_vm_tune(struct vm *vm)
 {
-	sched_group_init(&vm->sched.group, (u32)vm->cfg.cpu_weight, (u32)vm->cfg.cap, vm->cfg.vcpus,
+	sched_group_init(&vm->sched.group, (u32)vm->cfg.cpu_weight, (u32)vm->cfg.cap, vm->cfg.maxvcpus,
 			 ns_to_tsc(CAP_PERIOD_NS));
 }
 
@@ -212,7 +212,7 @@ int sched_vm_create(struct vm *vm, char *why, size_t n)
 	list_init(&vm->sched.node);
 	spin_lock(&places_lock);
 	if (cfg->dedicated)
-		ok = (got = take_dedicated(vm)) == cfg->vcpus;
+		ok = (got = take_dedicated(vm)) == cfg->maxvcpus;
 	else
 		ok = pool_suffices(&vm->sched);
 	if (ok)
@@ -225,7 +225,7 @@ int sched_vm_create(struct vm *vm, char *why, size_t n)
 			why, n,
 			"%s: dedicated = 1 with %u vCPUs, but only %u of the CPUs 0 to %u can be spared; "
 			"write dedicated = 0, or fewer vCPUs",
-			vm->name, cfg->vcpus, got, nr_pcpus - 1);
+			vm->name, cfg->maxvcpus, got, nr_pcpus - 1);
 	else if (!ok)
 		snprintf(
 			why, n,

@@ -9,7 +9,7 @@
 
 /* Versions of the payloads; devices have their own. */
 static const u16 versions[STATE_END + 1] = {
-	[STATE_VM] = 1,	  [STATE_VCPU] = 2, [STATE_XSAVE] = 1,
+	[STATE_VM] = 1,	  [STATE_VCPU] = 3, [STATE_XSAVE] = 1,
 	[STATE_LAPIC] = 1, [STATE_MSRS] = 1, [STATE_PV] = 1,
 	[STATE_END] = 1,
 };
@@ -168,6 +168,9 @@ static int check_vcpu(const struct reader *rd, u32 i, const struct state_vcpu *s
 		return BAD(rd, "saved state: vCPU %u: an event that cannot be", i);
 	if (s->signals & ~REQ_SIGNALS)
 		return BAD(rd, "saved state: vCPU %u: signals %#x", i, s->signals);
+	if (s->absent > (i > 0) ||
+	    (s->absent && s->state != VCPU_WAIT_SIPI && !(s->signals & REQ_RESET)))
+		return BAD(rd, "saved state: vCPU %u: not plugged in, and yet it runs", i);
 	if (s->tpr > 15 ||
 	    (s->state != VCPU_RUNNING && s->state != VCPU_HALTED && s->state != VCPU_WAIT_SIPI))
 		return BAD(rd, "saved state: vCPU %u: CR8 %u, activity %u", i, s->tpr, s->state);

@@ -48,7 +48,8 @@ struct state_vcpu {
 	u64 tsc_ahead; /* guest TSC less the ticks of the guest's clock */
 	u32 state;     /* VCPU_RUNNING, VCPU_HALTED or VCPU_WAIT_SIPI */
 	u8 tpr, nmi_pending, nmi_wakes, sipi_vector;
-	u16 pending_db, pad; /* hv_vcpu.pending_db */
+	u16 pending_db; /* hv_vcpu.pending_db */
+	u8 absent, pad;
 	u32 signals;	     /* REQ_SIGNALS that wait */
 };
 

@@ -56,6 +56,7 @@ static void save_vcpu(struct vcpu *v, struct state_vcpu *s)
 	s->state = v->state == VCPU_PARKED ? VCPU_RUNNING : v->state;
 	s->signals = READ_ONCE(v->requests) & REQ_SIGNALS;
 	s->sipi_vector = v->sipi_vector;
+	s->absent = v->absent;
 }
 
 static void save_part(struct state_writer *w, enum state_tag tag, u32 i, const void *src, u32 n)
@@ -154,6 +155,7 @@ static void restore_vcpu(struct vcpu *v, const struct state_vcpu_view *view, u64
 	v->nmi_wakes = s->nmi_wakes;
 	h->pending_db = s->pending_db;
 	v->state = s->state;
+	v->absent = s->absent;
 	v->windows = 0;
 	vcpu_set_tsc_offset(v, s->tsc_ahead + tsc_more - vm_scale_tsc(v->vm, v->vm->t0_tsc));
 	hv->put(h);

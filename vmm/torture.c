@@ -234,6 +234,7 @@ static void poison_vcpu(struct vcpu *v)
 	v->windows = POISON;
 	v->sipi_vector = POISON;
 	v->nmi_pending = v->nmi_wakes = true;
+	v->absent = !v->absent;
 }
 
 /* What follows must not find poison. */

@@ -274,6 +274,8 @@ static void serve_signals(struct vcpu *v, u32 req)
 		vcpu_reset(v);
 		v->state = VCPU_WAIT_SIPI;
 	}
+	if (READ_ONCE(v->absent))
+		return;
 	if (req & REQ_INIT) {
 		vcpu_init(v);
 		if (v->id == 0)
@@ -374,6 +376,35 @@ void vcpu_run(struct vcpu *v)
 	else
 		run_loop(v, false);
 	__atomic_store_n(&v->in_run, false, __ATOMIC_RELEASE);
+}
+
+/* --- what platform/cpu_hotplug.c asks --- */
+
+u32 vm_vcpus_wanted(const struct vm *vm)
+{
+	return vm->cfg.vcpus;
+}
+
+bool vm_vcpu_present(const struct vm *vm, u32 i)
+{
+	return !READ_ONCE(vm->vcpus[i]->absent);
+}
+
+u32 vm_vcpus_present(const struct vm *vm)
+{
+	u32 n = 0;
+
+	for (u32 i = 0; i < vm->nr_vcpus; i++)
+		n += vm_vcpu_present(vm, i);
+	return n;
+}
+
+/* It is reset as it goes, and hears of nothing while it is out: so it comes as from power-on. */
+void vm_vcpu_plug(struct vm *vm, u32 i, bool in)
+{
+	WRITE_ONCE(vm->vcpus[i]->absent, !in);
+	if (!in)
+		vcpu_request(vm->vcpus[i], REQ_RESET);
 }
 
 /* --- what platform/lapic.c asks of its vCPU --- */

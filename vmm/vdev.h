@@ -110,7 +110,13 @@ void vm_request_end(struct vm *vm, enum vm_end how, u32 value);
 void vm_kill(struct vm *vm, const char *fmt, ...) __format(2, 3);
 /* The VM's RAM in bytes, for the CMOS. */
 u64 vm_memory_bytes(const struct vm *vm);
-u32 vm_vcpu_count(const struct vm *vm);
+u32 vm_vcpu_count(const struct vm *vm); /* all of them, plugged in or not: its maxvcpus */
+/* vCPUs that come and go, for platform/cpu_hotplug.c: how many there are to be; whether one is there (any context); plug
+ * it in, or take it out at once. */
+u32 vm_vcpus_wanted(const struct vm *vm);
+bool vm_vcpu_present(const struct vm *vm, u32 i);
+void vm_vcpu_plug(struct vm *vm, u32 i, bool in);
+u32 vm_vcpus_present(const struct vm *vm); /* how many are there */
 /* debug_exit = 1, debugcon = 1, hpet = 1, rng = 1, disk = [...], testdev = N in the VM file. */
 unsigned vm_testdev_count(const struct vm *vm);
 bool vm_debug_exit_wanted(const struct vm *vm);
@@ -156,6 +162,10 @@ bool i8042_mouse(struct vm *vm, int dx, int dy, int dz, u8 buttons);
 /* In input.c, the same by words: "ctrl-alt-delete"; "DX,DY[,DZ[,BUTTONS]]". NULL, or what is wrong. */
 const char *i8042_sendkey(struct vm *vm, const char *chord);
 const char *i8042_sendmouse(struct vm *vm, const char *how);
+
+/* In cpu_hotplug.c, device lock held: vm_vcpus_wanted() has changed; a life of the VM begins. */
+void cpu_hotplug_update(struct vm *vm);
+void cpu_hotplug_begin(struct vm *vm);
 
 /* In acpi_pm.c: somebody pressed the power button (the guest's ACPI driver shuts down). */
 void acpi_power_button(struct vm *vm);

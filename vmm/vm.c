@@ -96,7 +96,7 @@ static int build(struct vm *vm, char *why, size_t n)
 	r = vm_memory_create(vm, why, n);
 	if (r)
 		return r;
-	for (u32 i = 0; !r && i < vm->cfg.vcpus; i++)
+	for (u32 i = 0; !r && i < vm->cfg.maxvcpus; i++)
 		r = vcpu_create(vm, i);
 	if (r) {
 		snprintf(why, n, "%s: no memory of our own is left for its vCPUs", vm->name);

@@ -78,6 +78,7 @@ struct vcpu {
 	struct list moving; /* armed timers, between two pCPUs */
 	volatile u32 requests;
 	bool in_run; /* in vcpu_run(): it looks at requests before it enters the guest */
+	bool absent; /* not plugged in: waits for a SIPI that it would not hear. Written under the device lock */
 	u8 sipi_vector;
 	/* Interrupts from other pCPUs, by words of 32 vectors: edges, then level-triggered ones. Bit w of posted_any:
 	 * word w may hold some. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* unit: vmm/platform/i8042.c vmm/platform/ps2_kbd.c vmm/platform/ps2_mouse.c vmm/platform/fw_cfg.c */
+/* unit: vmm/platform/i8042.c vmm/platform/ps2_kbd.c vmm/platform/ps2_mouse.c vmm/platform/fw_cfg.c vmm/platform/cpu_hotplug.c */
 /*
- * A guest's accesses to the keyboard controller and to fw_cfg, with DMA requests that it wrote, and keys and motion from
- * outside between them. Each operation is four bytes: what, where, and a value of two. Whatever comes, the states stay
+ * A guest's accesses to the keyboard controller, to the registers of CPU hotplug and to fw_cfg, with DMA requests that it
+ * wrote, and keys, motion and numbers of vCPUs from outside between them. Each operation is four bytes: what, where, and a value of two. Whatever comes, the states stay
  * such as could be saved, memory is touched only inside RAM, and a step of DMA is bounded.
  */
 #include <stdlib.h>
@@ -17,9 +17,10 @@
 #define STEP 16384u
 
 static u8 ram[RAM];
-static u64 written, now;
+static u64 written, now, absent;
+static u32 wanted;
 static bool timer_set;
-static struct vdev devs[2];
+static struct vdev devs[3];
 
 static void require(bool ok)
 {
@@ -52,6 +53,17 @@ unsigned guest_e820(u64 memory, struct e820_entry *e, unsigned max)
 }
 u64 vm_memory_bytes(const struct vm *vm) { return (void)vm, RAM; }
 u32 vm_vcpu_count(const struct vm *vm) { return (void)vm, 64; }
+u32 vm_vcpus_wanted(const struct vm *vm) { return (void)vm, wanted; }
+bool vm_vcpu_present(const struct vm *vm, u32 i) { return (void)vm, require(i < 64), !(absent >> i & 1); }
+u32 vm_vcpus_present(const struct vm *vm) { return (void)vm, 64; }
+/* Only what nobody wants goes; the first never. */
+void vm_vcpu_plug(struct vm *vm, u32 i, bool in)
+{
+	(void)vm;
+	require(i && i < 64 && in == (i < wanted));
+	absent = in ? absent & ~(1ull << i) : absent | 1ull << i;
+}
+void acpi_gpe(struct vm *vm, unsigned n) { (void)vm, require(n == 2); }
 const char *vm_fw_cfg(const struct vm *vm)
 {
 	(void)vm;
@@ -61,7 +73,10 @@ const char *vm_fw_cfg(const struct vm *vm)
 struct vdev *vm_vdev(struct vm *vm, const struct vdev_type *type)
 {
 	(void)vm;
-	return type == devs[0].type ? &devs[0] : &devs[1];
+	for (unsigned i = 0; i < ARRAY_SIZE(devs); i++)
+		if (devs[i].type == type)
+			return &devs[i];
+	return NULL;
 }
 void vm_irq_set(struct vm *vm, unsigned gsi, bool level) { (void)vm, (void)level, require(gsi == 1 || gsi == 12); }
 void vm_request_end(struct vm *vm, enum vm_end how, u32 value) { (void)vm, (void)value, require(how == VM_END_REBOOT); }
@@ -89,7 +104,8 @@ static void access_port(u16 port, unsigned size, bool write, u32 val)
 
 static void operation(const u8 *b)
 {
-	static const u16 ports[] = {0x60, 0x64, 0x510, 0x511, 0x514, 0x518, 0x516, 0x519};
+	static const u16 ports[] = {0x60, 0x64, 0x510, 0x511, 0x514, 0x518, 0x516, 0x519,
+				    0xcd8, 0xcdc, 0xcdd, 0xce0, 0xcda, 0xcdf, 0xcdc, 0xcdd};
 	unsigned size = 1u << (b[0] >> 3 & 3) % 3;
 	u32 val = b[2] | (u32)b[3] << 8;
 	u64 before = written;
@@ -97,7 +113,7 @@ static void operation(const u8 *b)
 	switch (b[0] & 7) {
 	case 0:
 	case 1:
-		access_port(ports[b[1] & 7], size, b[0] & 1, val);
+		access_port(ports[b[1] & 15], size, b[0] & 1, val);
 		break;
 	case 2: /* a request, or a part of one */
 		memcpy(ram + (b[1] & 31), b + 2, 2);
@@ -115,6 +131,8 @@ static void operation(const u8 *b)
 		i8042_chord(NULL, b + 1, b[0] % 4);
 		break;
 	default:
+		wanted = 1 + b[2] % 64;
+		cpu_hotplug_update(NULL);
 		if (timer_set) {
 			timer_set = false;
 			devs[1].type->timer(&devs[1], 0);
@@ -128,10 +146,12 @@ static void operation(const u8 *b)
 int LLVMFuzzerTestOneInput(const u8 *data, size_t size);
 int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 {
-	static const struct vdev_type *const types[] = {&i8042_vdev, &fw_cfg_vdev};
+	static const struct vdev_type *const types[] = {&i8042_vdev, &fw_cfg_vdev, &cpu_hotplug_vdev};
 
 	memset(ram, 0, sizeof(ram));
 	timer_set = false;
+	absent = 0;
+	wanted = 64;
 	for (unsigned i = 0; i < ARRAY_SIZE(devs); i++) {
 		devs[i] = (struct vdev){.type = types[i], .state = calloc(1, types[i]->state_size)};
 		require(devs[i].state);

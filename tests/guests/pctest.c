@@ -83,14 +83,6 @@ static void set_up(void)
 	pic_init();
 }
 
-static u32 inl(u16 port)
-{
-	u32 v;
-
-	__asm__ volatile("inl %1, %0" : "=a"(v) : "Nd"(port));
-	return v;
-}
-
 /* --- where nobody is --- */
 
 static void check_ports(void)

@@ -16,6 +16,7 @@
  *   ioapic      the PIT's interrupt to each
  *   rtt         IPI round trip between two
  *   spinners=N  all count for N million TSC ticks
+ *   hotplug=N   one more CPU comes and goes, N times
  *   mixed=SEED  a random mix of these     steps=N     of so many steps (stands before it)
  *   xapic       the words behind it leave x2APIC mode alone
  *   aps=WHAT    from now on the APs spin, halt (for ever), or storm (send IPIs without end)
@@ -443,6 +444,7 @@ static const struct {
 	{"start", start_all}, {"mptable", mp_table},   {"warm", warm},       {"warm-bsp", warm_bsp},
 	{"ipi", ipi},         {"ipistorm", ipi_storm}, {"tlb", tlb},         {"timers", timers},
 	{"tsc", tsc},         {"khz", tsc_khz},        {"tscset", tsc_set}, {"ioapic", ioapic},      {"rtt", round_trip},  {"spinners", spinners},
+	{"hotplug", hotplug},
 	{"mixed", mixed},     {"steps", set_steps},    {"xapic", set_xapic}, {"from", set_from},
 	{"reboot", reboot},   {"poweroff", power_off}, {"triple", triple},   {"exit", exit_with},
 	{NULL, NULL},

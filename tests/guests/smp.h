@@ -5,6 +5,8 @@
 
 #define MAX_CPUS 64
 #define ALL_CPUS (~0ull >> (64 - nr_cpus))
+#define PAGE_A 0x8000u /* where APs start */
+#define PAGE_B 0x9000u
 
 enum {
 	VEC_FENCE = 0x30, /* lower than all of VEC_TEST: it is served behind them */
@@ -100,8 +102,12 @@ void mp_table(u64 demanded);
 void start_all(u64 unused);
 void warm(u64 times);
 void warm_bsp(u64 unused);
+bool restart(u32 i, u32 page);
 bool restart_some(u32 *seed, u32 times);
 bool restart_all(void);
+
+/* smp_hotplug.c */
+void hotplug(u64 rounds);
 
 /* smp_apic.c */
 u32 apic_read(u32 reg);

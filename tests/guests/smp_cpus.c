@@ -2,9 +2,6 @@
 /* Who is there, by the tables; and CPUs started, started again, and what they look like then. */
 #include "smp.h"
 
-#define PAGE_A 0x8000u
-#define PAGE_B 0x9000u
-
 u32 ioapic_addr, ioapic_pin;
 
 static const char *madt;
@@ -159,7 +156,7 @@ static void sipi(u32 i, u32 page)
 }
 
 /* INIT and SIPI, and until it is there again. */
-static bool restart(u32 i, u32 page)
+bool restart(u32 i, u32 page)
 {
 	u32 before = cpus[i].starts;
 

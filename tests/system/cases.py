@@ -20,6 +20,7 @@ FILES = [
     "torture",
     "pc",
     "pci",
+    "cpus",
     "pv",
     "scheduler",
     "tsc",

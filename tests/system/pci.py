@@ -42,7 +42,11 @@ class Linux:
     def __init__(self, ctx, *host, words="", name="cloud", **more):
         self.p = ctx.run(*host, "--vm", ctx.vm_file("v", f"{guests.CMDLINE} {words}".strip(), memory=256, testdev=1,
                                                     kernel=kernel(name), ramdisk=f'"{guests.initramfs()}"', **more))
-        self.at = self.p.expect(guests.PROMPT.strip().encode()).end()
+        self.at = 0
+        self.booted()
+
+    def booted(self):
+        self.at = self.p.expect(guests.PROMPT.strip().encode(), start=self.at).end()
 
     def ask(self, line, answer):
         self.p.send(line)

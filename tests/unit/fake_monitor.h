@@ -84,6 +84,8 @@ int pci_hotplug_remove(struct vm *vm, unsigned slot)
 	snprintf(did, sizeof(did), "unplug %s %u", vm->name, slot);
 	return slot == 12 ? 0 : -ENODEV;
 }
+u32 vm_vcpus_present(const struct vm *vm) { return vm->nr_vcpus - vm->vcpus[1]->absent; }
+void cpu_hotplug_update(struct vm *vm) { snprintf(did, sizeof(did), "vcpus %s %u", vm->name, vm->cfg.vcpus); }
 const char *i8042_sendkey(struct vm *vm, const char *chord)
 {
 	snprintf(did, sizeof(did), "keys %s %s", vm->name, chord);

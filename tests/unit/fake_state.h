@@ -77,7 +77,7 @@ static inline void fake_vcpu(struct state_vcpu *s)
 }
 
 /* In the order in which vm_state_save() writes. */
-static inline size_t fake_stream(void *buf, size_t size)
+static inline size_t fake_stream_of(void *buf, size_t size, u32 vcpus)
 {
 	struct state_writer w;
 	struct state_vm *vm;
@@ -88,16 +88,18 @@ static inline size_t fake_stream(void *buf, size_t size)
 	vm = state_put(&w, STATE_VM, 1, 0, sizeof(*vm));
 	if (vm)
 		*vm = (struct state_vm){.clock_ns = 5, .ram_bytes = MIB(256), .tsc_khz = 2000000,
-					.nr_vcpus = 1, .nr_devs = FAKE_DEVS};
-	c = state_put(&w, STATE_VCPU, 2, 0, sizeof(*c));
-	if (c)
-		fake_vcpu(c);
-	state_put(&w, STATE_XSAVE, 1, 0, FAKE_XSAVE);
-	l = state_put(&w, STATE_LAPIC, 1, 0, sizeof(*l));
-	if (l)
-		l->highest_isr = -1;
-	state_put(&w, STATE_MSRS, 1, 0, sizeof(struct vcpu_msrs));
-	state_put(&w, STATE_PV, 1, 0, sizeof(struct vcpu_pv));
+					.nr_vcpus = vcpus, .nr_devs = FAKE_DEVS};
+	for (u32 i = 0; i < vcpus; i++) {
+		c = state_put(&w, STATE_VCPU, 3, i, sizeof(*c));
+		if (c)
+			fake_vcpu(c);
+		state_put(&w, STATE_XSAVE, 1, i, FAKE_XSAVE);
+		l = state_put(&w, STATE_LAPIC, 1, i, sizeof(*l));
+		if (l)
+			l->highest_isr = -1;
+		state_put(&w, STATE_MSRS, 1, i, sizeof(struct vcpu_msrs));
+		state_put(&w, STATE_PV, 1, i, sizeof(struct vcpu_pv));
+	}
 	for (u32 i = 0; i < FAKE_DEVS; i++) {
 		const struct vdev_type *t = &fake_types[i];
 		struct state_device *d = state_put(&w, STATE_DEVICE, t->version, i,
@@ -106,6 +108,11 @@ static inline size_t fake_stream(void *buf, size_t size)
 			memcpy(d->name, t->name, strlen(t->name));
 	}
 	return state_finish(&w);
+}
+
+static inline size_t fake_stream(void *buf, size_t size)
+{
+	return fake_stream_of(buf, size, 1);
 }
 
 /* Every pointer of a view, read to its end: the sanitizers see what lies outside. */

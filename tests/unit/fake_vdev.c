@@ -247,6 +247,29 @@ u32 vm_vcpu_count(const struct vm *vm)
 	return 3;
 }
 
+u32 vm_vcpus_wanted(const struct vm *vm)
+{
+	return vm->vcpus_wanted;
+}
+
+bool vm_vcpu_present(const struct vm *vm, u32 i)
+{
+	assert_true(i < vm_vcpu_count(vm));
+	return !(vm->vcpus_absent >> i & 1);
+}
+
+u32 vm_vcpus_present(const struct vm *vm)
+{
+	return 3u - (u32)__builtin_popcount(vm->vcpus_absent);
+}
+
+void vm_vcpu_plug(struct vm *vm, u32 i, bool in)
+{
+	assert_in_range(i, 1, 2);
+	vm->vcpus_absent = in ? vm->vcpus_absent & ~(1u << i) : vm->vcpus_absent | 1u << i;
+	vm->plugs++;
+}
+
 const char *vm_fw_cfg(const struct vm *vm)
 {
 	return vm->fw_cfg;

@@ -18,7 +18,7 @@
 #define FAKE_MAX_MSGS 64
 
 /* The devices, for fake_attach(). */
-extern const struct vdev_type acpi_pm_vdev, debug_exit_vdev, debugcon_vdev, fw_cfg_vdev, hpet_vdev, i8042_vdev,
+extern const struct vdev_type acpi_pm_vdev, cpu_hotplug_vdev, debug_exit_vdev, debugcon_vdev, fw_cfg_vdev, hpet_vdev, i8042_vdev,
 	ioapic_vdev, pci_vdev, pci_host_vdev, pci_hotplug_vdev, pci_lpc_vdev,
 	pci_testdev_vdev, pic_vdev, pit_vdev, ports_vdev, rtc_vdev, uart_vdev;
 
@@ -34,6 +34,8 @@ struct vm {
 	bool debug_exit, hpet;
 	const char *fw_cfg;
 	unsigned testdevs;
+	u32 vcpus_wanted, vcpus_absent; /* of 3; those that are out, as bits */
+	unsigned plugs;
 	struct vm_irqchip chip;
 	struct vdev devs[FAKE_MAX_DEVS];
 	struct fake_timer timers[FAKE_MAX_DEVS][VDEV_MAX_TIMERS];

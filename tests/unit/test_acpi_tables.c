@@ -9,6 +9,7 @@
 #include "tests/unit/loader_ram.h"
 #include "vmm/platform_map.h"
 #include "vmm/platform/dsdt_aml.h"
+#include "vmm/platform/cpus_aml.h"
 
 static u32 get(u64 gpa, int n)
 {
@@ -27,13 +28,14 @@ static u8 sum(u64 gpa, u32 n)
 	return s;
 }
 
-static gpa_t make(u32 vcpus)
+static gpa_t make_some(u32 vcpus, u32 present)
 {
 	struct load_target t = ram_new(RAM_SIZE);
 	gpa_t rsdp;
 
 	ram_rom = true;
 	t.vcpus = vcpus;
+	t.vcpus_present = present;
 	t.hpet = vcpus > 1;
 	t.cpu_signature = 0x806f8;
 	t.cpu_features = 0x1783fbff;
@@ -41,6 +43,11 @@ static gpa_t make(u32 vcpus)
 	assert_true(rsdp >= 0xe0000 && rsdp < 0xf0000 && rsdp % 16 == 0);
 	assert_int_equal(guest_mp_table(&t), 0);
 	return rsdp;
+}
+
+static gpa_t make(u32 vcpus)
+{
+	return make_some(vcpus, vcpus);
 }
 
 /* The table of that signature, through the XSDT, with a good checksum; 0: there is none. */
@@ -113,6 +120,45 @@ static void madt(void **state)
 	assert_memory_equal(ram + p + 22, "\2\12\0\11\11\0\0\0\15\0", 10);
 	assert_memory_equal(ram + p + 32, "\4\6\377\0\0\1", 6);
 	assert_int_equal(p + 38, m + get(m + 4, 4));
+	assert_int_equal(get(m + 8, 1), 5); /* ACPI 6.3, for online capable */
+}
+
+/* The AML of a processor, and of how many: names are C000 and so on. */
+static u32 processors(u64 ssdt)
+{
+	static const char path[] = "\\/\3_SB_CPUSC0";
+	u32 n = 0, end = (u32)ssdt + get(ssdt + 4, 4);
+
+	for (u32 at = (u32)ssdt + 36; at + sizeof(path) - 1 + 2 < end; at++)
+		if (!memcmp(ram + at, path, sizeof(path) - 1)) {
+			char name[3] = {(char)ram[at + sizeof(path) - 1], (char)ram[at + sizeof(path)], 0};
+
+			assert_int_equal(strtoul(name, NULL, 16), n);
+			n++;
+		}
+	return n;
+}
+
+/* Those that may come: online capable; in the MP table, not to be used; and in the SSDT as many as there may be. */
+static void hotplug(void **state)
+{
+	static const u32 counts[][2] = {{2, 1}, {2, 2}, {3, 1}, {17, 5}, {64, 1}, {64, 64}};
+
+	(void)state;
+	assert_int_equal(lookup(make(1), "SSDT"), 0);
+	for (size_t k = 0; k < ARRAY_SIZE(counts); k++) {
+		u32 all = counts[k][0], present = counts[k][1];
+		gpa_t rsdp = make_some(all, present);
+		u64 m = find(rsdp, "APIC") + 44, mp = get(0xf0004, 4) + 44, ssdt = find(rsdp, "SSDT");
+
+		for (u32 i = 0; i < all; i++) {
+			assert_int_equal(get(m + i * 8 + 4, 4), i < present ? 1 : 2);
+			assert_int_equal(get(mp + i * 20 + 3, 1), (i < present ? 1 : 0) | (i ? 0 : 2));
+		}
+		assert_int_equal(processors(ssdt), all);
+		assert_memory_equal(ram + ssdt + 36, cpus_aml, get(ssdt + 4, 4) - 36);
+		assert_int_equal(get(ssdt + 4, 4) == 36 + sizeof(cpus_aml), all == 64);
+	}
 }
 
 static void mcfg(void **state)
@@ -291,7 +337,8 @@ static void disassemble(void **state)
 			      get(find(rsdp, "FACP") + 40, 4),
 			      get(find(rsdp, "FACP") + 36, 4),
 			      get(rsdp + 24, 4),
-			      get(rsdp + 16, 4)};
+			      get(rsdp + 16, 4),
+			      find(rsdp, "SSDT")};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(tables); i++) {
@@ -326,6 +373,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(fadt),
 		cmocka_unit_test(madt),
+		cmocka_unit_test(hotplug),
 		cmocka_unit_test(mcfg),
 		cmocka_unit_test(hpet),
 		cmocka_unit_test(mp_table),

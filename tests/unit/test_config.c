@@ -191,9 +191,13 @@ static void values(void **state)
 	refused("vcpus=65", "v.cfg:4:7: error: vcpus = 65 is out of range; 1 to 64");
 	refused("vcpus=0", "vcpus = 0 is out of range; 1 to");
 	refused("vcpus=2;maxvcpus=1", "v.cfg:4:9: error: maxvcpus = 1 is less than vcpus = 2");
-	warned("vcpus=2\nmaxvcpus=4", "v.cfg:5:1: warning: maxvcpus = 4: vCPUs are not added yet, "
-					 "the guest keeps vcpus = 2");
-	assert_int_equal(vm.vcpus, 2);
+	refused("maxvcpus=65", "maxvcpus = 65 is out of range; 1 to 64");
+	accepted("vcpus=2\nmaxvcpus=4");
+	assert_true(vm.vcpus == 2 && vm.maxvcpus == 4);
+	accepted("maxvcpus=4");
+	assert_true(vm.vcpus == 1 && vm.maxvcpus == 4);
+	accepted("vcpus=3");
+	assert_int_equal(vm.maxvcpus, 3);
 	refused("vcpus='x'", "vcpus is a number, this is the string \"x\"; write vcpus = 1, say");
 	refused("vcpus=[1]", "vcpus is a number, this is a list");
 	refused("maxmem=32", "v.cfg:4:1: error: maxmem = 32 is less");

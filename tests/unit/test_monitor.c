@@ -113,6 +113,13 @@ static void verbs(void **state)
 	assert_true(vcpus[1][0].sched.cpus[0] == ~0ul && vcpus[1][1].sched.cpus[0] == 2);
 	assert_string_equal(line("vcpu-pin b all 0,^1"), "ok\r\n");
 	assert_true(vcpus[1][0].sched.cpus[0] == 1 && vcpus[1][1].sched.cpus[0] == 1);
+	assert_string_equal(line("vcpu-set b 1"), "ok\r\n");
+	assert_string_equal(did, "vcpus b 1");
+	vcpus[1][1].absent = true;
+	assert_non_null(strstr(line("list -l -j b"), "\"vcpus\":1,"));
+	assert_non_null(strstr(out, "\"vcpus_wanted\":1,\"maxvcpus\":2,"));
+	assert_non_null(strstr(line("stat -j b"), "\"vcpus\":1,\"maxvcpus\":2,"));
+	assert_non_null(strstr(line("vcpu-list -j b"), "\"vcpu\":1,\"cpu\":null,\"state\":\"absent\","));
 	assert_string_equal(line("vcpu-set b 2"), "ok\r\n");
 	assert_string_equal(line("mem-set b 64"), "ok\r\n");
 	line("stat b on");
@@ -246,7 +253,12 @@ static void errors(void **state)
 	assert_non_null(strstr(line("pci-attach b testdev"), "no slot is free; pci-detach frees one"));
 	assert_non_null(strstr(line("pci-detach a 13"), "nothing in slot 13 that could be taken out"));
 	did[0] = 0;
-	assert_non_null(strstr(line("vcpu-set a 3"), "it has 2 vCPUs and keeps them: CPU hotplug"));
+	assert_non_null(strstr(line("vcpu-set a 3"), "3 is no number from 1 to 2, the maxvcpus of its file"));
+	assert_non_null(strstr(line("vcpu-set a 0"), "0 is no number from 1 to 2"));
+	assert_non_null(strstr(line("vcpu-set a x"), "x is no number"));
+	vms[0].preserved = true;
+	assert_non_null(strstr(line("vcpu-set a 1"), "it has ended"));
+	vms[0].preserved = false;
 	assert_non_null(strstr(line("mem-set a 32"), "it has 64 MiB and keeps them: there is no balloon"));
 	assert_string_equal(line(""), "");
 	assert_string_equal(line("   "), "");

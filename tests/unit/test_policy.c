@@ -173,7 +173,7 @@ static int start(void **state)
 {
 	(void)state;
 	xcr0_mask = 0xe7;
-	vm.cfg.vcpus = 1;
+	vm.cfg.maxvcpus = 1;
 	free(vm.cpuid);
 	return cpuid_build(&vm);
 }
@@ -282,7 +282,7 @@ static void test_topology(void **state)
 		bool amd, extensions;
 
 		free(vm.cpuid);
-		vm.cfg.vcpus = t[i].n;
+		vm.cfg.maxvcpus = t[i].n;
 		assert_int_equal(cpuid_build(&vm), 0);
 		amd = vm.cpuid->basic[0].ebx != CPUID_GENU;
 		extensions = amd && ask(0x80000001, 0).ecx & BIT(22);

@@ -204,6 +204,7 @@ static void same(const struct machine *a, const struct machine *b)
 	assert_int_equal(a->v.state, b->v.state);
 	assert_int_equal(a->v.requests & REQ_SIGNALS, b->v.requests & REQ_SIGNALS);
 	assert_int_equal(a->v.sipi_vector, b->v.sipi_vector);
+	assert_int_equal(a->v.absent, b->v.absent);
 	for (size_t i = 0; i < ARRAY_SIZE(a->timers); i++) {
 		assert_int_equal(a->timers[i].set, b->timers[i].set);
 		assert_int_equal(a->timers[i].deadline_ns, b->timers[i].deadline_ns);
@@ -477,6 +478,35 @@ static void lies(void **arg)
 	REFUSED(d->timers[0].armed = 2);
 }
 
+/* The first vCPU cannot be absent; another that is waits, or will when its reset has been served. */
+static void absent(void **arg)
+{
+	static const struct {
+		u32 index, state, signals;
+		u8 absent;
+		bool good;
+	} t[] = {{0, VCPU_WAIT_SIPI, 0, 1, false}, {0, VCPU_WAIT_SIPI, 0, 0, true}, {1, VCPU_WAIT_SIPI, 0, 1, true},
+		 {1, VCPU_WAIT_SIPI, REQ_SIPI, 1, true}, {1, VCPU_RUNNING, REQ_SIPI, 1, false},
+		 {1, VCPU_HALTED, 0, 1, false}, {1, VCPU_RUNNING, REQ_RESET, 1, true},
+		 {1, VCPU_WAIT_SIPI, 0, 2, false}};
+	struct state_shape shape = fake_shape;
+
+	(void)arg;
+	shape.nr_vcpus = 2;
+	for (u32 i = 0; i < ARRAY_SIZE(t); i++) {
+		char why[128];
+		struct state_vcpu *c;
+
+		stream_n = fake_stream_of(stream, sizeof(stream), 2);
+		c = (void *)(record(STATE_VCPU, t[i].index) + 1);
+		c->absent = t[i].absent;
+		c->state = t[i].state;
+		c->signals = t[i].signals;
+		fake_seal((u8 *)stream, stream_n);
+		assert_int_equal(state_parse(stream, stream_n, &shape, &view, why, sizeof(why)), t[i].good ? 0 : -EINVAL);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -487,6 +517,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup(any_bit, fresh_stream),
 		cmocka_unit_test_setup(seed, fresh_stream),
 		cmocka_unit_test(lies),
+		cmocka_unit_test(absent),
 	};
 
 	if (argc > 1 && !strcmp(argv[1], "--write"))

@@ -31,7 +31,7 @@ const char *gdb_cpu_state(struct gdb *g, u32 cpu)
 		[VCPU_PARKED] = "running", [VCPU_WAIT_SIPI] = "waits for a SIPI",
 	};
 
-	return names[g->vm->vcpus[cpu]->state];
+	return g->vm->vcpus[cpu]->absent ? "not plugged in" : names[g->vm->vcpus[cpu]->state];
 }
 
 void gdb_unload(struct gdb *g)

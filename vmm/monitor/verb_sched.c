@@ -90,7 +90,7 @@ enum mon_status verb_top(struct mon_call *c)
 	mon_seconds(o, tsc_to_ns(vm->top.ran), 1);
 	mon_fixed(o, tsc_to_ns(ran) / MAX(tsc_to_ns(span) / 1000, 1ul), 1);
 	mon_u64(o, vm->ram_bytes >> 20);
-	mon_u64(o, vm->nr_vcpus);
+	mon_u64(o, vm_vcpus_present(vm));
 	mon_u64(o, exits_of(vm));
 	mon_seconds(o, tsc_to_ns(steal_of(vm)), 1);
 	mon_seconds(o, tsc_to_ns(span), 1);
@@ -136,6 +136,8 @@ static const char *vcpu_state(const struct vcpu *v)
 {
 	u32 state = READ_ONCE(v->state);
 
+	if (READ_ONCE(v->absent))
+		return "absent";
 	if (v->vm->run.state != VM_RUNS || state == VCPU_OFF || state == VCPU_WAIT_SIPI)
 		return "--p";
 	return state == VCPU_RUNNING ? "r--" : "-b-";
@@ -154,7 +156,7 @@ enum mon_status verb_vcpu_list(struct mon_call *c)
 		mon_str(o, c->vm->name);
 		mon_u64(o, c->vm->id);
 		mon_u64(o, v->id);
-		if (pcpu == SCHED_NOWHERE)
+		if (pcpu == SCHED_NOWHERE || READ_ONCE(v->absent))
 			mon_none(o);
 		else
 			mon_u64(o, pcpu);
@@ -185,15 +187,17 @@ enum mon_status verb_vcpu_pin(struct mon_call *c)
 
 enum mon_status verb_vcpu_set(struct mon_call *c)
 {
+	struct vm *vm = c->vm;
 	u64 n;
 
-	if (!mon_number(c->argv[0], VM_MAX_VCPUS, &n) || !n)
-		return mon_fail(c, "%.32s is no number from 1 to %u", c->argv[0], VM_MAX_VCPUS);
-	if (n != c->vm->nr_vcpus)
-		return mon_fail(c,
-				"it has %u vCPUs and keeps them: CPU hotplug is not built; change vcpus in its file, destroy "
-				"and create it, or take vCPUs offline in the guest",
-				c->vm->nr_vcpus);
+	if (!mon_number(c->argv[0], vm->nr_vcpus, &n) || !n)
+		return mon_fail(c, "%.32s is no number from 1 to %u, the maxvcpus of its file", c->argv[0], vm->nr_vcpus);
+	if (vm->preserved)
+		return mon_fail(c, "it has ended");
+	spin_lock(&vm->dev_lock);
+	vm->cfg.vcpus = (u32)n;
+	cpu_hotplug_update(vm);
+	spin_unlock(&vm->dev_lock);
 	return MON_DONE;
 }
 

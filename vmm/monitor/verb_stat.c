@@ -123,6 +123,10 @@ static void fields(struct mon_call *c, u64 exits)
 	mon_str(o, vm->name);
 	mon_field(o, "id");
 	mon_u64(o, vm->id);
+	mon_field(o, "vcpus");
+	mon_u64(o, vm_vcpus_present(vm));
+	mon_field(o, "maxvcpus");
+	mon_u64(o, vm->nr_vcpus);
 	mon_field(o, "ran");
 	mon_seconds(o, tsc_to_ns(mon_vm_ran(vm)), 3);
 	mon_field(o, "steal");

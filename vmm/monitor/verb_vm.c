@@ -46,7 +46,7 @@ void list_begin(struct mon_call *c)
 	static const struct mon_col cols[] = {LIST_COLS};
 	static const struct mon_col more[] = {
 		LIST_COLS,
-		{"uptime", NULL, 0}, {"cpu_weight", NULL, 0}, {"cap", NULL, 0}, {"dedicated", NULL, 0},
+		{"vcpus_wanted", NULL, 0}, {"maxvcpus", NULL, 0}, {"uptime", NULL, 0}, {"cpu_weight", NULL, 0}, {"cap", NULL, 0}, {"dedicated", NULL, 0},
 		{"channel", NULL, 0}, {"torture", NULL, 0}, {"trace", NULL, 0}, {"file", NULL, 0},
 		{"kernel", NULL, 0}, {"ramdisk", NULL, 0}, {"cmdline", NULL, 0},
 	};
@@ -66,11 +66,13 @@ enum mon_status verb_list(struct mon_call *c)
 	mon_str(o, vm->name);
 	mon_u64(o, vm->id);
 	mon_u64(o, vm->ram_bytes >> 20);
-	mon_u64(o, vm->nr_vcpus);
+	mon_u64(o, vm_vcpus_present(vm));
 	mon_str(o, mon_state(vm));
 	mon_seconds(o, tsc_to_ns(mon_vm_ran(vm)), 1);
 	if (!mon_opt(c, 'l'))
 		return MON_DONE;
+	mon_u64(o, vm->cfg.vcpus);
+	mon_u64(o, vm->nr_vcpus);
 	mon_since(o, tsc_to_ns(rdtsc() - vm->t0_tsc) / 1000000000);
 	mon_u64(o, vm->cfg.cpu_weight);
 	mon_u64(o, vm->cfg.cap);

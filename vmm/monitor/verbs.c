@@ -70,13 +70,17 @@ const struct verb monitor_verbs[] = {
 	 .takes = VERB_EACH, .opts = "d:", .begin = top_begin, .run = verb_top},
 
 	{.name = "vcpu-list", .args = "[NAME]", .help = "the vCPUs and where they are",
-	 .more = "Affinity: the CPUs on which it may run.",
+	 .more = "State: running, blocked, paused or not started, absent: not plugged in, see vcpu-set.\n"
+		 "Affinity: the CPUs on which it may run.",
 	 .takes = VERB_EACH, .begin = vcpu_list_begin, .run = verb_vcpu_list},
 	{.name = "vcpu-pin", .args = "NAME VCPU|all CPUS", .help = "let a vCPU run on these CPUs only",
 	 .more = "CPUS as in a VM file: \"2-3\", \"0-7,^5\" or \"all\", without blanks. For as long as the VM is there.",
 	 .takes = VERB_VM, .min = 2, .max = 2, .run = verb_vcpu_pin},
-	{.name = "vcpu-set", .args = "NAME VCPUS", .help = "how many vCPUs it has: no other number than it has",
-	 .more = "CPU hotplug is not built.",
+	{.name = "vcpu-set", .args = "NAME VCPUS", .help = "how many vCPUs it has: from 1 to its file's maxvcpus",
+	 .more = "More are plugged in at once, and the guest is told by ACPI; Linux shows them in\n"
+		 "/sys/devices/system/cpu, where its administrator, or udev, puts them online. Of fewer, the guest is\n"
+		 "asked to let the last ones go: they are there until it ejects them, or until it restarts. The number\n"
+		 "holds for its next lives, too. `list -l` and `vcpu-list` show what is and what is wanted.",
 	 .takes = VERB_VM, .min = 1, .max = 1, .run = verb_vcpu_set},
 	{.name = "mem-set", .args = "NAME MEMORY", .help = "how many MiB it has: no other number than it has",
 	 .more = "There is no balloon device yet.",

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The guest's ACPI tables (ACPI 5.0, chapter 5), written into the ROM area where a guest that was
+ * The guest's ACPI tables (ACPI 5.0, chapter 5; the MADT as in 6.3), written into the ROM area where a guest that was
  * given no pointer finds the RSDP by itself (5.2.5.1). The board is vmm/platform_map.h.
  */
 #include "lib/string.h"
 #include "vmm/platform/isa.h"
 #include "vmm/platform/tables.h"
 #include "vmm/platform/dsdt_aml.h" /* built from dsdt.asl */
+#include "vmm/platform/cpus_aml.h" /* and from cpus.asl */
 
 struct acpi_header {
 	char signature[4];
@@ -125,8 +126,9 @@ enum { /* FADT flags, ACPI table 5-35 */
        FADT_RESET_REG_SUP = 1 << 10,
 };
 enum { BOOT_LEGACY_DEVICES = 1 << 0, BOOT_8042 = 1 << 1, BOOT_NO_VGA = 1 << 2 };
+enum { AML_EXT_OP = 0x5b, CPUS_COMMON = 2 };
 enum { MADT_LAPIC, MADT_IOAPIC, MADT_OVERRIDE, MADT_NMI = 4 };
-enum { MADT_PCAT_COMPAT = 1, LAPIC_ENABLED = 1 };
+enum { MADT_PCAT_COMPAT = 1, LAPIC_ENABLED = 1, LAPIC_ONLINE_CAPABLE = 2 /* ACPI 6.3, table 5-47 */ };
 
 static struct acpi_header header(const char *signature, u8 revision, size_t length)
 {
@@ -191,6 +193,33 @@ static u32 put_dsdt(struct table_writer *w)
 	return table_done(w);
 }
 
+/* 20.2.4: a term of one or two bytes of opcode and a PkgLength, whose bits 7:6 say how many bytes follow the first. */
+static size_t aml_term(const u8 *aml)
+{
+	const u8 *p = aml + (aml[0] == AML_EXT_OP ? 2 : 1);
+	unsigned more = p[0] >> 6;
+	size_t n = p[0] & (more ? 15 : 63);
+
+	for (unsigned i = 1; i <= more; i++)
+		n |= (size_t)p[i] << (8 * i - 4);
+	return (size_t)(p - aml) + n;
+}
+
+/* In cpus.asl each processor is a term, behind CPUS_COMMON others: as many of them as there are. */
+static u32 put_ssdt(struct table_writer *w)
+{
+	struct acpi_header h = header("SSDT", 2, 0);
+	size_t n = 0;
+
+	for (u32 terms = CPUS_COMMON + w->t->vcpus; terms && n < sizeof(cpus_aml); terms--)
+		n += aml_term(cpus_aml + n);
+	h.length = (u32)(sizeof(h) + n);
+	table_begin(w, 16);
+	table_put(w, &h, sizeof(h));
+	table_put(w, cpus_aml, n);
+	return table_done(w);
+}
+
 static struct acpi_gas port(u32 address, u32 bytes, u8 access)
 {
 	return (struct acpi_gas){GAS_IO, (u8)(bytes * 8), 0, access, address};
@@ -221,10 +250,11 @@ static u32 put_fadt(struct table_writer *w, u32 facs, u32 dsdt)
 	return put_table(w, &f, sizeof(f));
 }
 
-static u32 put_madt(struct table_writer *w, u32 vcpus)
+static u32 put_madt(struct table_writer *w)
 {
+	const u32 vcpus = w->t->vcpus;
 	const struct acpi_madt m = {
-		.h = header("APIC", 3,
+		.h = header("APIC", 5,
 			    sizeof(m) + vcpus * sizeof(struct madt_lapic) +
 				    sizeof(struct madt_tail)),
 		.lapic_address = PLAT_LAPIC_BASE,
@@ -245,7 +275,8 @@ static u32 put_madt(struct table_writer *w, u32 vcpus)
 	table_begin(w, 16);
 	table_put(w, &m, sizeof(m));
 	for (u32 i = 0; i < vcpus; i++) {
-		struct madt_lapic l = {MADT_LAPIC, sizeof(l), (u8)i, (u8)i, LAPIC_ENABLED};
+		struct madt_lapic l = {MADT_LAPIC, sizeof(l), (u8)i, (u8)i,
+				       i < w->t->vcpus_present ? LAPIC_ENABLED : LAPIC_ONLINE_CAPABLE};
 
 		table_put(w, &l, sizeof(l));
 	}
@@ -309,14 +340,16 @@ static void put_rsdp(struct table_writer *w, u32 rsdt, u32 xsdt)
 int guest_acpi_tables(struct load_target *t, gpa_t *rsdp)
 {
 	struct table_writer w = {.t = t, .at = TABLES_ACPI, .end = TABLES_MP};
-	u32 tables[4], n = 0, facs, dsdt, rsdt, xsdt;
+	u32 tables[5], n = 0, facs, dsdt, rsdt, xsdt;
 
 	if (t->vcpus > TABLES_VCPUS)
 		return -ENOSPC;
 	facs = put_facs(&w);
 	dsdt = put_dsdt(&w);
 	tables[n++] = put_fadt(&w, facs, dsdt);
-	tables[n++] = put_madt(&w, t->vcpus);
+	tables[n++] = put_madt(&w);
+	if (t->vcpus > 1)
+		tables[n++] = put_ssdt(&w);
 	tables[n++] = put_mcfg(&w);
 	if (t->hpet)
 		tables[n++] = put_hpet(&w);

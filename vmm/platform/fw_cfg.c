@@ -123,7 +123,7 @@ static void select(struct vdev *d, u16 key)
 	case KEY_ID: s->size = number(s->item, ID_TRADITIONAL | ID_DMA, 4); break;
 	case KEY_RAM_SIZE: s->size = number(s->item, vm_memory_bytes(d->vm), 8); break;
 	case KEY_NOGRAPHIC: s->size = number(s->item, 1, 2); break;
-	case KEY_NB_CPUS:
+	case KEY_NB_CPUS: s->size = number(s->item, vm_vcpus_present(d->vm), 2); break;
 	case KEY_MAX_CPUS: s->size = number(s->item, vm_vcpu_count(d->vm), 2); break;
 	case KEY_FILE_DIR: s->size = directory(d->vm, s->item); break;
 	case KEY_FILE_FIRST ... KEY_FILE_FIRST + VM_MAX_FW_CFG:

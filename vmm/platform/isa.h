@@ -4,7 +4,7 @@
 #include "vmm/vdev.h"
 
 /* The devices, by the names under which vm_vdev() finds them. */
-extern const struct vdev_type acpi_pm_vdev, debug_exit_vdev, debugcon_vdev, fw_cfg_vdev, hpet_vdev, i8042_vdev,
+extern const struct vdev_type acpi_pm_vdev, cpu_hotplug_vdev, debug_exit_vdev, debugcon_vdev, fw_cfg_vdev, hpet_vdev, i8042_vdev,
 	ioapic_vdev, pci_vdev, pci_host_vdev, pci_hotplug_vdev, pci_lpc_vdev, pci_testdev_vdev,
 	pic_vdev, pit_vdev, ports_vdev, rtc_vdev, uart_vdev;
 

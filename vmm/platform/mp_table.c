@@ -71,7 +71,7 @@ static void put_processors(struct table_writer *w)
 	for (u32 i = 0; i < w->t->vcpus; i++) {
 		const struct mp_processor p = {.type = MP_PROCESSOR, .lapic_id = (u8)i,
 					       .lapic_version = LAPIC_VERSION,
-					       .flags = CPU_ENABLED | (i ? 0 : CPU_BOOT),
+					       .flags = (i < w->t->vcpus_present ? CPU_ENABLED : 0) | (i ? 0 : CPU_BOOT),
 					       .signature = w->t->cpu_signature,
 					       .features = w->t->cpu_features};
 
