@@ -35,7 +35,7 @@ def _size(text):
     return int(m[1]) * (1024 if m[2] == "G" else 1) * MIB
 
 
-def _parse(argv):
+def parse(argv):
     p = Parser(prog="tools/mkguest", add_help=False, allow_abbrev=False)
     p.add_argument("what", metavar="debian")
     p.add_argument("out", metavar="OUT.img")
@@ -63,8 +63,6 @@ def _parse(argv):
         raise Fail(USAGE, f"{opts.out}: there is no folder {folder}; make it first")
     if os.path.exists(opts.out) and not os.path.isfile(opts.out):
         raise Fail(USAGE, f"{opts.out} is not a plain file; write an image first, then copy it")
-    if os.geteuid():
-        raise Fail(TOOL, "installing packages into a new tree needs root; run it by sudo")
     return opts
 
 
@@ -117,7 +115,7 @@ def _mirror():
     return list(dict.fromkeys(lines)), date
 
 
-def _overlay(opts, date):
+def overlay(opts, date):
     """tools/mkguest.d/debian and what the options ask for, as a tar file of root's."""
     files = {"etc/hostname": opts.hostname + "\n",
              "etc/hosts": f"127.0.0.1 localhost {opts.hostname}\n::1 localhost\n"}
@@ -148,9 +146,9 @@ def _overlay(opts, date):
 
 def _tree(opts, work, log, lines, date):
     """The tree of files; mmdebstrap's own tar file sorts it and bounds its dates."""
-    overlay, made, root = (os.path.join(work, n) for n in ("overlay.tar", "made.tar", "root"))
-    with open(overlay, "wb") as f:
-        f.write(_overlay(opts, date))
+    ours, made, root = (os.path.join(work, n) for n in ("overlay.tar", "made.tar", "root"))
+    with open(ours, "wb") as f:
+        f.write(overlay(opts, date))
     os.makedirs(opts.cache, exist_ok=True)
     script = os.path.join(HERE, "debian.sh")
     argv = ["mmdebstrap", "--mode=root", "--variant=minbase", "--format=tar", "--include=" + ",".join(PACKAGES + opts.packages),
@@ -159,7 +157,7 @@ def _tree(opts, work, log, lines, date):
             "--skip=essential/unlink,download/empty", "--setup-hook=mkdir -p \"$1\"/var/cache/apt/archives",
             f"--setup-hook=sync-in '{opts.cache}' /var/cache/apt/archives",
             # Before the packages: the kernel's script makes the initramfs, and no file of a package's takes the place of ours.
-            f"--essential-hook=tar-in '{overlay}' /",
+            f"--essential-hook=tar-in '{ours}' /",
             f"--customize-hook=chroot \"$1\" /bin/sh -eu -s <'{script}'",
             f"--customize-hook=sync-out /var/cache/apt/archives '{opts.cache}'", SUITE, made, "-"]
     with tempfile.TemporaryFile() as sources:
@@ -199,7 +197,7 @@ def _disk(opts, work, log, root, date):
     if size < need:
         raise Fail(USAGE, f"--size: {size // MIB} MiB do not hold it, which needs {need // MIB}; give more or fewer --packages")
     img = os.path.join(work, "disk.img")
-    name = uuid.uuid5(uuid.NAMESPACE_DNS, f"{_inputs(opts)} {date}")
+    name = uuid.uuid5(uuid.NAMESPACE_DNS, f"{inputs(opts)} {date}")
     with open(img, "wb") as f:
         f.truncate(size)
         f.seek(440)
@@ -213,7 +211,7 @@ def _disk(opts, work, log, root, date):
     return img, used
 
 
-def _inputs(opts):
+def inputs(opts):
     """What an image depends on beside the mirror: a test keeps it by this."""
     h = hashlib.sha256(repr((PACKAGES + opts.packages, opts.hostname, opts.keys, opts.password, opts.size)).encode())
     for folder, folders, names in os.walk(HERE):
@@ -252,7 +250,9 @@ def _place(src, to):
 
 
 def main(argv):
-    opts = _parse(argv)
+    opts = parse(argv)
+    if os.geteuid():
+        raise Fail(TOOL, "installing packages into a new tree needs root; run it by sudo")
     for s in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(s, _stop)
     os.makedirs(BUILD, exist_ok=True)
