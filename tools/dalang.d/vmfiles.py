@@ -62,13 +62,8 @@ def backend(target):
     return m.group(), "" if m.group().endswith("host:") else target[m.end():]
 
 
-def absolute(target):
-    prefix, file = backend(target)
-    return prefix + os.path.abspath(file) if file else target
-
-
-def write_vm_file(opts):
-    """The text of a VM file from the command line's options."""
+def write_vm_file(opts, disks):
+    """The text of a VM file from the command line's options; disks: as xl writes them."""
     lines = ['name = "guest"']
     for key in ("kernel", "ramdisk"):
         value = getattr(opts, key)
@@ -78,10 +73,8 @@ def write_vm_file(opts):
         lines.append(f"cmdline = {quote(opts.cmdline)}")
     lines.append(f"memory = {opts.memory or 256}")
     lines.append(f"vcpus = {opts.vcpus or 1}")
-    if opts.disk:
-        specs = [quote(f"format=raw,vdev=xvd{chr(97 + i)},access=rw,target={absolute(d)}")
-                 for i, d in enumerate(opts.disk)]
-        lines.append("disk = [ " + ", ".join(specs) + " ]")
+    if disks:
+        lines.append("disk = [ " + ", ".join(map(quote, disks)) + " ]")
     if opts.debug_exit:
         lines.append("debug_exit = 1")
     if "DALANG_TEST_TORTURE" in os.environ:  # the tests' torture mode, for the VMs that have no file
