@@ -128,7 +128,7 @@ def _qemu_img(disk, *words):
 
 
 def raw_file(disk):
-    """The path of a raw image: the file itself, or its copy in build/run, made anew only when the file has changed."""
+    """The path of a raw image: the file itself, or its copy in build/images, made anew only when the file has changed."""
     if not os.path.isfile(disk.path):
         _no(disk, "is not a plain file" if os.path.exists(disk.path) else "does not exist", "name a disk image")
     if not os.access(disk.path, os.R_OK if disk.readonly or not disk.on_host else os.R_OK | os.W_OK):
@@ -142,7 +142,7 @@ def raw_file(disk):
     info = json.loads(_qemu_img(disk, "info", "--output=json", "-f", kind, path))
     if info.get("backing-filename") or info.get("format") != kind or info.get("encrypted"):
         _no(disk, "has a backing file or a key, qemu-img says", "make one plain file of it: qemu-img convert")
-    folder = os.path.join(BUILD, "run")
+    folder = os.path.join(BUILD, "images")
     os.makedirs(folder, exist_ok=True)
     s = os.stat(path)
     stem = f"{re.sub(r'[^A-Za-z0-9._-]', '_', os.path.basename(path))}-{hashlib.sha256(os.fsencode(path)).hexdigest()[:8]}"
