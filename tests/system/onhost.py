@@ -7,7 +7,8 @@ from harness import ROOT, Case
 
 
 def tool(ctx):
-    ctx.command(sys.executable, os.path.join(ROOT, "tests", "system", "test_framing.py"))
+    for name in ("test_framing.py", "test_disks.py", "test_mkguest.py"):
+        ctx.command(sys.executable, os.path.join(ROOT, "tests", "system", name))
 
 
 def make(*words):

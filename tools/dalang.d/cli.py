@@ -7,6 +7,7 @@ import signal
 import tempfile
 
 import control
+import disks
 import emulator
 import gdb
 import machine
@@ -14,6 +15,7 @@ from session import Session
 from util import BUILD, USAGE, Fail, say
 from vmfiles import Pack, write_vm_file
 
+DISK_IS = "ram:"  # what `--disk FILE` means
 ONE_VM = ("kernel", "ramdisk", "cmdline", "vcpus", "memory", "disk", "debug_exit")
 
 
@@ -49,6 +51,8 @@ def parse(argv):
     p.add_argument("--memory", type=_positive)
     p.add_argument("--disk", action="append", default=[])
     p.add_argument("--debug-exit", action="store_true")
+    p.add_argument("--host-disk", action="append", default=[])
+    p.add_argument("--nic", action="append", default=[])
     p.add_argument("--cpu", choices=("auto", "amd", "intel"), default="auto")
     p.add_argument("--boot", choices=("uefi", "grub", "direct"), default="uefi")
     p.add_argument("--host-cpus", type=_positive)
@@ -83,14 +87,35 @@ def run(argv, watch=None, stdin=None, stdout=None):
         shutil.rmtree(work, ignore_errors=True)
 
 
+def _disks(opts, chosen):
+    """(strings for the VM's file, QEMU's options): --disk, --host-disk and --nic."""
+    host = disks.HostDisks()
+    given = [disks.parse("--disk", d, "ram:" if chosen.kind == "bochs" else DISK_IS) for d in opts.disk]
+    of_host = [disks.parse("--host-disk", d, "host:") for d in opts.host_disk]
+    if chosen.kind == "bochs":
+        bad = next((f"{d.option}: {d.path}" for d in given + of_host if d.on_host), None)
+        if bad or opts.nic:
+            raise Fail(USAGE, f"{bad or '--nic: ' + opts.nic[0]}: Bochs, which is VT-x without nested KVM, has no virtio; "
+                              + ("write ram: or cow: before the file's name" if bad else "use --cpu amd"))
+    odd = next((d for d in of_host if d.prefix != "host:" or d.words), None)
+    if odd:
+        raise Fail(USAGE, f"--host-disk: {odd.path}: it is the machine's, without ram:, cow:, " + "=, ".join(disks.FOR_THE_VM)
+                   + "=; write those into the VM's file")
+    specs = [disks.vm_spec(d, i, host) for i, d in enumerate(given)]
+    for d in of_host:
+        host.add(d)
+    return specs, host.argv() + disks.nic_argv(opts.nic)
+
+
 def _run(opts, work, watch, stdin, stdout):
     chosen = machine.pick(opts)
+    specs, devices = _disks(opts, chosen)
     pack = Pack()
     vm_files = list(opts.vm)
     if not vm_files:
         vm_files = [os.path.join(work, "guest.cfg")]
         with open(vm_files[0], "w", encoding="utf-8", errors="surrogateescape") as f:
-            f.write(write_vm_file(opts))
+            f.write(write_vm_file(opts, specs))
         pack.from_options = vm_files[0]
     for path in vm_files:
         pack.add_vm(path)
@@ -103,7 +128,7 @@ def _run(opts, work, watch, stdin, stdout):
     files = pack.finish()
     cpus, memory = machine.size(opts, chosen, pack)
     say(f"{chosen.describe()}; boot by {opts.boot}; {cpus} host CPU(s), {memory} MiB")
-    emu = emulator.make(chosen, opts.boot, cpus, memory, files, work, opts.icount)
+    emu = emulator.make(chosen, opts.boot, cpus, memory, files, work, opts.icount, devices)
     order = [None if v.refused else v.name for v in pack.vms]
     return Session(emu, order, opts.timeout, stdin, stdout, watch, opts.control or control.default_path(),
                    opts.gdb).run()

@@ -102,7 +102,7 @@ def _tcp_pair():
 
 
 class Qemu(Emulator):
-    def __init__(self, machine, boot, cpus, memory, files, work, icount):
+    def __init__(self, machine, boot, cpus, memory, files, work, icount, devices):
         argv = ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none",
                 "-M", TEST_MACHINE or "q35", "-smp", str(cpus), "-m", str(memory), "-nic", "none",
                 "-no-reboot", "-boot", "menu=off"]
@@ -125,14 +125,14 @@ class Qemu(Emulator):
         if boot == "uefi":
             argv += ["-bios", debian_package_file(OVMF, "ovmf"),
                      "-drive", f"if=none,id=esp,format=raw,file={image.esp(work, files).replace(',', ',,')}",
-                     "-device", "ide-hd,drive=esp,bus=ide.0"]
+                     "-device", "ide-hd,drive=esp,bus=ide.0,bootindex=0"]
         elif boot == "grub":
             argv += ["-drive", f"if=none,id=cd,media=cdrom,format=raw,readonly=on,"
                                f"file={image.iso(work, files, True).replace(',', ',,')}",
-                     "-device", "ide-cd,drive=cd,bus=ide.0", "-boot", "d"]
+                     "-device", "ide-cd,drive=cd,bus=ide.0,bootindex=0"]
         else:
             argv += ["-kernel", built("dalang.elf"), "-initrd", image.archive(work, files)]
-        super().__init__(argv + shlex.split(TEST_OPTIONS), work, machine.describe())
+        super().__init__(argv + devices + shlex.split(TEST_OPTIONS), work, machine.describe())
 
     def start(self):
         ours, theirs = _tcp_pair()
@@ -168,8 +168,8 @@ info: action=report
 debug: action=ignore
 """
 
-    def __init__(self, machine, boot, cpus, memory, files, work, icount):
-        assert not icount and boot != "direct"
+    def __init__(self, machine, boot, cpus, memory, files, work, icount, devices):
+        assert not icount and boot != "direct" and not devices
         if boot == "uefi":
             rom, fast = debian_package_file(OVMF, "ovmf"), ""
             # Without a second channel OVMF waits for it for minutes.
@@ -222,9 +222,10 @@ debug: action=ignore
         return " | ".join(panics[-3:] or [words])
 
 
-def make(machine, boot, cpus, memory, files, work, icount):
+def make(machine, boot, cpus, memory, files, work, icount, devices=()):
+    """devices: more of QEMU's options."""
     kind = Bochs if machine.kind == "bochs" else Qemu
-    return kind(machine, boot, cpus, memory, files, work, icount)
+    return kind(machine, boot, cpus, memory, files, work, icount, list(devices))
 
 
 def command_line(emulator):

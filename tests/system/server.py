@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The server guest of tools/mkguest: Debian 12 from a disk, systemd and nginx, fio that verifies what it wrote."""
+import fcntl
+import glob
+import os
+import re
+import subprocess
+
+import mkguest
+from harness import ROOT, Case, Skip, check, check_status
+from util import GUEST_DIR
+
+OPTIONS = ["--hostname", "server", "--size", "608M"]
+FIO = ("fio --rw=randwrite --bs=4k --size={size}M --direct=1 --ioengine=libaio --iodepth=16 --verify=crc32c --verify_fatal=1 "
+       "--randseed=7 --output-format=terse --name={name} --filename={file}")
+CMDLINE = "root=/dev/vda1 rw console=ttyS0,115200 quiet panic=-1"
+
+
+def image(ctx):
+    """The image's name without its end, in build/guest. Built by whoever comes first, kept until its inputs change."""
+    stem = os.path.join(GUEST_DIR, "server-" + mkguest.inputs(mkguest.parse(["debian", "/x", *OPTIONS])))
+    with open(os.path.join(GUEST_DIR, ".server-lock"), "w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not os.path.exists(stem + ".img"):
+            if os.geteuid():
+                raise Skip("tools/mkguest needs root")
+            for old in glob.glob(os.path.join(GUEST_DIR, "server-*")):
+                os.unlink(old)
+            ctx.command(os.path.join(ROOT, "tools", "mkguest"), "debian", stem + ".img", *OPTIONS)
+    return stem
+
+
+class Server:
+    """A root shell on its console."""
+
+    def __init__(self, ctx, root, disks=(), options=(), **more):
+        stem = image(ctx)
+        specs = [root.replace("IMAGE", stem + ".img"), *disks]
+        words = [f"format=raw,vdev=xvd{chr(97 + i)},access=rw,target={s}" for i, s in enumerate(specs)]
+        self.p = ctx.run("--cpu", "amd", "--boot", "direct", "--host-cpus", "2", *options, "--vm",
+                         ctx.vm_file("server", CMDLINE, kernel=stem + ".vmlinuz", ramdisk=f'"{stem}.initrd"', memory=256,
+                                     debug_exit=0, disk=words, **more))
+        self._at = self.p.expect(rb"root@server:~# ").end()
+
+    def run(self, line):
+        """What a shell's line prints."""
+        self.p.send(b"echo B''EGIN; " + line.encode() + b"; echo E''ND $?\n")
+        m = self.p.expect(rb"BEGIN\r?\n(.*?)END (\d+)\r?\n", start=self._at)
+        self._at = m.end()
+        text = re.sub(rb"\x1b\[[?0-9;]*[a-zA-Z]|\r", b"", m.group(1)).decode().strip()
+        check(m.group(2) == b"0", f"`{line}` ended with {m.group(2).decode()}: {text}")
+        return text
+
+    def fio(self, name, file, size):
+        """What it wrote to the file is read back and compared."""
+        got = self.run(FIO.format(name=name, file=file, size=size)).splitlines()[-1].split(";")
+        check(got[2:5] == [name, "0", "0"], f"fio on {file}: {got[:5]}")
+        check(got[5] == str(size << 10), f"fio on {file} has read {got[5]} of {size << 10} KiB back")
+
+    def sound(self):
+        """All units are up, the kernel has nothing to complain of, and nginx serves its page."""
+        failed = self.run("systemctl --failed --plain --no-legend")
+        check(failed == "", f"units failed: {failed}")
+        said = self.run("dmesg | grep -ciE 'BUG:|Call Trace|nobody cared|I/O error|EXT4-fs error|timed out' || true")
+        check(said == "0", "the kernel complains: " + self.run("dmesg | tail -20"))
+        check("Welcome to nginx" in self.run("curl -s http://127.0.0.1/"), "nginx' page")
+
+    def end(self):
+        self.p.send(b"poweroff\n")
+        check_status(self.p, 0)
+
+
+def scratch(ctx, name, mib):
+    path = ctx.file(name, b"")
+    os.truncate(path, mib << 20)
+    return path
+
+
+def in_memory(ctx):
+    """Root is an overlay; fio on it, on a disk in memory and on an overlay over one."""
+    a, b = scratch(ctx, "a.img", 8), scratch(ctx, "b.img", 8)
+    s = Server(ctx, "cow:ram:IMAGE", [f"ram:{a}", f"cow:{b}"])
+    s.sound()
+    s.fio("root", "/var/fio", 4)
+    s.fio("ram", "/dev/vdb", 8)
+    s.fio("cow", "/dev/vdc", 8)
+    s.end()
+
+
+CASES = [
+    Case("server-amd", in_memory, seconds=300, memory=2500, timeout=1500),
+]
