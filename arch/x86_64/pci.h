@@ -49,3 +49,6 @@ int pci_msix_set(volatile u32 *table, u32 n, u32 apic_id, u8 vector);
 volatile u8 *pci_cfg_map(u32 segment, u32 bus); /* NULL: MCFG does not know it */
 u32 pci_cfg_read(volatile u8 *regs, u32 bdf, u32 reg, unsigned size);
 void pci_cfg_write(volatile u8 *regs, u32 bdf, u32 reg, unsigned size, u32 val);
+/* Device registers of size 1, 2 or 4. */
+u32 pci_mmio_read(volatile const void *at, unsigned size);
+void pci_mmio_write(volatile void *at, unsigned size, u32 val);

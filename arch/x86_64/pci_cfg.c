@@ -17,26 +17,40 @@ volatile u8 *pci_cfg_map(u32 segment, u32 bus)
 	return NULL;
 }
 
+u32 pci_mmio_read(volatile const void *at, unsigned size)
+{
+	return size == 1 ? *(volatile const u8 *)at : size == 2 ? *(volatile const u16 *)at : *(volatile const u32 *)at;
+}
+
+void pci_mmio_write(volatile void *at, unsigned size, u32 val)
+{
+	if (size == 1)
+		*(volatile u8 *)at = (u8)val;
+	else if (size == 2)
+		*(volatile u16 *)at = (u16)val;
+	else
+		*(volatile u32 *)at = val;
+}
+
 u32 pci_cfg_read(volatile u8 *regs, u32 bdf, u32 reg, unsigned size)
 {
-	if (regs) {
-		regs += (bdf & 0xff) * 4096 + reg;
-		return size == 1 ? *regs : size == 2 ? *(volatile u16 *)regs : *(volatile u32 *)regs;
-	}
+	if (regs)
+		return pci_mmio_read(regs + (bdf & 0xff) * 4096 + reg, size);
 	outl(0xcf8, 0x80000000u | bdf << 8 | (reg & 0xfc));
 	return size == 1 ? inb(0xcfc + (reg & 3)) : size == 2 ? inw(0xcfc + (reg & 2)) : inl(0xcfc);
 }
 
 void pci_cfg_write(volatile u8 *regs, u32 bdf, u32 reg, unsigned size, u32 val)
 {
-	if (regs)
-		regs += (bdf & 0xff) * 4096 + reg;
-	else
-		outl(0xcf8, 0x80000000u | bdf << 8 | (reg & 0xfc));
+	if (regs) {
+		pci_mmio_write(regs + (bdf & 0xff) * 4096 + reg, size, val);
+		return;
+	}
+	outl(0xcf8, 0x80000000u | bdf << 8 | (reg & 0xfc));
 	if (size == 1)
-		regs ? (void)(*regs = (u8)val) : outb(0xcfc + (reg & 3), val);
+		outb(0xcfc + (reg & 3), val);
 	else if (size == 2)
-		regs ? (void)(*(volatile u16 *)regs = (u16)val) : outw(0xcfc + (reg & 2), val);
+		outw(0xcfc + (reg & 2), val);
 	else
-		regs ? (void)(*(volatile u32 *)regs = val) : outl(0xcfc, val);
+		outl(0xcfc, val);
 }
