@@ -138,6 +138,16 @@ static bool have_file(const struct vm_config *cfg, const char *name, const char 
 	return false;
 }
 
+/* Which loaded file a disk's target stands for; NULL: none, it is a disk of the machine's (drivers/block.h). */
+static const char *disk_file(const char *target)
+{
+	while (!strncmp(target, "cow:", 4))
+		target += 4;
+	if (!strncmp(target, "host:", 5))
+		return NULL;
+	return strncmp(target, "ram:", 4) ? target : target + 4;
+}
+
 static bool check_vm(const struct vm_config *cfg)
 {
 	char line[256];
@@ -146,7 +156,8 @@ static bool check_vm(const struct vm_config *cfg)
 	if (cfg->ramdisk[0])
 		ok &= have_file(cfg, cfg->ramdisk, "ramdisk");
 	for (u32 i = 0; i < cfg->nr_disks; i++)
-		ok &= have_file(cfg, cfg->disks[i].target, "disk");
+		if (disk_file(cfg->disks[i].target))
+			ok &= have_file(cfg, disk_file(cfg->disks[i].target), "disk");
 	for (u32 i = 0; i < nr_vm_cfgs; i++) {
 		if (strcmp(vm_cfgs[i].name, cfg->name))
 			continue;
