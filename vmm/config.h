@@ -30,7 +30,10 @@ enum vm_type { VM_TYPE_AUTO, VM_TYPE_HVM, VM_TYPE_PVH };
 struct vm_disk {
 	char target[VM_PATH_MAX]; /* file name as in boot_info */
 	char vdev[16];
+	char serial[21]; /* what the guest sees; "": vdev */
 	bool readonly, cdrom;
+	u32 sector; /* bytes of a logical sector: 512 or 4096 */
+	u64 iops, bps; /* at most so many operations, bytes a second; 0: no limit */
 };
 
 struct vm_config {
@@ -47,7 +50,7 @@ struct vm_config {
 	u32 nr_disks;
 	struct vm_disk disks[VM_MAX_DISKS];
 	enum vm_action on_poweroff, on_reboot, on_crash;
-	bool debug_exit, debugcon, hpet, gdb;
+	bool debug_exit, debugcon, hpet, rng, gdb;
 	char fw_cfg[VM_FW_CFG_MAX]; /* strings "opt/NAME=CONTENT" one behind the other; an empty one ends them */
 	u32 testdev; /* testdev = N: as many PCI devices for tests (platform/pci_testdev.c) */
 	bool paravirt; /* paravirt = 0: do not offer KVM's paravirtual interface (pv.h) */

@@ -26,7 +26,8 @@ static void dev_timer_fired(struct timer *t)
 	spin_lock(&vm->dev_lock);
 	if (dt->set && !timer_armed(t)) {
 		dt->set = false;
-		if (!vm->ending)
+		/* What a disk has in flight comes to its end, also when the VM does. */
+		if (!vm->ending || vm->dma)
 			dt->d->type->timer(dt->d, idx);
 	}
 	spin_unlock(&vm->dev_lock);
@@ -106,6 +107,15 @@ static int fill(struct vdev *d)
 	return r;
 }
 
+void vdev_refuse(struct vdev *d, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(d->vm->dev_refused, sizeof(d->vm->dev_refused), fmt, ap);
+	va_end(ap);
+}
+
 static struct vdev *free_place(struct vm *vm)
 {
 	for (u32 i = 0; i < vm->nr_devs; i++)
@@ -134,6 +144,8 @@ int vdev_create(struct vm *vm, const struct vdev_type *type, u32 unit, struct vd
 
 static void free_device(struct vdev *d)
 {
+	if (d->type && d->type->destroy)
+		d->type->destroy(d);
 	if (d->pci)
 		kfree(d->pci);
 	if (d->state)
@@ -169,6 +181,10 @@ int vm_devices_create(struct vm *vm, char *why, size_t n)
 		for (u32 unit = 0; unit < count; unit++) {
 			int r = vdev_create(vm, *t, unit, NULL);
 
+			if (r && vm->dev_refused[0]) {
+				snprintf(why, n, "%s: %s %u: %s", vm->name, (*t)->name, unit, vm->dev_refused);
+				return r;
+			}
 			if (r) {
 				snprintf(why, n, "%s: device %s could not be made (error %d)", vm->name,
 					 (*t)->name, -r);
@@ -378,11 +394,6 @@ u32 vm_vcpu_count(const struct vm *vm)
 	return vm->nr_vcpus;
 }
 
-u16 vm_id(const struct vm *vm)
-{
-	return vm->id;
-}
-
 void vm_dma_begin(struct vm *vm)
 {
 	__atomic_add_fetch(&vm->dma, 1, __ATOMIC_SEQ_CST);
@@ -411,6 +422,31 @@ const char *vm_fw_cfg(const struct vm *vm)
 bool vm_hpet_wanted(const struct vm *vm)
 {
 	return vm->cfg.hpet;
+}
+
+bool vm_rng_wanted(const struct vm *vm)
+{
+	return vm->cfg.rng;
+}
+
+unsigned vm_nr_disks(const struct vm *vm)
+{
+	return vm->cfg.nr_disks;
+}
+
+const struct vm_disk *vm_disk(const struct vm *vm, u32 i)
+{
+	return &vm->cfg.disks[i];
+}
+
+const char *vm_name(const struct vm *vm)
+{
+	return vm->name;
+}
+
+u16 vm_id(const struct vm *vm)
+{
+	return vm->id;
 }
 
 unsigned vm_testdev_count(const struct vm *vm)

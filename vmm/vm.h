@@ -184,6 +184,7 @@ struct vm {
 	struct spinlock dev_lock; /* held while any device or interrupt controller is touched */
 	u32 dma; /* vm_dma_begin() without its end. What touches devices meanwhile has dev_lock */
 	struct vdev devs[VM_MAX_DEVS];
+	char dev_refused[160]; /* vdev_refuse() */
 	struct dev_timer *dev_timers; /* VDEV_MAX_TIMERS a device */
 	u32 nr_devs; /* places in use; some may be free again */
 	struct region_table pio, mmio;

@@ -90,7 +90,7 @@ static struct block *ram_open(const char *target, const struct vm_disk *disk, st
 	struct block_ram *r;
 	const char *wrong;
 
-	if (!f || f->size < BLOCK_SECTOR) {
+	if (!f || f->size < disk->sector) {
 		snprintf(why, n, "%s: %s; load it beside dalang.cfg", target, f ? "the file has no sector" : "no such file was loaded");
 		return NULL;
 	}
@@ -101,8 +101,8 @@ static struct block *ram_open(const char *target, const struct vm_disk *disk, st
 	}
 	r->file = (u32)(f - bi->files);
 	r->base = f->addr;
-	r->block = (struct block){.ops = &ram_ops, .vm = vm, .size = ALIGN_DOWN(f->size, (u64)BLOCK_SECTOR),
-				  .sector = BLOCK_SECTOR, .req_size = sizeof(struct block_req), .readonly = disk->readonly};
+	r->block = (struct block){.ops = &ram_ops, .vm = vm, .size = ALIGN_DOWN(f->size, (u64)disk->sector),
+				  .sector = disk->sector, .req_size = sizeof(struct block_req), .readonly = disk->readonly};
 	wrong = take(&users[r->file], disk->readonly);
 	if (!wrong)
 		return &r->block;

@@ -1,0 +1,637 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The block device (virtio 1.2, 5.2).
+ *
+ * A request is carried out in pieces, as large as the backend takes them. As long as the backend is done at once, a
+ * request that takes too long for one turn goes back to the ring: how far it has come is part of the state, and it is
+ * read from the ring anew in the next turn. Once a piece is in flight, the request lives in a struct blk_req until its end;
+ * a saved VM has none of these (vm_dma_begin()). Its chain is read anew for every piece behind the first, so what a
+ * driver changes meanwhile is checked again.
+ */
+#include "arch/x86_64/frame.h"
+#include "drivers/block.h"
+#include "drivers/virtio/virtio_pci.h"
+#include "lib/errno.h"
+#include "lib/string.h"
+#include "vmm/config.h"
+#include "vmm/gmem.h"
+
+#define BLK_F_SEG_MAX	   BIT(2)
+#define BLK_F_RO	   BIT(5)
+#define BLK_F_BLK_SIZE	   BIT(6)
+#define BLK_F_FLUSH	   BIT(9)
+#define BLK_F_TOPOLOGY	   BIT(10)
+#define BLK_F_MQ	   BIT(12)
+#define BLK_F_DISCARD	   BIT(13)
+#define BLK_F_WRITE_ZEROES BIT(14)
+
+enum { REQ_IN = 0, REQ_OUT = 1, REQ_FLUSH = 4, REQ_GET_ID = 8, REQ_DISCARD = 11, REQ_WRITE_ZEROES = 13 };
+enum { STATUS_OK, STATUS_IOERR, STATUS_UNSUPP };
+#define ID_SIZE 20u
+
+struct blk_config {
+	u64 capacity; /* in units of 512 bytes, as all sectors here */
+	u32 size_max, seg_max;
+	u16 cylinders;
+	u8 heads, sectors;
+	u32 blk_size;
+	u8 physical_exp, alignment;
+	u16 min_io;
+	u32 opt_io;
+	u8 writeback, unused;
+	u16 num_queues;
+	u32 max_discard_sectors, max_discard_seg, discard_alignment;
+	u32 max_zeroes_sectors, max_zeroes_seg;
+	u8 zeroes_may_unmap, pad[3];
+} __packed;
+static_assert(sizeof(struct blk_config) == 60, "virtio 1.2, 5.2.4");
+struct blk_header {
+	u32 type, reserved;
+	u64 sector;
+};
+struct blk_range {
+	u64 sector;
+	u32 sectors, flags; /* 0: unmap */
+};
+static_assert(sizeof(struct blk_header) == 16 && sizeof(struct blk_range) == 16, "virtio 1.2, 5.2.6");
+
+/* Descriptors of a chain beside the data: header and status. */
+#define SEG_MAX	      (VIRTQ_MAX_SIZE - 2)
+#define RANGE_MAX     32u /* of a discard or write-zeroes request */
+#define RANGE_SECTORS ((u32)(GIB(1) / BLOCK_SECTOR))
+#define BLK_QUEUES    4u
+#define BLK_REQS      64u /* that may be in flight */
+/* What a call may do before it lets others go on, in bytes; a request counts as some more. */
+#define BUDGET	      KIB(64)
+#define REQUEST_COST  1024u
+/* How much of a second a disk with a limit may be ahead of it. */
+#define BURST_NS      100000000ull
+
+struct blk {
+	struct virtio virtio;
+	u64 done[BLK_QUEUES]; /* bytes of the request that is next in the queue */
+	/* The limits: when the operations and bytes that there were would have been done at the rate allowed. */
+	u64 ops_until, bytes_until;
+};
+
+struct blk_req {
+	struct blk_req *next; /* in the list of free or of waiting ones */
+	struct vdev *d;
+	u16 queue, id, nr_ring, start;
+	bool dropped; /* its queue has been reset */
+	struct blk_header h;
+	u32 in_len;
+	gpa_t status;
+	u64 done, total; /* bytes; something that has none: 1 */
+	struct block_req r; /* the last: the backend's bytes follow */
+};
+
+/* What is no state. */
+struct blk_host {
+	struct block *block;
+	struct blk_req *free, *waiting; /* waiting: in flight, but no piece of it is */
+	u8 *pool;
+	size_t stride;
+	u32 in_flight[BLK_QUEUES];
+	bool short_of; /* a queue found no free one, or the backend took none */
+};
+
+static struct blk_host *host_of(const struct vdev *d)
+{
+	return d->priv;
+}
+static struct block *block_of(const struct vdev *d)
+{
+	return host_of(d)->block;
+}
+
+/* ---- the next piece of a request: 1: q->r is it; 0: nothing is left; -errno ---- */
+
+static bool inside(const struct block *b, u64 sector, u64 bytes)
+{
+	return sector <= b->size / BLOCK_SECTOR && bytes <= b->size - sector * BLOCK_SECTOR &&
+	       !(sector * BLOCK_SECTOR % b->sector) && !(bytes % b->sector);
+}
+
+static void piece(struct blk_req *q, enum block_op op, u64 pos, u64 len)
+{
+	q->r.op = op;
+	q->r.pos = pos;
+	q->r.len = len;
+	q->r.range = NULL;
+}
+
+static int next_data(struct blk_req *q, const struct virtq_chain *c)
+{
+	bool write = q->h.type == REQ_OUT;
+
+	q->total = write ? c->out_len - sizeof(q->h) : c->in_len - 1; /* the last byte is the status */
+	if (!inside(block_of(q->d), q->h.sector, q->total))
+		return -EIO;
+	if (q->done >= q->total)
+		return 0;
+	piece(q, write ? BLOCK_WRITE : BLOCK_READ, q->h.sector * BLOCK_SECTOR + q->done, q->total - q->done);
+	q->r.range = write ? c->range : c->range + c->nr_out;
+	q->r.skip = write ? sizeof(q->h) + q->done : q->done;
+	return 1;
+}
+
+/* Discard and write zeroes: the ranges one behind the other. */
+static int next_range(struct blk_req *q, const struct virtq_chain *c)
+{
+	struct block *b = block_of(q->d);
+	u64 skip = q->done, len = c->out_len - sizeof(q->h), nr = len / sizeof(struct blk_range);
+	int have = 0;
+
+	if (len % sizeof(struct blk_range) || !nr || nr > RANGE_MAX)
+		return -EIO;
+	q->total = 0;
+	for (u64 i = 0; i < nr; i++) {
+		struct blk_range r;
+		u64 bytes;
+
+		virtq_read(q->d->vm, c, sizeof(q->h) + i * sizeof(r), &r, sizeof(r));
+		bytes = (u64)r.sectors * BLOCK_SECTOR;
+		/* 5.2.6.2: flags that there are none of, or that discard has none of. */
+		if (r.flags & ~(q->h.type == REQ_DISCARD ? 0u : 1u))
+			return -ENOSYS;
+		if (r.sectors > RANGE_SECTORS || !inside(b, r.sector, bytes))
+			return -EIO;
+		q->total += bytes;
+		if (have || skip >= bytes) {
+			skip -= have ? 0 : bytes;
+			continue;
+		}
+		piece(q, q->h.type == REQ_DISCARD ? BLOCK_DISCARD : BLOCK_ZERO, r.sector * BLOCK_SECTOR + skip, bytes - skip);
+		have = 1;
+	}
+	return have;
+}
+
+/* 5.2.6: 20 bytes, not terminated when all are used. */
+static int get_id(struct blk_req *q, const struct virtq_chain *c)
+{
+	const struct vm_disk *disk = vm_disk(q->d->vm, q->d->unit);
+	const char *serial = disk->serial[0] ? disk->serial : disk->vdev;
+	char id[ID_SIZE] = {0};
+
+	memcpy(id, serial, MIN(strlen(serial), sizeof(id)));
+	virtq_write(q->d->vm, c, 0, id, MIN(sizeof(id), c->in_len - 1));
+	return 0;
+}
+
+static int next_piece(struct blk_req *q, const struct virtq_chain *c)
+{
+	struct block *b = block_of(q->d);
+
+	switch (q->h.type) {
+	case REQ_OUT:
+		if (b->readonly)
+			return -EIO;
+		return next_data(q, c);
+	case REQ_IN: return next_data(q, c);
+	case REQ_FLUSH:
+		q->total = 1;
+		piece(q, BLOCK_FLUSH, 0, 0);
+		return !q->done;
+	case REQ_GET_ID: return get_id(q, c);
+	case REQ_DISCARD:
+	case REQ_WRITE_ZEROES: return b->readonly ? -EIO : next_range(q, c);
+	}
+	return -ENOSYS;
+}
+
+/* ---- requests ---- */
+
+static void came_further(struct blk_req *q)
+{
+	q->done += q->r.len ?: 1;
+}
+
+/* Piece by piece, as long as they are done at once. 0: all of it is; -EINPROGRESS; -EAGAIN: not now, or the budget is
+ * used up; or what went wrong. */
+static int advance(struct blk_req *q, const struct virtq_chain *c, u64 *budget)
+{
+	struct block *b = block_of(q->d);
+
+	for (;;) {
+		int r = next_piece(q, c);
+
+		if (r <= 0)
+			return r;
+		r = b->ops->submit(b, &q->r);
+		if (r)
+			return r;
+		came_further(q);
+		if (q->done >= q->total)
+			return 0;
+		if (*budget <= q->r.len) {
+			*budget = 0;
+			return -EAGAIN;
+		}
+		*budget -= q->r.len;
+	}
+}
+
+static void count(struct block *b, const struct blk_req *q, int result)
+{
+	if (result < 0) {
+		b->errors++;
+	} else if (q->h.type == REQ_IN) {
+		b->reads++;
+		b->read_bytes += q->total;
+	} else if (q->h.type == REQ_OUT) {
+		b->writes++;
+		b->written_bytes += q->total;
+	} else if (q->h.type == REQ_FLUSH) {
+		b->flushes++;
+	}
+}
+
+static void release(struct blk_req *q)
+{
+	struct blk_host *h = host_of(q->d);
+
+	q->next = h->free;
+	h->free = q;
+}
+
+/* To the driver. */
+static void finish(struct blk_req *q, int result)
+{
+	u8 status = result == -ENOSYS ? STATUS_UNSUPP : result < 0 ? STATUS_IOERR : STATUS_OK;
+	struct virtq_chain c;
+
+	c.id = q->id;
+	c.nr_ring = q->nr_ring;
+	count(block_of(q->d), q, result);
+	if (gmem_write(q->d->vm, q->status, &status, 1))
+		virtio_broken(q->d, "the place of a request's status is not in RAM any more");
+	else
+		virtio_push(q->d, q->queue, &c, q->in_len);
+}
+
+/* The next turn, at the latest at `at`. */
+static void turn(struct vdev *d, u64 at)
+{
+	vdev_timer_set(d, 0, at);
+}
+
+/* ---- requests in flight ---- */
+
+static void landed(struct blk_req *q)
+{
+	struct vdev *d = q->d;
+	unsigned queue = q->queue;
+
+	release(q);
+	if (!--host_of(d)->in_flight[queue])
+		virtio_idle(d, queue);
+}
+
+static void wait(struct blk_req *q)
+{
+	struct blk_host *h = host_of(q->d);
+
+	vm_dma_begin(q->d->vm); /* no piece of it is in flight, but it is */
+	q->next = h->waiting;
+	h->waiting = q;
+}
+
+/* A piece of it is done: the next one, or its end. */
+static void go_on(struct blk_req *q, int err, u64 *budget)
+{
+	struct virtq_chain c;
+	const char *why;
+
+	if (!err && !q->dropped && q->done < q->total) {
+		c.id = q->id;
+		c.nr_ring = q->nr_ring;
+		c.start = q->start;
+		if (virtq_reread(q->d->vm, &virtio_of(q->d)->queue[q->queue], &c, &why) || c.in_len != q->in_len) {
+			virtio_broken(q->d, "a chain changed while the device had it");
+			q->dropped = true;
+		} else {
+			err = advance(q, &c, budget);
+			if (err == -EINPROGRESS)
+				return;
+			if (err == -EAGAIN) {
+				wait(q);
+				return;
+			}
+		}
+	}
+	if (!q->dropped && virtio_queue(q->d, q->queue)) {
+		finish(q, err);
+		if (virtio_queue(q->d, q->queue))
+			virtio_signal(q->d, q->queue);
+	}
+	landed(q);
+}
+
+static void serve_waiting(struct vdev *d, u64 *budget)
+{
+	struct blk_host *h = host_of(d);
+	struct blk_req *q = h->waiting;
+
+	h->waiting = NULL;
+	while (q) {
+		struct blk_req *next = q->next;
+
+		if (*budget || q->dropped)
+			go_on(q, 0, budget);
+		else
+			wait(q);
+		vm_dma_end(d->vm);
+		q = next;
+	}
+}
+
+static void commit(struct vdev *d)
+{
+	struct block *b = block_of(d);
+
+	if (b->ops->commit)
+		b->ops->commit(b);
+}
+
+static void blk_done(struct block_req *r, int err)
+{
+	struct blk_req *q = container_of(r, struct blk_req, r);
+	struct vdev *d = q->d;
+	u64 budget = BUDGET;
+
+	came_further(q);
+	go_on(q, err, &budget);
+	commit(d);
+	if (host_of(d)->short_of || host_of(d)->waiting)
+		turn(d, 0);
+}
+
+/* ---- the rings ---- */
+
+/* Chain c becomes a request; false: none is free. */
+static bool take(struct vdev *d, unsigned queue, const struct virtq_chain *c, struct blk_req **out)
+{
+	struct blk_host *h = host_of(d);
+	struct blk_req *q = h->free;
+	const struct block_range *last = &c->range[c->nr_out + c->nr_in - 1];
+
+	if (!q)
+		return false;
+	h->free = q->next;
+	q->queue = (u16)queue;
+	q->id = c->id;
+	q->nr_ring = c->nr_ring;
+	q->start = c->start;
+	q->dropped = false;
+	q->in_len = (u32)c->in_len;
+	q->status = last->gpa + last->len - 1;
+	q->total = 0;
+	*out = q;
+	return true;
+}
+
+/* Work on the chain at hand. false: not now, it is to stay in the ring. */
+static bool serve(struct vdev *d, unsigned queue, const struct virtq_chain *c, u64 *budget)
+{
+	u64 *done = &((struct blk *)d->state)->done[queue];
+	struct blk_req *q;
+	int r;
+
+	if (c->out_len < sizeof(q->h) || !c->in_len) {
+		virtio_broken(d, "a request has no header, or no room for its status");
+		return true;
+	}
+	if (!take(d, queue, c, &q)) {
+		host_of(d)->short_of = true;
+		return false;
+	}
+	virtq_read(d->vm, c, 0, &q->h, sizeof(q->h));
+	q->done = *done;
+	r = advance(q, c, budget);
+	if (r == -EAGAIN) {
+		*done = q->done;
+		host_of(d)->short_of |= *budget != 0;
+		release(q);
+		return false;
+	}
+	*done = 0;
+	*budget -= MIN(*budget, REQUEST_COST);
+	if (r == -EINPROGRESS) {
+		host_of(d)->in_flight[queue]++;
+		return true;
+	}
+	finish(q, r);
+	release(q);
+	return true;
+}
+
+/* --- limits: an operation, or bytes, may begin while what there was lies no further ahead than BURST_NS --- */
+
+static u64 ahead(u64 until, u64 now)
+{
+	return until > now + BURST_NS ? until - BURST_NS : 0;
+}
+
+/* 0: go on; else when. */
+static u64 held_until(const struct vdev *d)
+{
+	const struct vm_disk *disk = vm_disk(d->vm, d->unit);
+	const struct blk *s = d->state;
+	u64 now;
+
+	if (likely(!disk->iops && !disk->bps))
+		return 0;
+	now = vm_time_ns(d->vm);
+	return MAX(ahead(s->ops_until, now), ahead(s->bytes_until, now));
+}
+
+static void spend(struct vdev *d, const struct virtq_chain *c)
+{
+	const struct vm_disk *disk = vm_disk(d->vm, d->unit);
+	struct blk *s = d->state;
+	u64 now;
+
+	if (likely(!disk->iops && !disk->bps))
+		return;
+	now = vm_time_ns(d->vm);
+	if (disk->iops)
+		s->ops_until = MAX(s->ops_until, now) + 1000000000 / disk->iops;
+	if (disk->bps)
+		s->bytes_until = MAX(s->bytes_until, now) + (c->out_len + c->in_len) * 1000000000 / disk->bps;
+}
+
+static void run_queue(struct vdev *d, unsigned queue, u64 *budget)
+{
+	struct virtq *q = virtio_queue(d, queue), before;
+	struct virtq_chain c;
+	bool pushed = false, stay = false;
+	u64 held;
+
+	if (!q)
+		return;
+	virtq_set_kicks(d->vm, q, false);
+	do {
+		while (*budget && !stay) {
+			held = held_until(d);
+			if (held) {
+				turn(d, held);
+				stay = true;
+				break;
+			}
+			before = *q;
+			if (!virtio_pop(d, queue, &c))
+				break;
+			if (serve(d, queue, &c, budget)) {
+				spend(d, &c);
+				pushed = true;
+			} else {
+				*q = before; /* to be read anew */
+				stay = true;
+			}
+		}
+	} while (*budget && !stay && virtio_queue(d, queue) && virtq_set_kicks(d->vm, q, true));
+	if (pushed && virtio_queue(d, queue))
+		virtio_signal(d, queue);
+	if (!*budget)
+		turn(d, 0);
+}
+
+static void blk_kick(struct vdev *d, unsigned queue)
+{
+	u64 budget = BUDGET;
+
+	run_queue(d, queue, &budget);
+	commit(d);
+}
+
+static void blk_timer(struct vdev *d, unsigned idx)
+{
+	u64 budget = BUDGET;
+
+	(void)idx;
+	host_of(d)->short_of = false;
+	serve_waiting(d, &budget);
+	for (unsigned i = 0; i < BLK_QUEUES; i++)
+		run_queue(d, i, &budget);
+	commit(d);
+	if (host_of(d)->waiting && !budget)
+		turn(d, 0);
+}
+
+static void blk_again(struct block *b)
+{
+	if (host_of(b->arg)->short_of || host_of(b->arg)->waiting)
+		turn(b->arg, 0);
+}
+
+/* ---- the device ---- */
+
+static int make_requests(struct vdev *d, struct blk_host *h)
+{
+	h->stride = ALIGN_UP(offsetof(struct blk_req, r) + h->block->req_size, 8u);
+	h->pool = kzalloc(BLK_REQS * h->stride, FRAME_DEVICE, vm_id(d->vm));
+	if (!h->pool)
+		return -ENOMEM;
+	for (unsigned i = 0; i < BLK_REQS; i++) {
+		struct blk_req *q = (void *)(h->pool + i * h->stride);
+
+		q->d = d;
+		q->r.done = blk_done;
+		release(q);
+	}
+	return 0;
+}
+
+static int blk_init(struct vdev *d)
+{
+	char why[120];
+
+	d->priv = kzalloc(sizeof(struct blk_host), FRAME_DEVICE, vm_id(d->vm));
+	if (!d->priv)
+		return -ENOMEM;
+	host_of(d)->block = block_open(vm_disk(d->vm, d->unit), d->vm, why, sizeof(why));
+	if (!block_of(d)) {
+		vdev_refuse(d, "%s", why);
+		return -ENODEV;
+	}
+	block_of(d)->again = blk_again;
+	block_of(d)->arg = d;
+	return make_requests(d, host_of(d));
+}
+
+static void blk_destroy(struct vdev *d)
+{
+	struct blk_host *h = d->priv;
+
+	if (!h)
+		return;
+	block_close(h->block);
+	for (; h->waiting; h->waiting = h->waiting->next)
+		vm_dma_end(d->vm);
+	if (h->pool)
+		kfree(h->pool);
+	kfree(h);
+}
+
+static unsigned blk_queues(const struct vdev *d)
+{
+	(void)d;
+	return BLK_QUEUES;
+}
+
+static u64 blk_features(const struct vdev *d)
+{
+	return BLK_F_SEG_MAX | BLK_F_BLK_SIZE | BLK_F_FLUSH | BLK_F_TOPOLOGY | BLK_F_MQ |
+	       (block_of(d)->readonly ? BLK_F_RO : BLK_F_DISCARD | BLK_F_WRITE_ZEROES);
+}
+
+static void blk_config(const struct vdev *d, u8 *bytes)
+{
+	const struct block *b = block_of(d);
+	struct blk_config c = {
+		.capacity = b->size / BLOCK_SECTOR, .seg_max = SEG_MAX, .blk_size = b->sector,
+		.physical_exp = b->sector == 512 ? 3 : 0, /* 4096 */
+		.min_io = (u16)(4096 / b->sector), .num_queues = BLK_QUEUES,
+		.max_discard_sectors = RANGE_SECTORS, .max_discard_seg = RANGE_MAX,
+		.discard_alignment = b->sector / BLOCK_SECTOR,
+		.max_zeroes_sectors = RANGE_SECTORS, .max_zeroes_seg = RANGE_MAX, .zeroes_may_unmap = 1,
+	};
+
+	memcpy(bytes, &c, sizeof(c));
+}
+
+static void blk_reset(struct vdev *d)
+{
+	struct blk *s = d->state;
+
+	memset(s->done, 0, sizeof(s->done));
+	vdev_timer_stop(d, 0);
+}
+
+/* What is in flight of it ends unseen. */
+static bool blk_queue_reset(struct vdev *d, unsigned queue)
+{
+	struct blk_host *h = host_of(d);
+
+	((struct blk *)d->state)->done[queue] = 0;
+	if (!h->in_flight[queue])
+		return false;
+	for (unsigned i = 0; i < BLK_REQS; i++) {
+		struct blk_req *q = (void *)(h->pool + i * h->stride);
+
+		q->dropped |= q->queue == queue;
+	}
+	if (h->waiting)
+		turn(d, 0);
+	return true;
+}
+
+static const struct virtio_type blk = {
+	.config_size = sizeof(struct blk_config), .queue_size = VIRTQ_MAX_SIZE, .nr_queues = blk_queues,
+	.features = blk_features, .init = blk_init, .destroy = blk_destroy, .reset = blk_reset, .config = blk_config,
+	.kick = blk_kick, .queue_reset = blk_queue_reset, .timer = blk_timer,
+};
+#define blk_ID 2
+VIRTIO_DEVICE(blk, "virtio-blk", 1, struct blk, 0x010000, BLK_QUEUES + 1, vm_nr_disks);
