@@ -48,6 +48,17 @@ static bool is_flag(const char *param, size_t len)
 	return false;
 }
 
+/* A file, behind the prefixes of what serves it; the machine's own disks are none (drivers/block.h). */
+static void pass_target(const struct search *s, const char *p, size_t len)
+{
+	while (len >= 4 && (!memcmp(p, "cow:", 4) || !memcmp(p, "ram:", 4))) {
+		p += 4;
+		len -= 4;
+	}
+	if (len < 5 || memcmp(p, "host:", 5))
+		pass_trimmed(s, p, len);
+}
+
 /*
  * The target of a disk (xl-disk-configuration(5)): the first parameter by position, or target=,
  * which takes the rest of the string, commas and all.
@@ -63,13 +74,13 @@ static void disk_target(const struct search *s, const char *spec)
 		while (*spec == ' ' || *spec == '\t')
 			spec++;
 		if (!strncmp(spec, "target=", 7)) {
-			pass_trimmed(s, spec + 7, strlen(spec + 7));
+			pass_target(s, spec + 7, strlen(spec + 7));
 			return;
 		}
 		comma = strchr(spec, ',');
 		len = comma ? (size_t)(comma - spec) : strlen(spec);
 		if (!has_equals(spec, len) && !is_flag(spec, len) && position++ == 0)
-			pass_trimmed(s, spec, len);
+			pass_target(s, spec, len);
 		spec += len + (comma != NULL);
 	}
 }

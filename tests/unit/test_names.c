@@ -41,6 +41,8 @@ static void vm(void **state)
 	check(names_of_vm, "disk = [ 'd.img,raw,xvda,rw', ' sp.img , raw', 'alone' ]",
 	      "d.img|sp.img|alone|");
 	check(names_of_vm, "disk = [ 'vdev=xvda,target=a,b=c.img' ]", "a,b=c.img|");
+	check(names_of_vm, "disk = [ 'ram:a.img', 'cow:ram:b.img,,xvdb', 'vdev=xvdc,target=cow:c.img' ]", "a.img|b.img|c.img|");
+	check(names_of_vm, "disk = [ 'host:vbd0,,xvda', 'vdev=xvdb,target=cow:host:data' ]", "");
 	check(names_of_vm, "disk = [ 'vdev=xvda,access=rw,late.img', 'format=raw' ]", "late.img|");
 	check(names_of_vm, "disk = [ '', ',', 'vdev=x,', ',raw', 'cdrom,vdev=hdc,target=cd.iso' ]",
 	      "cd.iso|");

@@ -56,6 +56,17 @@ def disk_target(spec):
     return (m.group(1) if m else spec.split(",")[0]).strip()
 
 
+def backend(target):
+    """(prefix, file) of a disk's target: "cow:", "ram:" before a file; the machine's disks, "host:", are none."""
+    m = re.match(r"(?:cow:)*(?:ram:|host:)?", target)
+    return m.group(), "" if m.group().endswith("host:") else target[m.end():]
+
+
+def absolute(target):
+    prefix, file = backend(target)
+    return prefix + os.path.abspath(file) if file else target
+
+
 def write_vm_file(opts):
     """The text of a VM file from the command line's options."""
     lines = ['name = "guest"']
@@ -68,7 +79,7 @@ def write_vm_file(opts):
     lines.append(f"memory = {opts.memory or 256}")
     lines.append(f"vcpus = {opts.vcpus or 1}")
     if opts.disk:
-        specs = [quote(f"format=raw,vdev=xvd{chr(97 + i)},access=rw,target={os.path.abspath(d)}")
+        specs = [quote(f"format=raw,vdev=xvd{chr(97 + i)},access=rw,target={absolute(d)}")
                  for i, d in enumerate(opts.disk)]
         lines.append("disk = [ " + ", ".join(specs) + " ]")
     if opts.debug_exit:
@@ -190,6 +201,9 @@ class Pack:
             self.files[self._by_source[path]] = path
         return self._by_source[path]
 
+    def _packed(self, key, target, path):
+        return target if path is None else (backend(target)[0] if key == "disk" else "") + self.add_source(path)
+
     def add_vm(self, path):
         """One --vm FILE. A refused one is kept in self.vms, marked: its status counts."""
         vm = Vm(os.path.basename(path), path)
@@ -221,12 +235,15 @@ class Pack:
         for key, value in pairs:
             if key in ("kernel", "ramdisk", "disk") and value:
                 target = disk_target(value) if key == "disk" else value
-                found[(key, target)] = self._find(path, key, target)
+                file = backend(target)[1] if key == "disk" else value
+                found[(key, target)] = self._find(path, key, file) if file or key != "disk" else None
         for (key, _), at in found.items():
+            if at is None:
+                continue
             mib = os.path.getsize(at) >> 20
             if key == "ramdisk" and mib >= vm.memory:
                 self._no(path, key, f"{at} has {mib} MiB, the VM {vm.memory}", "raise memory or shrink the file")
-        names = {k: self.add_source(p) for k, p in found.items()}
+        names = {(key, target): self._packed(key, target, p) for (key, target), p in found.items()}
         packed = self._name_for(path)
         self.files[packed] = rewrite(text, names).encode("utf-8", "surrogateescape")
         vm.packed = packed
