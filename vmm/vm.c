@@ -460,7 +460,7 @@ static void was_paused(struct vm *vm)
 	pv_guest_stopped(vm);
 }
 
-/* Nobody is in the VM, so what disks do for it comes to its end. An ending VM's timers begin nothing new. */
+/* Nobody is in the VM, so what disks do for it comes to its end. An ending VM's timers begin nothing once that is 0. */
 static bool dma_under_way(struct vm *vm)
 {
 	bool some;
