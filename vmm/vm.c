@@ -247,12 +247,23 @@ static void destroy_preserved(struct vm *vm)
 	sched_do(&vm->run.work);
 }
 
+/* One that is about to end otherwise, or to restart, but waits for its disks. */
+static void destroy_instead(struct vm *vm)
+{
+	spin_lock(&vm->run.lock);
+	if (vm->run.why & STOP_END)
+		vm->end = VM_END_DESTROY;
+	spin_unlock(&vm->run.lock);
+}
+
 void vm_request_end(struct vm *vm, enum vm_end how, u32 value)
 {
 	if (__atomic_exchange_n(&vm->ending, true, __ATOMIC_SEQ_CST)) {
 		/* It stays in the list, whose lock the monitor holds, until it has gone. */
 		if (how == VM_END_DESTROY && vm->preserved && vm->end != VM_END_DESTROY)
 			destroy_preserved(vm);
+		else if (how == VM_END_DESTROY)
+			destroy_instead(vm);
 		return;
 	}
 	if (how == VM_END_POWEROFF && vm->reboot_asked)
@@ -449,7 +460,7 @@ static void was_paused(struct vm *vm)
 	pv_guest_stopped(vm);
 }
 
-/* Nobody is in the VM, so what disks do for it comes to its end. An ending VM's timers begin nothing new. */
+/* Nobody is in the VM, so what disks do for it comes to its end. An ending VM's timers begin nothing once that is 0. */
 static bool dma_under_way(struct vm *vm)
 {
 	bool some;

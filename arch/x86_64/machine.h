@@ -36,6 +36,7 @@ enum host_vector {
 	VEC_STOP = 0xf2,     /* panic and power-off stop the others (NMI is used where it must) */
 	VEC_SERIAL = 0xe0,
 	VEC_KEYBOARD = 0xe1,
+	VEC_DISK = 0xe2,     /* all the disks that the host drives */
 	VEC_SPURIOUS = 0xff,
 };
 typedef void (*irq_handler_t)(void);

@@ -7,6 +7,7 @@
 #include "arch/x86_64/frame.h"
 #include "arch/x86_64/machine.h"
 #include "arch/x86_64/mtrr.h"
+#include "arch/x86_64/pci.h"
 #include "arch/x86_64/pcpu_arch.h"
 #include "lib/log.h"
 #include "lib/string.h"

@@ -9,6 +9,7 @@
 #include "arch/x86_64/asm.h"
 #include "arch/x86_64/fbcon.h"
 #include "arch/x86_64/machine.h"
+#include "arch/x86_64/pci.h"
 #include "arch/x86_64/pcpu_arch.h"
 #include "lib/log.h"
 #include "lib/string.h"
@@ -143,6 +144,7 @@ static void end(void)
 {
 	say("panic: pCPU %u of %u; the hypervisor stops here", this_cpu()->index, nr_pcpus);
 	serial_drain();
+	pci_stop_dma();
 	if (stop_hook)
 		stop_hook();
 	power_off_emulator();

@@ -103,6 +103,5 @@ void ioapic_init(void); /* masks every pin */
 /* tsc.c */
 void udelay(u64 us);
 
-/* pci.c, iommu.c */
-u32 pci_quiesce(void); /* bus mastering off; returns how many functions had it on */
+/* iommu.c */
 void iommu_quiesce(void); /* off: after pci_quiesce(), before a device's interrupt is expected */

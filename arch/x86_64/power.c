@@ -3,6 +3,7 @@
 #include "arch/x86_64/acpi.h"
 #include "arch/x86_64/asm.h"
 #include "arch/x86_64/machine.h"
+#include "arch/x86_64/pci.h"
 #include "arch/x86_64/pcpu_arch.h"
 #include "arch/x86_64/window.h"
 
@@ -91,6 +92,7 @@ void machine_give_up(void)
 void power_off(void)
 {
 	irq_disable();
+	pci_stop_dma();
 	serial_drain();
 	acpi_s5();
 	power_off_emulator();
@@ -113,6 +115,7 @@ void power_reset(void)
 	} none = {0, 0};
 
 	irq_disable();
+	pci_stop_dma();
 	serial_drain();
 	acpi_reset();
 	outb(0xcf9, 0x02);

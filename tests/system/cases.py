@@ -27,6 +27,7 @@ FILES = [
     "hostile",
     "virtio",
     "server",
+    "hostdisk",
 ]
 
 
