@@ -16,6 +16,7 @@
 #include "lib/types.h"
 
 struct net_port;
+struct net_rule;
 struct vm_vif; /* vmm/config.h: bridge, VLANs, MAC, limits */
 
 /* struct virtio_net_hdr without num_buffers (virtio 1.2, 5.1.6), which says what is still to be done to a frame. */
@@ -67,20 +68,21 @@ struct net_port_ops {
 };
 
 /*
- * A port on the bridge that vif names, which is made when it is the first one. name: "VM.INDEX" or that of the NIC;
- * owner: of its memory (frame.h). NULL: `why` (size n) says it: no memory, or the bridge has all its ports. No lock of
- * class LOCK_SWITCH or later is held. It takes plain frames (net_set_takes()), and its link is up.
+ * A port on the bridge that vif names, which is made when it is the first one. owner, index: which card of which VM (or
+ * OWNER_HOST and which NIC); its memory is the owner's. NULL: `why` (size n) says it: no memory, the bridge has all its
+ * ports, or one with this MAC. No lock of class LOCK_BRIDGES or later is held. It takes plain frames
+ * (net_set_takes()), and its link is up.
  */
-struct net_port *net_open(const struct net_port_ops *ops, void *priv, const char *name, const struct vm_vif *vif,
-			  u16 owner, char *why, size_t n);
+struct net_port *net_open(const struct net_port_ops *ops, void *priv, const struct vm_vif *vif, u16 owner, u32 index,
+			  char *why, size_t n);
 /* When this returns nobody calls the port any more. p may be NULL. */
 void net_close(struct net_port *p);
 void *net_priv(const struct net_port *p);
-/* What its owner takes from now on; what waits in its ring is dropped if it takes less. The driver was reset: 0. */
+/* What its owner takes from now on; what waits in its ring is dropped, for it may be more. After a reset: 0. */
 void net_set_takes(struct net_port *p, u32 takes);
-/* Drop what waits in its ring. */
-void net_discard(struct net_port *p);
 bool net_link(const struct net_port *p);
+/* The lines of its firewall that are for this card (config.h); 0: it has none. 0 or -ENOMEM. */
+int net_set_rules(u16 owner, u32 index, const struct net_rule *rules, u32 nr);
 
 /* --- sending --- */
 /* Send one frame: it is copied, or dropped and counted. Bounded: a frame's copy for each port that gets it. */
