@@ -401,6 +401,7 @@ static const struct config_key vm_keys[] = {
 	{"debugcon", set_number, VMS(debugcon), BOOLEAN},
 	{"fw_cfg", set_fw_cfg, 0, 0, 0, 0, NULL},
 	{"hpet", set_number, VMS(hpet), BOOLEAN},
+	{"rng", set_number, VMS(rng), BOOLEAN},
 	{"paravirt", set_number, VMS(paravirt), BOOLEAN},
 	{"testdev", set_number, VMS(testdev), 0, 8, ""},
 	{"tsc_khz", set_number, VMS(tsc_khz), TSC_KHZ_MIN, TSC_KHZ_MAX, " kHz"},

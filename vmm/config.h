@@ -89,7 +89,7 @@ struct vm_config {
 	struct vm_vif vifs[VM_MAX_VIFS];
 	struct net_rule rules[VM_MAX_RULES];
 	enum vm_action on_poweroff, on_reboot, on_crash;
-	bool debug_exit, debugcon, hpet, gdb;
+	bool debug_exit, debugcon, hpet, rng, gdb;
 	char fw_cfg[VM_FW_CFG_MAX]; /* strings "opt/NAME=CONTENT" one behind the other; an empty one ends them */
 	u32 testdev; /* testdev = N: as many PCI devices for tests (platform/pci_testdev.c) */
 	bool paravirt; /* paravirt = 0: do not offer KVM's paravirtual interface (pv.h) */

@@ -67,20 +67,32 @@ int gmem_write(struct vm *vm, gpa_t gpa, const void *buf, size_t n)
 	return transfer(vm, gpa, (void *)buf, n, true);
 }
 
-int gmem_copy_from_phys(struct vm *vm, gpa_t gpa, hpa_t src, u64 n)
+static int copy_phys(struct vm *vm, gpa_t gpa, hpa_t pa, u64 n, bool out)
 {
 	if (!gmem_is_ram(vm, gpa, n))
 		return -EFAULT;
-	before_write(vm, gpa, n);
+	if (!out)
+		before_write(vm, gpa, n);
 	while (n) {
 		u64 part = MIN(n, PAGE_SIZE - (gpa & (PAGE_SIZE - 1)));
+		hpa_t at = slot_hpa(vm_slot(vm, gpa), gpa);
 
-		phys_copy(slot_hpa(vm_slot(vm, gpa), gpa), src, part);
+		phys_copy(out ? pa : at, out ? at : pa, part);
 		gpa += part;
-		src += part;
+		pa += part;
 		n -= part;
 	}
 	return 0;
+}
+
+int gmem_copy_from_phys(struct vm *vm, gpa_t gpa, hpa_t src, u64 n)
+{
+	return copy_phys(vm, gpa, src, n, false);
+}
+
+int gmem_copy_to_phys(struct vm *vm, hpa_t dst, gpa_t gpa, u64 n)
+{
+	return copy_phys(vm, gpa, dst, n, true);
 }
 
 bool gmem_to_phys(struct vm *vm, gpa_t gpa, size_t n, hpa_t *hpa)

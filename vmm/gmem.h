@@ -13,6 +13,8 @@ int gmem_read(struct vm *vm, gpa_t gpa, void *buf, size_t n);
 int gmem_write(struct vm *vm, gpa_t gpa, const void *buf, size_t n);
 /* Copy from host-physical memory (a loaded file). */
 int gmem_copy_from_phys(struct vm *vm, gpa_t gpa, hpa_t src, u64 n);
+/* And to it. */
+int gmem_copy_to_phys(struct vm *vm, hpa_t dst, gpa_t gpa, u64 n);
 /* A short-lived pointer to n bytes inside one 4 KiB page; NULL as -EFAULT. Unmap in reverse order. */
 void *gmem_map(struct vm *vm, gpa_t gpa, size_t n, bool write);
 void gmem_unmap(struct vm *vm, void *p);

@@ -134,6 +134,8 @@ int vdev_create(struct vm *vm, const struct vdev_type *type, u32 unit, struct vd
 
 static void free_device(struct vdev *d)
 {
+	if (d->type && d->type->destroy)
+		d->type->destroy(d);
 	if (d->pci)
 		kfree(d->pci);
 	if (d->state)
@@ -386,6 +388,31 @@ const char *vm_fw_cfg(const struct vm *vm)
 bool vm_hpet_wanted(const struct vm *vm)
 {
 	return vm->cfg.hpet;
+}
+
+bool vm_rng_wanted(const struct vm *vm)
+{
+	return vm->cfg.rng;
+}
+
+unsigned vm_nr_disks(const struct vm *vm)
+{
+	return vm->cfg.nr_disks;
+}
+
+const struct vm_disk *vm_disk(const struct vm *vm, u32 i)
+{
+	return &vm->cfg.disks[i];
+}
+
+const char *vm_name(const struct vm *vm)
+{
+	return vm->name;
+}
+
+u16 vm_id(const struct vm *vm)
+{
+	return vm->id;
 }
 
 unsigned vm_testdev_count(const struct vm *vm)

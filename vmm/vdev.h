@@ -50,6 +50,8 @@ struct vdev_type {
 	/* init, reset, restored and timer may be NULL: nothing to do. state_size may be 0. */
 	/* Once per device, state zeroed. 0 or -errno, which fails the VM's creation, or the hotplug. */
 	int (*init)(struct vdev *d);
+	/* Give back what init() took besides its state; also after an init() that failed. Optional. */
+	void (*destroy)(struct vdev *d);
 	/* Power-on state; also on every reset of the VM. Timers are stopped already. */
 	void (*reset)(struct vdev *d);
 	/* May these state_size bytes become the state? Whatever the device divides by, shifts by or
@@ -66,6 +68,7 @@ struct vdev {
 	struct vm *vm;
 	void *state;
 	struct pci_func *pci; /* of a PCI function */
+	void *priv; /* what init() found that is no state: a backend */
 	u32 unit;
 };
 
@@ -106,11 +109,16 @@ void vm_kill(struct vm *vm, const char *fmt, ...) __format(2, 3);
 /* The VM's RAM in bytes, for the CMOS. */
 u64 vm_memory_bytes(const struct vm *vm);
 u32 vm_vcpu_count(const struct vm *vm);
-/* debug_exit = 1, debugcon = 1, hpet = 1, testdev = N in the VM file. */
+/* debug_exit = 1, debugcon = 1, hpet = 1, rng = 1, disk = [...], testdev = N in the VM file. */
 unsigned vm_testdev_count(const struct vm *vm);
 bool vm_debug_exit_wanted(const struct vm *vm);
 bool vm_debugcon_wanted(const struct vm *vm);
 bool vm_hpet_wanted(const struct vm *vm);
+bool vm_rng_wanted(const struct vm *vm);
+unsigned vm_nr_disks(const struct vm *vm);
+const struct vm_disk *vm_disk(const struct vm *vm, u32 i);
+const char *vm_name(const struct vm *vm);
+u16 vm_id(const struct vm *vm); /* owner of its frames */
 /* Its fw_cfg: strings "NAME=CONTENT" one behind the other; an empty one ends them. */
 const char *vm_fw_cfg(const struct vm *vm);
 /* This VM's instance of a device; NULL: the VM has none. Valid from the first init() on. */

@@ -17,6 +17,7 @@ INIT = f"""#!/bin/busybox sh
 mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev 2>/dev/null
+for m in $(cat /modules/order 2>/dev/null); do insmod /modules/$m.ko; done
 hostname guest
 echo
 echo "Linux $(uname -r), $(nproc) CPU(s), $(awk '/MemTotal/ {{print $2}}' /proc/meminfo) KiB of memory."
@@ -47,25 +48,42 @@ def initramfs():
     return _write("initramfs.cpio", {"bin/busybox": guest_file("busybox")})
 
 
+# What must be loaded before it, for each driver; in this order.
+VIRTIO = ("virtio_ring", "virtio", "virtio_pci_modern_dev", "virtio_pci_legacy_dev", "virtio_pci", "virtio_mmio")
+NET = ("failover", "net_failover", "virtio_net")
+SCSI = ("scsi_common", "scsi_mod", "virtio_scsi", "cdrom", "sr_mod", "isofs")
+VSOCK = ("vsock", "vmw_vsock_virtio_transport_common", "vmw_vsock_virtio_transport")
+
+
+def module_initramfs(name, *modules):
+    """build/guest/NAME.cpio: initramfs() that loads virtio's transports and these modules of the stock kernel first."""
+    modules = VIRTIO + modules
+    return _write(name + ".cpio", {"bin/busybox": guest_file("busybox"),
+                                   **{f"modules/{m}.ko": guest_file(f"modules/{m}.ko") for m in modules}},
+                  {"modules/order": "\n".join(modules) + "\n"})
+
+
 def kexec_initramfs():
     """build/guest/kexec.cpio: with the word `kexec` it starts the cloud kernel from within, on initramfs()."""
     return _write("kexec.cpio", {"bin/busybox": guest_file("busybox"), "bin/kexec": built("tests/guests/kexec"),
                                  "boot/vmlinuz": guest_file("vmlinuz"), "boot/initrd": initramfs()})
 
 
-def _write(name, files):
-    """Written again when this file or one of the files is newer."""
+def _write(name, files, texts=None):
+    """files: {name: source}; texts: {name: content}. Written again when this file or one of the files is newer."""
     path = os.path.join(BUILD, "guest", name)
     newest = max(os.path.getmtime(f) for f in (*files.values(), __file__))
     if os.path.exists(path) and os.path.getmtime(path) >= newest:
         return path
     c = Cpio()
-    for d in ("bin", "boot", "dev", "proc", "sys"):
+    for d in ("bin", "boot", "dev", "modules", "proc", "sys"):
         c.folder(d)
     c.chardev("dev/console", 5, 1)
     for to, source in files.items():
         with open(source, "rb") as f:
             c.file(to, f.read())
+    for to, text in (texts or {}).items():
+        c.file(to, text.encode())
     c.link("bin/sh", "busybox")
     c.file("init", INIT.encode())
     # Tests run in threads of one process, too: a name of its own for each writer.

@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "drivers/virtio/virtio.h"
+#include "lib/log.h"
+#include "lib/string.h"
+#include "vmm/irq.h"
+
+static unsigned nr_queues(const struct vdev *d)
+{
+	return virtio_type_of(d)->nr_queues(d);
+}
+
+/* ---- for devices ---- */
+
+struct virtq *virtio_queue(struct vdev *d, unsigned queue)
+{
+	struct virtio *v = virtio_of(d);
+
+	if (queue >= nr_queues(d) || !v->queue[queue].enabled || !(v->status & VIRTIO_DRIVER_OK) ||
+	    v->status & (VIRTIO_NEEDS_RESET | VIRTIO_FAILED))
+		return NULL;
+	return &v->queue[queue];
+}
+
+bool virtio_pop(struct vdev *d, unsigned queue, struct virtq_chain *c)
+{
+	struct virtq *q = virtio_queue(d, queue);
+	const char *why;
+	int r = q ? virtq_pop(d->vm, q, c, &why) : 0;
+
+	if (r < 0)
+		virtio_broken(d, why);
+	return r == 1;
+}
+
+void virtio_push(struct vdev *d, unsigned queue, const struct virtq_chain *c, u32 written)
+{
+	if (virtq_push(d->vm, &virtio_of(d)->queue[queue], c, written))
+		virtio_broken(d, "the used ring is not in RAM");
+}
+
+void virtio_signal(struct vdev *d, unsigned queue)
+{
+	struct virtio *v = virtio_of(d);
+
+	if (virtq_wants_irq(d->vm, &v->queue[queue]))
+		virtio_model_of(d)->transport->interrupt(d, v->queue_vector[queue], VIRTIO_ISR_QUEUE);
+}
+
+void virtio_config_changed(struct vdev *d)
+{
+	struct virtio *v = virtio_of(d);
+
+	v->generation++;
+	if (v->status & VIRTIO_DRIVER_OK)
+		virtio_model_of(d)->transport->interrupt(d, v->config_vector, VIRTIO_ISR_CONFIG);
+}
+
+void virtio_broken(struct vdev *d, const char *what)
+{
+	struct virtio *v = virtio_of(d);
+
+	v->errors++;
+	if (v->status & VIRTIO_NEEDS_RESET)
+		return;
+	log_warn("%s: %s: %s; the device waits for its driver to reset it", vm_name(d->vm), d->type->name, what);
+	v->status |= VIRTIO_NEEDS_RESET;
+	/* 2.1.2: a driver that had not said DRIVER_OK is not told. */
+	if (v->status & VIRTIO_DRIVER_OK)
+		virtio_model_of(d)->transport->interrupt(d, v->config_vector, VIRTIO_ISR_CONFIG);
+}
+
+/* ---- for transports ---- */
+
+void virtio_reset(struct vdev *d)
+{
+	const struct virtio_type *t = virtio_type_of(d);
+	struct virtio *v = virtio_of(d);
+	u32 errors = v->errors;
+
+	*v = (struct virtio){.errors = errors, .config_vector = VIRTIO_NO_VECTOR};
+	for (unsigned i = 0; i < VIRTIO_MAX_QUEUES; i++) {
+		v->queue_vector[i] = VIRTIO_NO_VECTOR;
+		virtq_reset(&v->queue[i], t->queue_size);
+	}
+	virtio_model_of(d)->transport->silence(d);
+	if (t->reset)
+		t->reset(d);
+}
+
+int virtio_init(struct vdev *d)
+{
+	const struct virtio_type *t = virtio_type_of(d);
+	int r = t->init ? t->init(d) : 0;
+
+	return r ?: virtio_model_of(d)->transport->init(d);
+}
+
+void virtio_destroy(struct vdev *d)
+{
+	if (virtio_type_of(d)->destroy)
+		virtio_type_of(d)->destroy(d);
+}
+
+void virtio_timer(struct vdev *d, unsigned idx)
+{
+	virtio_type_of(d)->timer(d, idx);
+}
+
+u64 virtio_offered(const struct vdev *d)
+{
+	const struct virtio_type *t = virtio_type_of(d);
+
+	return VIRTIO_F_COMMON | (t->features ? t->features(d) : 0);
+}
+
+void virtio_accept(struct vdev *d, u64 features)
+{
+	struct virtio *v = virtio_of(d);
+
+	if (!(v->status & VIRTIO_FEATURES_OK))
+		v->features = features;
+}
+
+/* 2.2.2: FEATURES_OK stays clear when the driver took what was not offered, or speaks no virtio 1. */
+static bool features_ok(const struct vdev *d)
+{
+	u64 f = virtio_of(d)->features;
+
+	return !(f & ~virtio_offered(d)) && f & VIRTIO_F_VERSION_1;
+}
+
+void virtio_set_status(struct vdev *d, u8 status)
+{
+	const struct virtio_type *t = virtio_type_of(d);
+	struct virtio *v = virtio_of(d);
+	u8 before = v->status;
+
+	if (!status) {
+		virtio_reset(d);
+		return;
+	}
+	/* Bits are only ever set, and NEEDS_RESET by us alone. */
+	status = (u8)(before | (status & ~VIRTIO_NEEDS_RESET));
+	if (!v->legacy && status & ~before & VIRTIO_FEATURES_OK && !features_ok(d))
+		status &= ~VIRTIO_FEATURES_OK;
+	if (!v->legacy && !(status & VIRTIO_FEATURES_OK))
+		status &= ~VIRTIO_DRIVER_OK;
+	v->status = status;
+	if (!(status & ~before & VIRTIO_DRIVER_OK))
+		return;
+	if (t->started)
+		t->started(d);
+	for (unsigned i = 0; i < nr_queues(d); i++) /* it may have added before it said so */
+		virtio_kick(d, i);
+}
+
+void virtio_enable_queue(struct vdev *d, unsigned queue)
+{
+	struct virtio *v = virtio_of(d);
+	struct virtq *q;
+	const char *wrong;
+
+	if (queue >= nr_queues(d) || v->queue[queue].enabled)
+		return;
+	if (!v->legacy && !(v->status & VIRTIO_FEATURES_OK)) {
+		virtio_broken(d, "a queue is enabled before FEATURES_OK");
+		return;
+	}
+	q = &v->queue[queue];
+	q->packed = !!(v->features & VIRTIO_F_RING_PACKED);
+	q->event_idx = !!(v->features & VIRTIO_F_EVENT_IDX);
+	q->indirect = !!(v->features & VIRTIO_F_INDIRECT_DESC);
+	wrong = virtq_enable(d->vm, q);
+	if (wrong)
+		virtio_broken(d, wrong);
+}
+
+/* 2.6.1. Nothing is in flight when this is called, unless the device says that it keeps chains. */
+void virtio_reset_queue(struct vdev *d, unsigned queue)
+{
+	const struct virtio_type *t = virtio_type_of(d);
+	struct virtio *v = virtio_of(d);
+
+	if (queue >= nr_queues(d) || !virtio_has(d, VIRTIO_F_RING_RESET))
+		return;
+	if (t->queue_reset)
+		t->queue_reset(d, queue);
+	virtq_reset(&v->queue[queue], t->queue_size);
+	v->queue_vector[queue] = VIRTIO_NO_VECTOR;
+}
+
+void virtio_kick(struct vdev *d, unsigned queue)
+{
+	if (virtio_queue(d, queue))
+		virtio_type_of(d)->kick(d, queue);
+}
+
+u64 virtio_config_read(struct vdev *d, u64 off, unsigned size)
+{
+	const struct virtio_type *t = virtio_type_of(d);
+	u8 bytes[VIRTIO_MAX_CONFIG] = {0};
+	u64 val = ~0ull;
+
+	if (off > t->config_size || size > t->config_size - off)
+		return val;
+	t->config(d, bytes);
+	val = 0;
+	memcpy(&val, bytes + off, size);
+	return val;
+}
+
+void virtio_config_write(struct vdev *d, u64 off, unsigned size, u64 val)
+{
+	const struct virtio_type *t = virtio_type_of(d);
+
+	if (t->config_write && off <= t->config_size && size <= t->config_size - off && size <= 4)
+		t->config_write(d, (unsigned)off, size, (u32)val);
+}
+
+bool virtio_valid(const struct virtio_type *t, const void *state)
+{
+	const struct virtio *v = state;
+
+	for (unsigned i = 0; i < VIRTIO_MAX_QUEUES; i++)
+		if (!virtq_valid(&v->queue[i]) || v->queue[i].size > t->queue_size)
+			return false;
+	return v->legacy <= 1 && (!t->valid || t->valid(state));
+}

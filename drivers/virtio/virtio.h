@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A virtio device (virtio 1.2, section 2) as its two neighbours see it. Above, a transport (virtio_pci.c) shows it to
+ * the guest. Below, a kind of device (blk.c, net.c...), one const struct each, does what the queues ask for. What the
+ * two share is here: status, features, queues, and the end of all of it, DEVICE_NEEDS_RESET.
+ *
+ * struct virtio begins each device's state: plain data. Called with the VM's device lock held.
+ */
+#pragma once
+#include "drivers/virtio/virtq.h"
+#include "vmm/platform/pci.h"
+#include "vmm/vdev.h"
+
+/* 2.1 */
+enum { VIRTIO_ACKNOWLEDGE = 1, VIRTIO_DRIVER = 2, VIRTIO_DRIVER_OK = 4, VIRTIO_FEATURES_OK = 8,
+       VIRTIO_NEEDS_RESET = 64, VIRTIO_FAILED = 128 };
+/* 6 */
+#define VIRTIO_F_NOTIFY_ON_EMPTY BIT(24) /* legacy; not offered */
+#define VIRTIO_F_ANY_LAYOUT	 BIT(27) /* legacy */
+#define VIRTIO_F_INDIRECT_DESC	 BIT(28)
+#define VIRTIO_F_EVENT_IDX	 BIT(29)
+#define VIRTIO_F_VERSION_1	 BIT(32)
+#define VIRTIO_F_RING_PACKED	 BIT(34)
+#define VIRTIO_F_RING_RESET	 BIT(40)
+/* What every device here offers to a modern driver. */
+#define VIRTIO_F_COMMON (VIRTIO_F_INDIRECT_DESC | VIRTIO_F_EVENT_IDX | VIRTIO_F_VERSION_1 | \
+			 VIRTIO_F_RING_PACKED | VIRTIO_F_RING_RESET)
+
+#define VIRTIO_MAX_QUEUES 18u /* net: 8 pairs and the control queue */
+#define VIRTIO_MAX_CONFIG 64u
+
+enum { VIRTIO_ISR_QUEUE = 1, VIRTIO_ISR_CONFIG = 2 }; /* 4.1.4.5 */
+#define VIRTIO_NO_VECTOR 0xffffu
+
+/* The state that all devices have. */
+struct virtio {
+	u64 features;	  /* that the driver has accepted */
+	u32 feature_select, driver_feature_select;
+	u32 errors;	  /* rings and requests that were none, since power-on: for `stat` */
+	u16 queue_select, config_vector;
+	u8 status, isr, generation, legacy; /* legacy: the driver uses the legacy interface */
+	u16 queue_vector[VIRTIO_MAX_QUEUES];
+	u16 pad[2];
+	struct virtq queue[VIRTIO_MAX_QUEUES];
+};
+
+#define VIRTIO_TIMERS 1u /* each device has */
+
+/* A kind of device. Callbacks may be NULL where there is nothing to do. */
+struct virtio_type {
+	u16 config_size; /* at most VIRTIO_MAX_CONFIG */
+	u16 queue_size;	 /* of every queue: a power of two up to VIRTQ_MAX_SIZE */
+	unsigned (*nr_queues)(const struct vdev *d); /* at most VIRTIO_MAX_QUEUES */
+	u64 (*features)(const struct vdev *d);	     /* of its own, that this one offers */
+	void (*reset)(struct vdev *d);		     /* by the driver or the board; queues are reset already */
+	void (*config)(const struct vdev *d, u8 *bytes); /* fill in config_size of them */
+	void (*config_write)(struct vdev *d, unsigned off, unsigned size, u32 val);
+	void (*started)(struct vdev *d); /* DRIVER_OK */
+	void (*kick)(struct vdev *d, unsigned queue);	 /* the driver has added to an enabled queue; DRIVER_OK is set */
+	void (*queue_reset)(struct vdev *d, unsigned queue); /* let go of its chains */
+	bool (*valid)(const void *state); /* as vdev_type.valid, of what lies behind struct virtio */
+	/* As those of struct vdev_type, but that no registers are made in init(). */
+	int (*init)(struct vdev *d);
+	void (*destroy)(struct vdev *d);
+	void (*timer)(struct vdev *d, unsigned idx);
+};
+
+/* --- for devices --- */
+static inline struct virtio *virtio_of(const struct vdev *d)
+{
+	return d->state;
+}
+static inline bool virtio_has(const struct vdev *d, u64 feature)
+{
+	return virtio_of(d)->features & feature;
+}
+/* The queue, if it may be worked on: enabled, driver and device both well. Else NULL. */
+struct virtq *virtio_queue(struct vdev *d, unsigned queue);
+/* The next chain of it: false: there is none, or the ring is broken, which has been dealt with. */
+bool virtio_pop(struct vdev *d, unsigned queue, struct virtq_chain *c);
+void virtio_push(struct vdev *d, unsigned queue, const struct virtq_chain *c, u32 written);
+/* Chains have been pushed: interrupt the driver if it wants to be. */
+void virtio_signal(struct vdev *d, unsigned queue);
+/* The device's configuration has changed (2.5): a new generation, and an interrupt. */
+void virtio_config_changed(struct vdev *d);
+/* The driver did what no driver may: DEVICE_NEEDS_RESET, counted, and in the log once until reset. */
+void virtio_broken(struct vdev *d, const char *what);
+
+/* --- for transports --- */
+
+struct virtio_transport {
+	int (*init)(struct vdev *d); /* the registers; 0 or -errno */
+	void (*interrupt)(struct vdev *d, u16 vector, u8 isr);
+	void (*silence)(struct vdev *d); /* reset: no interrupt is pending any more */
+};
+/* A kind of device behind one transport: what stands in the section of devices. */
+struct virtio_model {
+	struct vdev_type vdev;
+	struct pci_ident ident; /* of the PCI transport */
+	const struct virtio_type *virtio;
+	const struct virtio_transport *transport;
+};
+static inline const struct virtio_model *virtio_model_of(const struct vdev *d)
+{
+	return container_of(d->type, struct virtio_model, vdev);
+}
+static inline const struct virtio_type *virtio_type_of(const struct vdev *d)
+{
+	return virtio_model_of(d)->virtio;
+}
+
+/* What struct vdev_type of every model has. */
+int virtio_init(struct vdev *d);
+void virtio_destroy(struct vdev *d);
+void virtio_timer(struct vdev *d, unsigned idx);
+void virtio_reset(struct vdev *d);
+u64 virtio_offered(const struct vdev *d);
+void virtio_accept(struct vdev *d, u64 features); /* what the driver writes; ignored once FEATURES_OK is set */
+void virtio_set_status(struct vdev *d, u8 status); /* 0 resets */
+void virtio_enable_queue(struct vdev *d, unsigned queue);
+void virtio_reset_queue(struct vdev *d, unsigned queue);
+void virtio_kick(struct vdev *d, unsigned queue); /* any number */
+u64 virtio_config_read(struct vdev *d, u64 off, unsigned size); /* all ones behind its end */
+void virtio_config_write(struct vdev *d, u64 off, unsigned size, u64 val);
+bool virtio_valid(const struct virtio_type *t, const void *state);
