@@ -2,49 +2,89 @@
 /*
  * Where the bytes of a disk are: what virtio's blk and scsi ask, and what files in memory, overlays and the host's own
  * disks answer. A backend is one file that defines one struct block_ops.
+ *
+ * A request is done when submit() returns (files in memory), or later (a disk): then its done() is called. All calls, in
+ * both directions, are made with the lock of the VM's devices held and interrupts off, so neither side needs a lock of
+ * its own for what belongs to one open disk; done() and again() come from an interrupt, never from within a call.
  */
 #pragma once
 #include "lib/types.h"
 
 struct vm;
+struct vm_disk;
 struct block;
+
+/* ZERO: as if zeroes were written; DISCARD: what is there may become anything. Neither has data, nor has FLUSH. */
+enum block_op { BLOCK_READ, BLOCK_WRITE, BLOCK_FLUSH, BLOCK_DISCARD, BLOCK_ZERO };
+
+/* Guest memory, all of it RAM. The same as virtq's. */
+struct block_range {
+	gpa_t gpa;
+	u32 len, pad;
+};
+
+struct block_req {
+	enum block_op op;
+	u64 pos, len; /* bytes, whole sectors, inside the disk; FLUSH: 0 */
+	/*
+	 * READ, WRITE: the data is `len` bytes of these ranges laid end to end, from byte `skip` of them on; there are at
+	 * least so many. They are looked at by submit() only. NULL: it is `len` bytes at `phys`, in one block of the guests' pool (for overlays);
+	 * of these the first 4 KiB are never cut off.
+	 */
+	const struct block_range *range;
+	u64 skip;
+	hpa_t phys;
+	void (*done)(struct block_req *r, int err); /* err: 0, -EIO or -ENOMEM */
+	/* Behind it come the backend's own bytes: a request takes block.req_size in all. */
+};
+static_assert(sizeof(struct block_req) % 8 == 0, "what follows is aligned");
 
 struct block_ops {
 	const char *name; /* for `stat` */
 	/*
-	 * Copy n bytes at pos, all of them on the disk, to or from guest memory that is RAM. 0 or -EIO, -ENOMEM (there is no
-	 * room for what is written). Called with a VM's device lock held; at most BLOCK_STEP bytes, so that it ends soon.
+	 * 0: done; -EINPROGRESS: done() will be called, r stays as it is until then; or it failed: -EIO; -ENOMEM: there is no
+	 * room for what is written (an overlay); -EROFS. -EAGAIN: it cannot be taken now, nothing was done; submit it again when
+	 * b->again() is called. In the first two cases r->len may have become smaller, by whole sectors and never 0: only so
+	 * much is (being) done, and the rest is another request. A call takes some 20,000 instructions at most.
+	 *
+	 * Requests in flight are done in any order; those that overlap were the guest's to keep apart. A FLUSH makes safe what
+	 * was done when it was submitted.
 	 */
-	int (*read)(struct block *b, u64 pos, struct vm *vm, gpa_t to, u64 n);
-	int (*write)(struct block *b, u64 pos, struct vm *vm, gpa_t from, u64 n); /* NULL: read-only */
-	int (*read_phys)(struct block *b, u64 pos, hpa_t to, u64 n); /* for an overlay, into memory of its own */
-	int (*zero)(struct block *b, u64 pos, u64 n);
-	int (*discard)(struct block *b, u64 pos, u64 n); /* NULL: it has no use for it */
-	int (*flush)(struct block *b); /* NULL: what is written is as safe as it gets */
+	int (*submit)(struct block *b, struct block_req *r);
+	void (*commit)(struct block *b); /* NULL: needless. What was submitted may wait for this: once after several */
+	/* At once, with requests in flight, too: none of their done() is called any more, and their memory is the caller's. What
+	 * a device still does to the guest's memory holds that (vm_dma_begin()). */
 	void (*close)(struct block *b);
 };
 
-#define BLOCK_STEP KIB(32)
 #define BLOCK_SECTOR 512u
 
 struct block {
 	const struct block_ops *ops;
-	u64 size; /* bytes, whole sectors */
+	struct vm *vm; /* who opened it */
+	u64 size;      /* bytes, whole sectors */
 	u32 sector;    /* logical: 512 or 4096 */
+	u32 req_size;  /* bytes of a request, what the backend adds included; alignment of 8 */
 	bool readonly;
-	u64 reads, writes, read_bytes, written_bytes, flushes, errors; /* for `stat` */
+	/* Set by whoever opened it: requests that got -EAGAIN may be submitted again. Needless calls occur. */
+	void (*again)(struct block *b);
+	void *arg; /* of whoever opened it */
+	u64 reads, writes, read_bytes, written_bytes, flushes, errors; /* kept by whoever opened it, for `stat` */
 };
 
-/* Open what a disk of a VM file names, for VM `owner` (frames are its). NULL: `why` (size n) says it. */
-struct vm_disk;
-struct block *block_open(const struct vm_disk *disk, u16 owner, char *why, size_t n);
+/* Open what a disk of a VM file names, for this VM (memory is accounted to it). NULL: `why` (size n) says it. Never
+ * blocks: disks of the host were found at boot. */
+struct block *block_open(const struct vm_disk *disk, struct vm *vm, char *why, size_t n);
 /* The same for what stands behind another backend's prefix. */
-struct block *block_open_target(const char *target, const struct vm_disk *disk, u16 owner, char *why, size_t n);
+struct block *block_open_target(const char *target, const struct vm_disk *disk, struct vm *vm, char *why, size_t n);
 void block_close(struct block *b);
+
+/* For backends in memory: copy bytes [off, off + n) of a request's data from pa (READ) or to it. 0 or -EIO: no RAM. */
+int block_copy(struct vm *vm, const struct block_req *r, u64 off, u64 n, hpa_t pa);
 
 /* A backend registers itself in a linker section, as devices do. */
 struct block_kind {
 	const char *prefix; /* of its targets, with the colon; "": of those that have no other's */
-	struct block *(*open)(const char *target, const struct vm_disk *disk, u16 owner, char *why, size_t n);
+	struct block *(*open)(const char *target, const struct vm_disk *disk, struct vm *vm, char *why, size_t n);
 };
 #define BLOCK_REGISTER(k) static const struct block_kind *const k##_entry __used __section("blocks") = &(k)

@@ -34,7 +34,10 @@ enum vm_type { VM_TYPE_AUTO, VM_TYPE_HVM, VM_TYPE_PVH };
 struct vm_disk {
 	char target[VM_PATH_MAX]; /* file name as in boot_info */
 	char vdev[16];
+	char serial[21]; /* what the guest sees; "": vdev */
 	bool readonly, cdrom;
+	u32 sector; /* bytes of a logical sector: 512 or 4096 */
+	u64 iops, bps; /* at most so many operations, bytes a second; 0: no limit */
 };
 
 /* An address, or all that begin with its first len bits; family 0: any. IPv4 in the first four bytes. */

@@ -6,8 +6,10 @@
 #include "vmm/config_parse.h"
 #include "lib/string.h"
 
-enum { DISK_TARGET, DISK_FORMAT, DISK_VDEV, DISK_ACCESS, DISK_DEVTYPE, DISK_NR };
-static const char *const disk_params[] = {"target", "format", "vdev", "access", "devtype", NULL};
+enum { DISK_TARGET, DISK_FORMAT, DISK_VDEV, DISK_ACCESS, DISK_DEVTYPE, DISK_SERIAL, DISK_SECTOR, DISK_IOPS, DISK_BPS,
+       DISK_NR };
+static const char *const disk_params[] = {"target", "format", "vdev", "access", "devtype", "serial", "sector", "iops",
+					  "bps", NULL};
 
 struct disk_spec {
 	struct config_ctx *c;
@@ -60,7 +62,7 @@ static bool disk_param(struct disk_spec *d, const char *s, size_t len, int *posi
 				return disk_store(d, i, s + k + 1, len - k - 1);
 		return disk_fail(d,
 				 "disk: unknown parameter '%.*s'; known are target=, format=, "
-				 "vdev=, access=, devtype=",
+				 "vdev=, access=, devtype=, serial=, sector=, iops=, bps=",
 				 (int)MIN(k, 40), s);
 	}
 	if (span_is(s, len, "cdrom")) {
@@ -178,6 +180,39 @@ static bool disk_access(struct disk_spec *d, struct vm_disk *disk)
 	return true;
 }
 
+static bool disk_number(struct disk_spec *d, int what, u64 *out)
+{
+	const char *s = d->val[what];
+	u64 n = 0;
+
+	if (!d->given[what])
+		return true;
+	for (; *s >= '0' && *s <= '9' && n < 1000000000000ull; s++)
+		n = n * 10 + (u64)(*s - '0');
+	if (*s || !n)
+		return disk_fail(d, "disk: %s = '%.40s'; write a whole number from 1 up", disk_params[what], d->val[what]);
+	*out = n;
+	return true;
+}
+
+/* What xl has not: limits, as libvirt and QEMU have them, and what the disk looks like. */
+static bool disk_shape(struct disk_spec *d, struct vm_disk *disk)
+{
+	u64 sector = 512;
+
+	if (!disk_number(d, DISK_IOPS, &disk->iops) || !disk_number(d, DISK_BPS, &disk->bps) ||
+	    !disk_number(d, DISK_SECTOR, &sector))
+		return false;
+	if (sector != 512 && sector != 4096)
+		return disk_fail(d, "disk: sector = %s; write 512 or 4096", d->val[DISK_SECTOR]);
+	disk->sector = (u32)sector;
+	if (strlen(d->val[DISK_SERIAL]) >= sizeof(disk->serial))
+		return disk_fail(d, "disk: serial = '%.40s'; at most %zu bytes", d->val[DISK_SERIAL],
+				 sizeof(disk->serial) - 1);
+	memcpy(disk->serial, d->val[DISK_SERIAL], strlen(d->val[DISK_SERIAL]) + 1);
+	return true;
+}
+
 bool config_add_disk(struct config_ctx *c, const struct cfg_item *it)
 {
 	static struct disk_spec spec; /* not for a kernel stack; see config.c */
@@ -188,7 +223,7 @@ bool config_add_disk(struct config_ctx *c, const struct cfg_item *it)
 	spec.c = c;
 	spec.it = it;
 	if (!disk_split(&spec) || !disk_format(&spec) || !disk_target(&spec, disk) ||
-	    !disk_vdev(&spec, disk) || !disk_access(&spec, disk))
+	    !disk_vdev(&spec, disk) || !disk_access(&spec, disk) || !disk_shape(&spec, disk))
 		return false;
 	for (u32 i = 0; i < vm->nr_disks; i++)
 		if (!strcmp(vm->disks[i].vdev, disk->vdev))

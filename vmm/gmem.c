@@ -121,3 +121,22 @@ void gmem_unmap(struct vm *vm, void *p)
 	(void)vm;
 	window_close(p);
 }
+
+int gmem_pin(struct vm *vm, gpa_t gpa, u64 n, bool write, hpa_t *hpa, u64 *len)
+{
+	const struct slot *s = vm_slot(vm, gpa);
+
+	if (!s)
+		return -EFAULT;
+	*hpa = slot_hpa(s, gpa);
+	*len = MIN(MIN(n, s->size - (gpa - s->gpa)), PAGE_2M - (*hpa & (PAGE_2M - 1)));
+	if (write)
+		before_write(vm, gpa, *len);
+	gpool_pin(ALIGN_DOWN(*hpa, PAGE_2M));
+	return 0;
+}
+
+void gmem_unpin(hpa_t hpa)
+{
+	gpool_unpin(ALIGN_DOWN(hpa, PAGE_2M));
+}

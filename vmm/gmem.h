@@ -22,3 +22,10 @@ void gmem_unmap(struct vm *vm, void *p);
 bool gmem_to_phys(struct vm *vm, gpa_t gpa, size_t n, hpa_t *hpa);
 /* Is all of the range RAM? */
 bool gmem_is_ram(struct vm *vm, gpa_t gpa, u64 n);
+/*
+ * For DMA: where the first bytes of a range that is RAM lie, and how many of them one behind the other (at least one, to the
+ * end of a block of 2 MiB at most). The block is not given to anybody else until gmem_unpin(), be the guest gone or not.
+ * write: the device will write there: whoever looks for what has changed takes a pinned block for changed. -EFAULT: no RAM.
+ */
+int gmem_pin(struct vm *vm, gpa_t gpa, u64 n, bool write, hpa_t *hpa, u64 *len);
+void gmem_unpin(hpa_t hpa);

@@ -176,7 +176,8 @@ static void parts_free(struct vm *vm, struct parts *p)
 static bool parts_make(struct vm *vm, struct parts *p)
 {
 	memset(p, 0, sizeof(*p));
-	if (vm_nested_build(vm, &p->nested)) {
+	/* A device's timer may have begun something since vm_stopped() looked. */
+	if (READ_ONCE(vm->dma) || vm_nested_build(vm, &p->nested)) {
 		p->nested.env = NULL;
 		return false;
 	}

@@ -26,7 +26,8 @@ static void dev_timer_fired(struct timer *t)
 	spin_lock(&vm->dev_lock);
 	if (dt->set && !timer_armed(t)) {
 		dt->set = false;
-		if (!vm->ending)
+		/* What a disk has in flight comes to its end, also when the VM does. */
+		if (!vm->ending || vm->dma)
 			dt->d->type->timer(dt->d, idx);
 	}
 	spin_unlock(&vm->dev_lock);
@@ -106,6 +107,15 @@ static int fill(struct vdev *d)
 	return r;
 }
 
+void vdev_refuse(struct vdev *d, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(d->vm->dev_refused, sizeof(d->vm->dev_refused), fmt, ap);
+	va_end(ap);
+}
+
 static struct vdev *free_place(struct vm *vm)
 {
 	for (u32 i = 0; i < vm->nr_devs; i++)
@@ -171,6 +181,10 @@ int vm_devices_create(struct vm *vm, char *why, size_t n)
 		for (u32 unit = 0; unit < count; unit++) {
 			int r = vdev_create(vm, *t, unit, NULL);
 
+			if (r && vm->dev_refused[0]) {
+				snprintf(why, n, "%s: %s %u: %s", vm->name, (*t)->name, unit, vm->dev_refused);
+				return r;
+			}
 			if (r) {
 				snprintf(why, n, "%s: device %s could not be made (error %d)", vm->name,
 					 (*t)->name, -r);
@@ -378,6 +392,26 @@ bool vm_debugcon_wanted(const struct vm *vm)
 u32 vm_vcpu_count(const struct vm *vm)
 {
 	return vm->nr_vcpus;
+}
+
+void vm_dma_begin(struct vm *vm)
+{
+	__atomic_add_fetch(&vm->dma, 1, __ATOMIC_SEQ_CST);
+}
+
+void vm_dma_end(struct vm *vm)
+{
+	__atomic_sub_fetch(&vm->dma, 1, __ATOMIC_SEQ_CST);
+}
+
+void vm_devices_lock(struct vm *vm)
+{
+	spin_lock(&vm->dev_lock);
+}
+
+void vm_devices_unlock(struct vm *vm)
+{
+	spin_unlock(&vm->dev_lock);
 }
 
 const char *vm_fw_cfg(const struct vm *vm)

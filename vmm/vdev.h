@@ -78,6 +78,8 @@ struct vdev {
 /* Fixed regions, from init(). -EEXIST: overlaps, -ENOSPC: table full. */
 int vdev_add_pio(struct vdev *d, const struct vdev_pio *r);
 int vdev_add_mmio(struct vdev *d, const struct vdev_mmio *r);
+/* From init(), before it fails: why the VM cannot be made, and the mend. */
+void vdev_refuse(struct vdev *d, const char *fmt, ...) __format(2, 3);
 /* Make one more device at run time, and take it away again: for PCI's hotplug, with the device lock held. -ENOSPC: the
  * VM has all that it may have; -ENOMEM; or what init() says. */
 int vdev_create(struct vm *vm, const struct vdev_type *type, u32 unit, struct vdev **out);
@@ -121,6 +123,16 @@ const char *vm_name(const struct vm *vm);
 u16 vm_id(const struct vm *vm); /* owner of its frames */
 /* Its fw_cfg: strings "NAME=CONTENT" one behind the other; an empty one ends them. */
 const char *vm_fw_cfg(const struct vm *vm);
+/*
+ * For what the host drives (drivers/host/). Between begin and end something of the host's is at work on this VM's memory or
+ * devices: the DMA of a disk, or the interrupt that brings its end. So long the VM is not freed, started anew or rebuilt
+ * from its bytes. Begin while the VM is known to be there: its device lock is held, or a lock that its device's end takes.
+ */
+void vm_dma_begin(struct vm *vm);
+void vm_dma_end(struct vm *vm);
+/* The lock that device callbacks run under; interrupts off, between begin and end. */
+void vm_devices_lock(struct vm *vm);
+void vm_devices_unlock(struct vm *vm);
 /* This VM's instance of a device; NULL: the VM has none. Valid from the first init() on. */
 struct vdev *vm_vdev(struct vm *vm, const struct vdev_type *type);
 

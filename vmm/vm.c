@@ -44,6 +44,8 @@ static bool vm_free(struct vm *vm)
 		vm_devices_destroy(vm);
 		return false;
 	}
+	if (READ_ONCE(vm->dma)) /* an interrupt of a disk just found that its device has gone */
+		return false;
 	if (vm->nr_vcpus) {
 		vcpu_destroy(vm->vcpus[--vm->nr_vcpus]);
 		return false;
@@ -447,6 +449,17 @@ static void was_paused(struct vm *vm)
 	pv_guest_stopped(vm);
 }
 
+/* Nobody is in the VM, so what disks do for it comes to its end. An ending VM's timers begin nothing new. */
+static bool dma_under_way(struct vm *vm)
+{
+	bool some;
+
+	spin_lock(&vm->dev_lock);
+	some = READ_ONCE(vm->dma);
+	spin_unlock(&vm->dev_lock);
+	return some;
+}
+
 /* What the VM was stopped for. */
 static bool vm_stopped(struct sched_work *w)
 {
@@ -456,6 +469,8 @@ static bool vm_stopped(struct sched_work *w)
 	enum end end;
 	u32 why;
 
+	if ((READ_ONCE(run->why) & (STOP_END | STOP_TORTURE)) && dma_under_way(vm))
+		return false;
 	spin_lock(&run->lock);
 	why = run->why;
 	run->why &= STOP_STAYS;

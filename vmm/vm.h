@@ -182,7 +182,9 @@ struct vm {
 	u64 ram_low, ram_high, ram_bytes;
 
 	struct spinlock dev_lock; /* held while any device or interrupt controller is touched */
+	u32 dma; /* vm_dma_begin() without its end. It grows with dev_lock held, or while it is not 0 */
 	struct vdev devs[VM_MAX_DEVS];
+	char dev_refused[160]; /* vdev_refuse() */
 	struct dev_timer *dev_timers; /* VDEV_MAX_TIMERS a device */
 	u32 nr_devs; /* places in use; some may be free again */
 	struct region_table pio, mmio;

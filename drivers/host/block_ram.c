@@ -12,6 +12,9 @@
 #include "vmm/config.h"
 #include "vmm/gmem.h"
 #include "vmm/host.h"
+#include "vmm/vdev.h"
+
+#define STEP KIB(32) /* what a call copies at most */
 
 struct block_ram {
 	struct block block;
@@ -24,56 +27,45 @@ static struct spinlock lock = SPINLOCK(LOCK_HEAP);
 static u32 users[BOOT_MAX_FILES];
 #define WRITER (~0u)
 
-static struct block_ram *ram_of(struct block *b)
+static void zero(hpa_t at, u64 n)
 {
-	return container_of(b, struct block_ram, block);
-}
-
-static int ram_read(struct block *b, u64 pos, struct vm *vm, gpa_t to, u64 n)
-{
-	return gmem_copy_from_phys(vm, to, ram_of(b)->base + pos, n) ? -EIO : 0;
-}
-
-static int ram_read_phys(struct block *b, u64 pos, hpa_t to, u64 n)
-{
-	phys_copy(to, ram_of(b)->base + pos, n);
-	return 0;
-}
-
-static int ram_write(struct block *b, u64 pos, struct vm *vm, gpa_t from, u64 n)
-{
-	return gmem_copy_to_phys(vm, ram_of(b)->base + pos, from, n) ? -EIO : 0;
-}
-
-static int ram_zero(struct block *b, u64 pos, u64 n)
-{
-	hpa_t at = ram_of(b)->base + pos;
-
-	while (n) {
-		u64 part = MIN(n, PAGE_SIZE - (at & (PAGE_SIZE - 1)));
+	for (u64 part; n; at += part, n -= part) {
 		void *w = window_open(at);
 
+		part = MIN(n, PAGE_SIZE - (at & (PAGE_SIZE - 1)));
 		memset(w, 0, part);
 		window_close(w);
-		at += part;
-		n -= part;
 	}
+}
+
+static int ram_submit(struct block *b, struct block_req *r)
+{
+	hpa_t at = container_of(b, struct block_ram, block)->base + r->pos;
+
+	if (r->op == BLOCK_FLUSH || r->op == BLOCK_DISCARD)
+		return 0;
+	if (b->readonly && r->op != BLOCK_READ)
+		return -EROFS;
+	r->len = MIN(r->len, STEP);
+	if (r->op == BLOCK_ZERO)
+		zero(at, r->len);
+	else
+		return block_copy(b->vm, r, 0, r->len, at);
 	return 0;
 }
 
 static void ram_close(struct block *b)
 {
-	u32 *u = &users[ram_of(b)->file];
+	struct block_ram *ram = container_of(b, struct block_ram, block);
+	u32 *u = &users[ram->file];
 
 	spin_lock(&lock);
 	*u = *u == WRITER ? 0 : *u - 1;
 	spin_unlock(&lock);
-	kfree(ram_of(b));
+	kfree(ram);
 }
 
-static const struct block_ops ram_ops = {
-	.name = "ram", .read = ram_read, .read_phys = ram_read_phys, .write = ram_write, .zero = ram_zero, .close = ram_close,
-};
+static const struct block_ops ram_ops = {.name = "ram", .submit = ram_submit, .close = ram_close};
 
 /* NULL, or who stands in the way. */
 static const char *take(u32 *u, bool readonly)
@@ -91,26 +83,26 @@ static const char *take(u32 *u, bool readonly)
 	return wrong;
 }
 
-static struct block *ram_open(const char *target, const struct vm_disk *disk, u16 owner, char *why, size_t n)
+static struct block *ram_open(const char *target, const struct vm_disk *disk, struct vm *vm, char *why, size_t n)
 {
 	const struct boot_info *bi = host_boot_info();
 	const struct boot_file *f = boot_file_find(bi, target);
 	struct block_ram *r;
 	const char *wrong;
 
-	if (!f || f->size < BLOCK_SECTOR) {
+	if (!f || f->size < disk->sector) {
 		snprintf(why, n, "%s: %s; load it beside dalang.cfg", target, f ? "the file has no sector" : "no such file was loaded");
 		return NULL;
 	}
-	r = kzalloc(sizeof(*r), FRAME_DEVICE, owner);
+	r = kzalloc(sizeof(*r), FRAME_DEVICE, vm_id(vm));
 	if (!r) {
 		snprintf(why, n, "%s: out of memory of our own", target);
 		return NULL;
 	}
 	r->file = (u32)(f - bi->files);
 	r->base = f->addr;
-	r->block = (struct block){.ops = &ram_ops, .size = ALIGN_DOWN(f->size, (u64)BLOCK_SECTOR), .sector = BLOCK_SECTOR,
-				  .readonly = disk->readonly};
+	r->block = (struct block){.ops = &ram_ops, .vm = vm, .size = ALIGN_DOWN(f->size, (u64)disk->sector),
+				  .sector = disk->sector, .req_size = sizeof(struct block_req), .readonly = disk->readonly};
 	wrong = take(&users[r->file], disk->readonly);
 	if (!wrong)
 		return &r->block;

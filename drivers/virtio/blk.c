@@ -1,14 +1,20 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The block device (virtio 1.2, 5.2). A request is carried out in steps of BLOCK_STEP bytes; how far it has come is part
- * of the state, and the request is read from the ring anew for each step. So between two steps nothing is held that a
- * saved VM would have to carry, and what a driver changes meanwhile is checked again.
+ * The block device (virtio 1.2, 5.2).
+ *
+ * A request is carried out in pieces, as large as the backend takes them. As long as the backend is done at once, a
+ * request that takes too long for one turn goes back to the ring: how far it has come is part of the state, and it is
+ * read from the ring anew in the next turn. Once a piece is in flight, the request lives in a struct blk_req until its end;
+ * a saved VM has none of these (vm_dma_begin()). Its chain is read anew for every piece behind the first, so what a
+ * driver changes meanwhile is checked again.
  */
+#include "arch/x86_64/frame.h"
 #include "drivers/block.h"
 #include "drivers/virtio/virtio_pci.h"
 #include "lib/errno.h"
-#include "lib/log.h"
 #include "lib/string.h"
+#include "vmm/config.h"
+#include "vmm/gmem.h"
 
 #define BLK_F_SEG_MAX	   BIT(2)
 #define BLK_F_RO	   BIT(5)
@@ -50,25 +56,56 @@ struct blk_range {
 static_assert(sizeof(struct blk_header) == 16 && sizeof(struct blk_range) == 16, "virtio 1.2, 5.2.6");
 
 /* Descriptors of a chain beside the data: header and status. */
-#define SEG_MAX	     (VIRTQ_MAX_SIZE - 2)
-#define RANGE_MAX    32u	   /* of a discard or write-zeroes request */
+#define SEG_MAX	      (VIRTQ_MAX_SIZE - 2)
+#define RANGE_MAX     32u /* of a discard or write-zeroes request */
 #define RANGE_SECTORS ((u32)(GIB(1) / BLOCK_SECTOR))
-#define BLK_QUEUES   4u
-/* What a call may do before it lets others go on, in bytes copied; a request counts as some more. */
-#define BUDGET	     (2 * BLOCK_STEP)
-#define REQUEST_COST 1024u
+#define BLK_QUEUES    4u
+#define BLK_REQS      64u /* that may be in flight */
+/* What a call may do before it lets others go on, in bytes; a request counts as some more. */
+#define BUDGET	      KIB(64)
+#define REQUEST_COST  1024u
+/* How much of a second a disk with a limit may be ahead of it. */
+#define BURST_NS      100000000ull
 
 struct blk {
 	struct virtio virtio;
-	u64 done[BLK_QUEUES]; /* bytes of the request at the head of the queue */
+	u64 done[BLK_QUEUES]; /* bytes of the request that is next in the queue */
+	/* The limits: when the operations and bytes that there were would have been done at the rate allowed. */
+	u64 ops_until, bytes_until;
 };
 
-static struct block *block_of(const struct vdev *d)
+struct blk_req {
+	struct blk_req *next; /* in the list of free or of waiting ones */
+	struct vdev *d;
+	u16 queue, id, nr_ring, start;
+	bool dropped; /* its queue has been reset */
+	struct blk_header h;
+	u32 in_len;
+	gpa_t status;
+	u64 done, total; /* bytes; something that has none: 1 */
+	struct block_req r; /* the last: the backend's bytes follow */
+};
+
+/* What is no state. */
+struct blk_host {
+	struct block *block;
+	struct blk_req *free, *waiting; /* waiting: in flight, but no piece of it is */
+	u8 *pool;
+	size_t stride;
+	u32 in_flight[BLK_QUEUES];
+	bool short_of; /* a queue found no free one, or the backend took none */
+};
+
+static struct blk_host *host_of(const struct vdev *d)
 {
 	return d->priv;
 }
+static struct block *block_of(const struct vdev *d)
+{
+	return host_of(d)->block;
+}
 
-/* ---- one step of a request: how many bytes it did; 0: nothing is left; or -errno ---- */
+/* ---- the next piece of a request: 1: q->r is it; 0: nothing is left; -errno ---- */
 
 static bool inside(const struct block *b, u64 sector, u64 bytes)
 {
@@ -76,170 +113,397 @@ static bool inside(const struct block *b, u64 sector, u64 bytes)
 	       !(sector * BLOCK_SECTOR % b->sector) && !(bytes % b->sector);
 }
 
-static s64 step_data(struct vdev *d, const struct virtq_chain *c, const struct blk_header *h, u64 done)
+static void piece(struct blk_req *q, enum block_op op, u64 pos, u64 len)
 {
-	struct block *b = block_of(d);
-	bool write = h->type == REQ_OUT;
-	u64 total = write ? c->out_len - sizeof(*h) : c->in_len - 1; /* the last byte is the status */
-	u64 skip = write ? sizeof(*h) + done : done, pos = h->sector * BLOCK_SECTOR + done, n;
-	const struct virtq_range *r = write ? c->range : c->range + c->nr_out;
-	int err;
+	q->r.op = op;
+	q->r.pos = pos;
+	q->r.len = len;
+	q->r.range = NULL;
+}
 
-	if (!inside(b, h->sector, total) || (write && b->readonly))
+static int next_data(struct blk_req *q, const struct virtq_chain *c)
+{
+	bool write = q->h.type == REQ_OUT;
+
+	q->total = write ? c->out_len - sizeof(q->h) : c->in_len - 1; /* the last byte is the status */
+	if (!inside(block_of(q->d), q->h.sector, q->total))
 		return -EIO;
-	if (done >= total)
+	if (q->done >= q->total)
 		return 0;
-	for (; skip >= r->len; r++)
-		skip -= r->len;
-	n = MIN(MIN(r->len - skip, total - done), BLOCK_STEP);
-	err = write ? b->ops->write(b, pos, d->vm, r->gpa + skip, n) : b->ops->read(b, pos, d->vm, r->gpa + skip, n);
-	return err ?: (s64)n;
+	piece(q, write ? BLOCK_WRITE : BLOCK_READ, q->h.sector * BLOCK_SECTOR + q->done, q->total - q->done);
+	q->r.range = write ? c->range : c->range + c->nr_out;
+	q->r.skip = write ? sizeof(q->h) + q->done : q->done;
+	return 1;
 }
 
 /* Discard and write zeroes: the ranges one behind the other. */
-static s64 step_ranges(struct vdev *d, const struct virtq_chain *c, u32 type, u64 done)
+static int next_range(struct blk_req *q, const struct virtq_chain *c)
 {
-	struct block *b = block_of(d);
-	u64 nr = (c->out_len - sizeof(struct blk_header)) / sizeof(struct blk_range);
+	struct block *b = block_of(q->d);
+	u64 skip = q->done, len = c->out_len - sizeof(q->h), nr = len / sizeof(struct blk_range);
+	int have = 0;
 
-	if ((c->out_len - sizeof(struct blk_header)) % sizeof(struct blk_range) || !nr || nr > RANGE_MAX || b->readonly)
+	if (len % sizeof(struct blk_range) || !nr || nr > RANGE_MAX)
 		return -EIO;
+	q->total = 0;
 	for (u64 i = 0; i < nr; i++) {
 		struct blk_range r;
-		u64 bytes, n;
-		int err;
+		u64 bytes;
 
-		virtq_read(d->vm, c, sizeof(struct blk_header) + i * sizeof(r), &r, sizeof(r));
+		virtq_read(q->d->vm, c, sizeof(q->h) + i * sizeof(r), &r, sizeof(r));
 		bytes = (u64)r.sectors * BLOCK_SECTOR;
 		/* 5.2.6.2: flags that there are none of, or that discard has none of. */
-		if (r.flags & ~(type == REQ_DISCARD ? 0u : 1u))
+		if (r.flags & ~(q->h.type == REQ_DISCARD ? 0u : 1u))
 			return -ENOSYS;
 		if (r.sectors > RANGE_SECTORS || !inside(b, r.sector, bytes))
 			return -EIO;
-		if (done >= bytes) {
-			done -= bytes;
+		q->total += bytes;
+		if (have || skip >= bytes) {
+			skip -= have ? 0 : bytes;
 			continue;
 		}
-		n = MIN(bytes - done, BLOCK_STEP);
-		if (type == REQ_WRITE_ZEROES)
-			err = b->ops->zero(b, r.sector * BLOCK_SECTOR + done, n);
-		else
-			err = b->ops->discard ? b->ops->discard(b, r.sector * BLOCK_SECTOR + done, n) : 0;
-		return err ?: (s64)n;
+		piece(q, q->h.type == REQ_DISCARD ? BLOCK_DISCARD : BLOCK_ZERO, r.sector * BLOCK_SECTOR + skip, bytes - skip);
+		have = 1;
 	}
-	return 0;
+	return have;
 }
 
 /* 5.2.6: 20 bytes, not terminated when all are used. */
-static s64 get_id(struct vdev *d, const struct virtq_chain *c, u64 done)
+static int get_id(struct blk_req *q, const struct virtq_chain *c)
 {
+	const struct vm_disk *disk = vm_disk(q->d->vm, q->d->unit);
+	const char *serial = disk->serial[0] ? disk->serial : disk->vdev;
 	char id[ID_SIZE] = {0};
 
-	if (done)
-		return 0;
-	snprintf(id, sizeof(id), "dalang-%u", d->unit);
-	virtq_write(d->vm, c, 0, id, MIN(sizeof(id), c->in_len - 1));
-	return ID_SIZE;
+	memcpy(id, serial, MIN(strlen(serial), sizeof(id)));
+	virtq_write(q->d->vm, c, 0, id, MIN(sizeof(id), c->in_len - 1));
+	return 0;
 }
 
-static s64 step(struct vdev *d, const struct virtq_chain *c, const struct blk_header *h, u64 done)
+static int next_piece(struct blk_req *q, const struct virtq_chain *c)
 {
-	struct block *b = block_of(d);
+	struct block *b = block_of(q->d);
 
-	switch (h->type) {
-	case REQ_IN:
-	case REQ_OUT: return step_data(d, c, h, done);
-	case REQ_FLUSH: b->flushes++; return b->ops->flush ? b->ops->flush(b) : 0;
-	case REQ_GET_ID: return get_id(d, c, done);
+	switch (q->h.type) {
+	case REQ_OUT:
+		if (b->readonly)
+			return -EIO;
+		return next_data(q, c);
+	case REQ_IN: return next_data(q, c);
+	case REQ_FLUSH:
+		q->total = 1;
+		piece(q, BLOCK_FLUSH, 0, 0);
+		return !q->done;
+	case REQ_GET_ID: return get_id(q, c);
 	case REQ_DISCARD:
-	case REQ_WRITE_ZEROES: return step_ranges(d, c, h->type, done);
+	case REQ_WRITE_ZEROES: return b->readonly ? -EIO : next_range(q, c);
 	}
 	return -ENOSYS;
 }
 
 /* ---- requests ---- */
 
-static void count(struct block *b, const struct blk_header *h, const struct virtq_chain *c, s64 result)
+static void came_further(struct blk_req *q)
+{
+	q->done += q->r.len ?: 1;
+}
+
+/* Piece by piece, as long as they are done at once. 0: all of it is; -EINPROGRESS; -EAGAIN: not now, or the budget is
+ * used up; or what went wrong. */
+static int advance(struct blk_req *q, const struct virtq_chain *c, u64 *budget)
+{
+	struct block *b = block_of(q->d);
+
+	for (;;) {
+		int r = next_piece(q, c);
+
+		if (r <= 0)
+			return r;
+		r = b->ops->submit(b, &q->r);
+		if (r)
+			return r;
+		came_further(q);
+		if (q->done >= q->total)
+			return 0;
+		if (*budget <= q->r.len) {
+			*budget = 0;
+			return -EAGAIN;
+		}
+		*budget -= q->r.len;
+	}
+}
+
+static void count(struct block *b, const struct blk_req *q, int result)
 {
 	if (result < 0) {
 		b->errors++;
-	} else if (h->type == REQ_IN) {
+	} else if (q->h.type == REQ_IN) {
 		b->reads++;
-		b->read_bytes += c->in_len - 1;
-	} else if (h->type == REQ_OUT) {
+		b->read_bytes += q->total;
+	} else if (q->h.type == REQ_OUT) {
 		b->writes++;
-		b->written_bytes += c->out_len - sizeof(*h);
+		b->written_bytes += q->total;
+	} else if (q->h.type == REQ_FLUSH) {
+		b->flushes++;
 	}
 }
 
-static void finish(struct vdev *d, unsigned queue, const struct virtq_chain *c, s64 result)
+static void release(struct blk_req *q)
+{
+	struct blk_host *h = host_of(q->d);
+
+	q->next = h->free;
+	h->free = q;
+}
+
+/* To the driver. */
+static void finish(struct blk_req *q, int result)
 {
 	u8 status = result == -ENOSYS ? STATUS_UNSUPP : result < 0 ? STATUS_IOERR : STATUS_OK;
-
-	virtq_write(d->vm, c, c->in_len - 1, &status, 1);
-	virtio_push(d, queue, c, (u32)c->in_len);
-	((struct blk *)d->state)->done[queue] = 0;
-}
-
-/* Work on the request at hand until it is finished (true) or the budget is used up. */
-static bool serve(struct vdev *d, unsigned queue, const struct virtq_chain *c, u64 *budget)
-{
-	u64 *done = &((struct blk *)d->state)->done[queue];
-	struct blk_header h;
-	s64 r;
-
-	if (c->out_len < sizeof(h) || !c->in_len) {
-		virtio_broken(d, "a request has no header, or no room for its status");
-		return true;
-	}
-	virtq_read(d->vm, c, 0, &h, sizeof(h));
-	for (;;) {
-		r = step(d, c, &h, *done);
-		if (r <= 0)
-			break;
-		*done += (u64)r;
-		if (*budget <= (u64)r) {
-			*budget = 0;
-			return false;
-		}
-		*budget -= (u64)r;
-	}
-	count(block_of(d), &h, c, r);
-	finish(d, queue, c, r);
-	*budget -= MIN(*budget, REQUEST_COST);
-	return true;
-}
-
-/* true: there may be more. */
-static bool run_queue(struct vdev *d, unsigned queue, u64 *budget)
-{
-	struct virtq *q = virtio_queue(d, queue), before;
 	struct virtq_chain c;
-	bool pushed = false;
+
+	c.id = q->id;
+	c.nr_ring = q->nr_ring;
+	count(block_of(q->d), q, result);
+	if (gmem_write(q->d->vm, q->status, &status, 1))
+		virtio_broken(q->d, "the place of a request's status is not in RAM any more");
+	else
+		virtio_push(q->d, q->queue, &c, q->in_len);
+}
+
+/* The next turn, at the latest at `at`. */
+static void turn(struct vdev *d, u64 at)
+{
+	vdev_timer_set(d, 0, at);
+}
+
+/* ---- requests in flight ---- */
+
+static void landed(struct blk_req *q)
+{
+	struct vdev *d = q->d;
+	unsigned queue = q->queue;
+
+	release(q);
+	if (!--host_of(d)->in_flight[queue])
+		virtio_idle(d, queue);
+}
+
+static void wait(struct blk_req *q)
+{
+	struct blk_host *h = host_of(q->d);
+
+	vm_dma_begin(q->d->vm); /* no piece of it is in flight, but it is */
+	q->next = h->waiting;
+	h->waiting = q;
+}
+
+/* A piece of it is done: the next one, or its end. */
+static void go_on(struct blk_req *q, int err, u64 *budget)
+{
+	struct virtq_chain c;
+	const char *why;
+
+	if (!err && !q->dropped && q->done < q->total) {
+		c.id = q->id;
+		c.nr_ring = q->nr_ring;
+		c.start = q->start;
+		if (virtq_reread(q->d->vm, &virtio_of(q->d)->queue[q->queue], &c, &why) || c.in_len != q->in_len) {
+			virtio_broken(q->d, "a chain changed while the device had it");
+			q->dropped = true;
+		} else {
+			err = advance(q, &c, budget);
+			if (err == -EINPROGRESS)
+				return;
+			if (err == -EAGAIN) {
+				wait(q);
+				return;
+			}
+		}
+	}
+	if (!q->dropped && virtio_queue(q->d, q->queue)) {
+		finish(q, err);
+		if (virtio_queue(q->d, q->queue))
+			virtio_signal(q->d, q->queue);
+	}
+	landed(q);
+}
+
+static void serve_waiting(struct vdev *d, u64 *budget)
+{
+	struct blk_host *h = host_of(d);
+	struct blk_req *q = h->waiting;
+
+	h->waiting = NULL;
+	while (q) {
+		struct blk_req *next = q->next;
+
+		if (*budget || q->dropped)
+			go_on(q, 0, budget);
+		else
+			wait(q);
+		vm_dma_end(d->vm);
+		q = next;
+	}
+}
+
+static void commit(struct vdev *d)
+{
+	struct block *b = block_of(d);
+
+	if (b->ops->commit)
+		b->ops->commit(b);
+}
+
+static void blk_done(struct block_req *r, int err)
+{
+	struct blk_req *q = container_of(r, struct blk_req, r);
+	struct vdev *d = q->d;
+	u64 budget = BUDGET;
+
+	came_further(q);
+	go_on(q, err, &budget);
+	commit(d);
+	if (host_of(d)->short_of || host_of(d)->waiting)
+		turn(d, 0);
+}
+
+/* ---- the rings ---- */
+
+/* Chain c becomes a request; false: none is free. */
+static bool take(struct vdev *d, unsigned queue, const struct virtq_chain *c, struct blk_req **out)
+{
+	struct blk_host *h = host_of(d);
+	struct blk_req *q = h->free;
+	const struct block_range *last = &c->range[c->nr_out + c->nr_in - 1];
 
 	if (!q)
 		return false;
+	h->free = q->next;
+	q->queue = (u16)queue;
+	q->id = c->id;
+	q->nr_ring = c->nr_ring;
+	q->start = c->start;
+	q->dropped = false;
+	q->in_len = (u32)c->in_len;
+	q->status = last->gpa + last->len - 1;
+	q->total = 0;
+	*out = q;
+	return true;
+}
+
+/* Work on the chain at hand. false: not now, it is to stay in the ring. */
+static bool serve(struct vdev *d, unsigned queue, const struct virtq_chain *c, u64 *budget)
+{
+	u64 *done = &((struct blk *)d->state)->done[queue];
+	struct blk_req *q;
+	int r;
+
+	if (c->out_len < sizeof(q->h) || !c->in_len) {
+		virtio_broken(d, "a request has no header, or no room for its status");
+		return true;
+	}
+	if (!take(d, queue, c, &q)) {
+		host_of(d)->short_of = true;
+		return false;
+	}
+	virtq_read(d->vm, c, 0, &q->h, sizeof(q->h));
+	q->done = *done;
+	r = advance(q, c, budget);
+	if (r == -EAGAIN) {
+		*done = q->done;
+		host_of(d)->short_of |= *budget != 0;
+		release(q);
+		return false;
+	}
+	*done = 0;
+	*budget -= MIN(*budget, REQUEST_COST);
+	if (r == -EINPROGRESS) {
+		host_of(d)->in_flight[queue]++;
+		return true;
+	}
+	finish(q, r);
+	release(q);
+	return true;
+}
+
+/* --- limits: an operation, or bytes, may begin while what there was lies no further ahead than BURST_NS --- */
+
+static u64 ahead(u64 until, u64 now)
+{
+	return until > now + BURST_NS ? until - BURST_NS : 0;
+}
+
+/* 0: go on; else when. */
+static u64 held_until(const struct vdev *d)
+{
+	const struct vm_disk *disk = vm_disk(d->vm, d->unit);
+	const struct blk *s = d->state;
+	u64 now;
+
+	if (likely(!disk->iops && !disk->bps))
+		return 0;
+	now = vm_time_ns(d->vm);
+	return MAX(ahead(s->ops_until, now), ahead(s->bytes_until, now));
+}
+
+static void spend(struct vdev *d, const struct virtq_chain *c)
+{
+	const struct vm_disk *disk = vm_disk(d->vm, d->unit);
+	struct blk *s = d->state;
+	u64 now;
+
+	if (likely(!disk->iops && !disk->bps))
+		return;
+	now = vm_time_ns(d->vm);
+	if (disk->iops)
+		s->ops_until = MAX(s->ops_until, now) + 1000000000 / disk->iops;
+	if (disk->bps)
+		s->bytes_until = MAX(s->bytes_until, now) + (c->out_len + c->in_len) * 1000000000 / disk->bps;
+}
+
+static void run_queue(struct vdev *d, unsigned queue, u64 *budget)
+{
+	struct virtq *q = virtio_queue(d, queue), before;
+	struct virtq_chain c;
+	bool pushed = false, stay = false;
+	u64 held;
+
+	if (!q)
+		return;
 	virtq_set_kicks(d->vm, q, false);
 	do {
-		while (*budget && (before = *q, virtio_pop(d, queue, &c))) {
-			if (serve(d, queue, &c, budget)) {
-				pushed = true;
-				continue;
+		while (*budget && !stay) {
+			held = held_until(d);
+			if (held) {
+				turn(d, held);
+				stay = true;
+				break;
 			}
-			*q = before; /* to be read anew */
+			before = *q;
+			if (!virtio_pop(d, queue, &c))
+				break;
+			if (serve(d, queue, &c, budget)) {
+				spend(d, &c);
+				pushed = true;
+			} else {
+				*q = before; /* to be read anew */
+				stay = true;
+			}
 		}
-	} while (*budget && virtio_queue(d, queue) && virtq_set_kicks(d->vm, q, true));
+	} while (*budget && !stay && virtio_queue(d, queue) && virtq_set_kicks(d->vm, q, true));
 	if (pushed && virtio_queue(d, queue))
 		virtio_signal(d, queue);
-	return !*budget;
+	if (!*budget)
+		turn(d, 0);
 }
 
 static void blk_kick(struct vdev *d, unsigned queue)
 {
 	u64 budget = BUDGET;
 
-	if (run_queue(d, queue, &budget))
-		vdev_timer_set(d, 0, 0); /* go on as soon as others have had their turn */
+	run_queue(d, queue, &budget);
+	commit(d);
 }
 
 static void blk_timer(struct vdev *d, unsigned idx)
@@ -247,28 +511,68 @@ static void blk_timer(struct vdev *d, unsigned idx)
 	u64 budget = BUDGET;
 
 	(void)idx;
+	host_of(d)->short_of = false;
+	serve_waiting(d, &budget);
 	for (unsigned i = 0; i < BLK_QUEUES; i++)
-		if (run_queue(d, i, &budget))
-			vdev_timer_set(d, 0, 0);
+		run_queue(d, i, &budget);
+	commit(d);
+	if (host_of(d)->waiting && !budget)
+		turn(d, 0);
+}
+
+static void blk_again(struct block *b)
+{
+	if (host_of(b->arg)->short_of || host_of(b->arg)->waiting)
+		turn(b->arg, 0);
 }
 
 /* ---- the device ---- */
 
-static int blk_init(struct vdev *d)
+static int make_requests(struct vdev *d, struct blk_host *h)
 {
-	char why[160];
+	h->stride = ALIGN_UP(offsetof(struct blk_req, r) + h->block->req_size, 8u);
+	h->pool = kzalloc(BLK_REQS * h->stride, FRAME_DEVICE, vm_id(d->vm));
+	if (!h->pool)
+		return -ENOMEM;
+	for (unsigned i = 0; i < BLK_REQS; i++) {
+		struct blk_req *q = (void *)(h->pool + i * h->stride);
 
-	d->priv = block_open(vm_disk(d->vm, d->unit), vm_id(d->vm), why, sizeof(why));
-	if (!d->priv) {
-		log_err("%s: disk %u: %s", vm_name(d->vm), d->unit, why);
-		return -ENODEV;
+		q->d = d;
+		q->r.done = blk_done;
+		release(q);
 	}
 	return 0;
 }
 
+static int blk_init(struct vdev *d)
+{
+	char why[120];
+
+	d->priv = kzalloc(sizeof(struct blk_host), FRAME_DEVICE, vm_id(d->vm));
+	if (!d->priv)
+		return -ENOMEM;
+	host_of(d)->block = block_open(vm_disk(d->vm, d->unit), d->vm, why, sizeof(why));
+	if (!block_of(d)) {
+		vdev_refuse(d, "%s", why);
+		return -ENODEV;
+	}
+	block_of(d)->again = blk_again;
+	block_of(d)->arg = d;
+	return make_requests(d, host_of(d));
+}
+
 static void blk_destroy(struct vdev *d)
 {
-	block_close(d->priv);
+	struct blk_host *h = d->priv;
+
+	if (!h)
+		return;
+	block_close(h->block);
+	for (; h->waiting; h->waiting = h->waiting->next)
+		vm_dma_end(d->vm);
+	if (h->pool)
+		kfree(h->pool);
+	kfree(h);
 }
 
 static unsigned blk_queues(const struct vdev *d)
@@ -300,13 +604,28 @@ static void blk_config(const struct vdev *d, u8 *bytes)
 
 static void blk_reset(struct vdev *d)
 {
-	memset(((struct blk *)d->state)->done, 0, sizeof(((struct blk *)d->state)->done));
+	struct blk *s = d->state;
+
+	memset(s->done, 0, sizeof(s->done));
 	vdev_timer_stop(d, 0);
 }
 
-static void blk_queue_reset(struct vdev *d, unsigned queue)
+/* What is in flight of it ends unseen. */
+static bool blk_queue_reset(struct vdev *d, unsigned queue)
 {
+	struct blk_host *h = host_of(d);
+
 	((struct blk *)d->state)->done[queue] = 0;
+	if (!h->in_flight[queue])
+		return false;
+	for (unsigned i = 0; i < BLK_REQS; i++) {
+		struct blk_req *q = (void *)(h->pool + i * h->stride);
+
+		q->dropped |= q->queue == queue;
+	}
+	if (h->waiting)
+		turn(d, 0);
+	return true;
 }
 
 static const struct virtio_type blk = {

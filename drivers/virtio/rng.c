@@ -6,7 +6,6 @@
 #include "arch/x86_64/asm.h"
 #include "drivers/virtio/virtio_pci.h"
 #include "lib/errno.h"
-#include "lib/log.h"
 
 struct rng {
 	struct virtio virtio;
@@ -80,7 +79,7 @@ static int rng_init(struct vdev *d)
 {
 	if (have_rdrand())
 		return 0;
-	log_err("%s: rng = 1, but this CPU has no RDRAND; remove the line", vm_name(d->vm));
+	vdev_refuse(d, "rng = 1, but this CPU has no RDRAND; take the line out");
 	return -ENODEV;
 }
 

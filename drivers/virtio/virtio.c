@@ -15,8 +15,8 @@ struct virtq *virtio_queue(struct vdev *d, unsigned queue)
 {
 	struct virtio *v = virtio_of(d);
 
-	if (queue >= nr_queues(d) || !v->queue[queue].enabled || !(v->status & VIRTIO_DRIVER_OK) ||
-	    v->status & (VIRTIO_NEEDS_RESET | VIRTIO_FAILED))
+	if (queue >= nr_queues(d) || !v->queue[queue].enabled || v->queue[queue].resetting || v->resetting ||
+	    !(v->status & VIRTIO_DRIVER_OK) || v->status & (VIRTIO_NEEDS_RESET | VIRTIO_FAILED))
 		return NULL;
 	return &v->queue[queue];
 }
@@ -129,14 +129,72 @@ static bool features_ok(const struct vdev *d)
 	return !(f & ~virtio_offered(d)) && f & VIRTIO_F_VERSION_1;
 }
 
+/* true: done; else virtio_idle() will be called. */
+static bool let_go(struct vdev *d, unsigned queue)
+{
+	const struct virtio_type *t = virtio_type_of(d);
+
+	return !t->queue_reset || !t->queue_reset(d, queue);
+}
+
+static void clear_queue(struct vdev *d, unsigned queue)
+{
+	virtq_reset(&virtio_of(d)->queue[queue], virtio_type_of(d)->queue_size);
+	virtio_of(d)->queue_vector[queue] = VIRTIO_NO_VECTOR;
+}
+
+/* 2.6.1 */
+void virtio_reset_queue(struct vdev *d, unsigned queue)
+{
+	struct virtio *v = virtio_of(d);
+
+	if (queue >= nr_queues(d) || !virtio_has(d, VIRTIO_F_RING_RESET) || v->queue[queue].resetting || v->resetting)
+		return;
+	if (let_go(d, queue))
+		clear_queue(d, queue);
+	else
+		v->queue[queue].resetting = 1;
+}
+
+/* 2.4.1: all queues let go first, and device_status does not read 0 before they have. */
+static void driver_reset(struct vdev *d)
+{
+	struct virtio *v = virtio_of(d);
+	bool busy = false;
+
+	if (v->resetting)
+		return;
+	for (unsigned i = 0; i < nr_queues(d); i++) {
+		v->queue[i].resetting = !let_go(d, i);
+		busy |= v->queue[i].resetting;
+	}
+	v->resetting = busy;
+	if (!busy)
+		virtio_reset(d);
+}
+
+void virtio_idle(struct vdev *d, unsigned queue)
+{
+	struct virtio *v = virtio_of(d);
+
+	if (!v->queue[queue].resetting)
+		return;
+	clear_queue(d, queue);
+	for (unsigned i = 0; i < nr_queues(d); i++)
+		if (v->queue[i].resetting)
+			return;
+	if (v->resetting)
+		virtio_reset(d);
+}
+
 void virtio_set_status(struct vdev *d, u8 status)
 {
 	const struct virtio_type *t = virtio_type_of(d);
 	struct virtio *v = virtio_of(d);
 	u8 before = v->status;
 
-	if (!status) {
-		virtio_reset(d);
+	if (!status || v->resetting) {
+		driver_reset(d);
 		return;
 	}
 	/* Bits are only ever set, and NEEDS_RESET by us alone. */
@@ -175,20 +233,6 @@ void virtio_enable_queue(struct vdev *d, unsigned queue)
 		virtio_broken(d, wrong);
 }
 
-/* 2.6.1. Nothing is in flight when this is called, unless the device says that it keeps chains. */
-void virtio_reset_queue(struct vdev *d, unsigned queue)
-{
-	const struct virtio_type *t = virtio_type_of(d);
-	struct virtio *v = virtio_of(d);
-
-	if (queue >= nr_queues(d) || !virtio_has(d, VIRTIO_F_RING_RESET))
-		return;
-	if (t->queue_reset)
-		t->queue_reset(d, queue);
-	virtq_reset(&v->queue[queue], t->queue_size);
-	v->queue_vector[queue] = VIRTIO_NO_VECTOR;
-}
-
 void virtio_kick(struct vdev *d, unsigned queue)
 {
 	if (virtio_queue(d, queue))
@@ -224,5 +268,5 @@ bool virtio_valid(const struct virtio_type *t, const void *state)
 	for (unsigned i = 0; i < VIRTIO_MAX_QUEUES; i++)
 		if (!virtq_valid(&v->queue[i]) || v->queue[i].size > t->queue_size)
 			return false;
-	return v->legacy <= 1 && (!t->valid || t->valid(state));
+	return v->legacy <= 1 && !v->resetting && (!t->valid || t->valid(state));
 }

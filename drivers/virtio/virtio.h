@@ -39,6 +39,8 @@ struct virtio {
 	u32 errors;	  /* rings and requests that were none, since power-on: for `stat` */
 	u16 queue_select, config_vector;
 	u8 status, isr, generation, legacy; /* legacy: the driver uses the legacy interface */
+	u8 resetting; /* 2.4.1: the driver wants a reset, which waits until nothing is in flight */
+	u8 pad0[7];
 	u16 queue_vector[VIRTIO_MAX_QUEUES];
 	u16 pad[2];
 	struct virtq queue[VIRTIO_MAX_QUEUES];
@@ -57,7 +59,11 @@ struct virtio_type {
 	void (*config_write)(struct vdev *d, unsigned off, unsigned size, u32 val);
 	void (*started)(struct vdev *d); /* DRIVER_OK */
 	void (*kick)(struct vdev *d, unsigned queue);	 /* the driver has added to an enabled queue; DRIVER_OK is set */
-	void (*queue_reset)(struct vdev *d, unsigned queue); /* let go of its chains */
+	/*
+	 * A queue is going to be reset: let go of its chains, none of them is to be pushed any more. true: some are in flight;
+	 * the device calls virtio_idle() when none is.
+	 */
+	bool (*queue_reset)(struct vdev *d, unsigned queue);
 	bool (*valid)(const void *state); /* as vdev_type.valid, of what lies behind struct virtio */
 	/* As those of struct vdev_type, but that no registers are made in init(). */
 	int (*init)(struct vdev *d);
@@ -79,6 +85,8 @@ struct virtq *virtio_queue(struct vdev *d, unsigned queue);
 /* The next chain of it: false: there is none, or the ring is broken, which has been dealt with. */
 bool virtio_pop(struct vdev *d, unsigned queue, struct virtq_chain *c);
 void virtio_push(struct vdev *d, unsigned queue, const struct virtq_chain *c, u32 written);
+/* Nothing of this queue is in flight any more: a reset that waits for it may go on. */
+void virtio_idle(struct vdev *d, unsigned queue);
 /* Chains have been pushed: interrupt the driver if it wants to be. */
 void virtio_signal(struct vdev *d, unsigned queue);
 /* The device's configuration has changed (2.5): a new generation, and an interrupt. */

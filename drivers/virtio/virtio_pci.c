@@ -95,7 +95,8 @@ static u64 common_read(struct vdev *d, u64 off, unsigned size)
 	if (q) {
 		c.queue_size = q->size;
 		c.queue_vector = v->queue_vector[v->queue_select];
-		c.queue_enable = q->enabled;
+		c.queue_enable = q->enabled && !q->resetting;
+		c.queue_reset = q->resetting;
 		c.queue_notify_data = v->queue_select;
 		c.desc = q->desc;
 		c.driver = q->driver;

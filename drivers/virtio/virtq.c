@@ -112,7 +112,7 @@ const char *virtq_enable(struct vm *vm, struct virtq *q)
 bool virtq_valid(const struct virtq *q)
 {
 	if (q->enabled > 1 || q->packed > 1 || q->event_idx > 1 || q->indirect > 1 || q->avail_wrap > 1 ||
-	    q->used_wrap > 1 || q->told > 1 || !q->size || q->size > VIRTQ_MAX_SIZE || q->in_flight > q->size)
+	    q->used_wrap > 1 || q->told > 1 || q->resetting || !q->size || q->size > VIRTQ_MAX_SIZE || q->in_flight > q->size)
 		return false;
 	if (!q->packed)
 		return !(q->size & (q->size - 1));
@@ -139,7 +139,7 @@ static int add_range(struct vm *vm, struct virtq_chain *c, gpa_t gpa, u32 len, b
 		return bad(why, "a buffer to be read stands behind one to be written");
 	if (!gmem_is_ram(vm, gpa, len))
 		return bad(why, "a buffer is not in RAM");
-	c->range[n] = (struct virtq_range){.gpa = gpa, .len = len};
+	c->range[n] = (struct block_range){.gpa = gpa, .len = len};
 	if (in) {
 		c->nr_in++;
 		c->in_len += len;
@@ -237,49 +237,83 @@ static int walk_packed_table(struct vm *vm, const struct virtq *q, struct virtq_
 	return err;
 }
 
-/* Descriptors follow one another round the ring; the flags of the first were stored last (2.8.21). */
-static int pop_packed(struct vm *vm, struct virtq *q, struct virtq_chain *c, const char **why)
+/* From c->start on, at most `limit` of the ring's descriptors. */
+static int walk_packed(struct vm *vm, const struct virtq *q, struct virtq_chain *c, u16 limit, const char **why)
 {
-	u16 i = q->next_avail, flags;
-	u8 wrap = q->avail_wrap;
+	u16 i = c->start;
 	struct packed_desc d;
 	int err;
 
-	if (load16(vm, q->desc + 16ull * i + offsetof(struct packed_desc, flags), &flags))
-		return bad(why, "the descriptor ring is not in RAM");
-	if (!(flags & DESC_AVAIL) != !wrap || !(flags & DESC_USED) == !wrap)
-		return 0;
+	c->nr_ring = 0;
 	do {
-		if (c->nr_ring == q->size - q->in_flight)
+		if (c->nr_ring == limit)
 			return bad(why, "a chain runs into descriptors that are in use");
 		if (gmem_read(vm, q->desc + 16ull * i, &d, sizeof(d)))
 			return bad(why, "the descriptor ring is not in RAM");
 		c->nr_ring++;
-		if (++i == q->size) {
+		if (++i == q->size)
 			i = 0;
-			wrap ^= 1;
-		}
 		err = d.flags & DESC_INDIRECT ? walk_packed_table(vm, q, c, &d, why)
 					      : add_range(vm, c, d.addr, d.len, d.flags & DESC_WRITE, why);
 		if (err)
 			return err;
 	} while (d.flags & DESC_NEXT);
 	c->id = d.id; /* of the last (2.8.6) */
-	q->next_avail = i;
-	q->avail_wrap = wrap;
+	return 0;
+}
+
+/* Descriptors follow one another round the ring; the flags of the first were stored last (2.8.21). */
+static int pop_packed(struct vm *vm, struct virtq *q, struct virtq_chain *c, const char **why)
+{
+	u8 wrap = q->avail_wrap;
+	u16 flags;
+	int err;
+
+	if (load16(vm, q->desc + 16ull * q->next_avail + offsetof(struct packed_desc, flags), &flags))
+		return bad(why, "the descriptor ring is not in RAM");
+	if (!(flags & DESC_AVAIL) != !wrap || !(flags & DESC_USED) == !wrap)
+		return 0;
+	c->start = q->next_avail;
+	err = walk_packed(vm, q, c, q->size - q->in_flight, why);
+	if (err)
+		return err;
+	q->next_avail = (u16)(q->next_avail + c->nr_ring);
+	if (q->next_avail >= q->size) {
+		q->next_avail = (u16)(q->next_avail - q->size);
+		q->avail_wrap ^= 1;
+	}
 	return 1;
+}
+
+static void empty(struct virtq_chain *c)
+{
+	c->nr_out = c->nr_in = 0;
+	c->out_len = c->in_len = 0;
 }
 
 int virtq_pop(struct vm *vm, struct virtq *q, struct virtq_chain *c, const char **why)
 {
 	int r;
 
-	c->nr_ring = c->nr_out = c->nr_in = 0;
-	c->out_len = c->in_len = 0;
+	empty(c);
 	r = q->packed ? pop_packed(vm, q, c, why) : pop_split(vm, q, c, why);
 	if (r == 1)
 		q->in_flight += q->packed ? c->nr_ring : 1;
 	return r;
+}
+
+int virtq_reread(struct vm *vm, const struct virtq *q, struct virtq_chain *c, const char **why)
+{
+	u16 nr = c->nr_ring, id = c->id;
+	int err;
+
+	empty(c);
+	if (!q->packed)
+		return walk_split(vm, q, c, id, why);
+	err = walk_packed(vm, q, c, nr, why);
+	if (!err && (c->nr_ring != nr || c->id != id))
+		return bad(why, "a chain changed while the device had it");
+	return err;
 }
 
 /* ---- giving it back ---- */
@@ -396,7 +430,7 @@ bool virtq_set_kicks(struct vm *vm, struct virtq *q, bool on)
 
 /* ---- the bytes ---- */
 
-static u64 copy(struct vm *vm, const struct virtq_range *r, unsigned nr, u64 off, void *buf, u64 n, bool write)
+static u64 copy(struct vm *vm, const struct block_range *r, unsigned nr, u64 off, void *buf, u64 n, bool write)
 {
 	u64 done = 0;
 

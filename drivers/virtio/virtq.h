@@ -7,6 +7,7 @@
  * Called with the VM's device lock held. Guest memory is little-endian, and so are we.
  */
 #pragma once
+#include "drivers/block.h"
 #include "lib/types.h"
 
 struct vm;
@@ -21,21 +22,19 @@ struct virtq {
 	u8 enabled, packed, event_idx, indirect; /* the last three: negotiated features */
 	u16 next_avail, next_used;  /* split: free-running; packed: below size */
 	u8 avail_wrap, used_wrap;   /* packed: 2.8.1 */
-	u8 told, pad;		    /* `signalled` holds */
+	u8 told;		    /* `signalled` holds */
+	u8 resetting;		    /* 2.6.1: until nothing is in flight */
 	u16 signalled;		    /* next_used when the driver was last interrupted */
 	u16 in_flight;		    /* chains popped and not pushed yet */
 };
 
-struct virtq_range {
-	gpa_t gpa;
-	u32 len, pad;
-};
 struct virtq_chain {
 	u16 id;	     /* to be pushed: head (split) or buffer id (packed), */
-	u16 nr_ring; /* and descriptors that it takes in a packed ring */
+	u16 nr_ring; /* and descriptors that it takes in a packed ring, */
+	u16 start;   /* from this one on */
 	u16 nr_out, nr_in; /* ranges that the driver wrote (first) and that the device may write */
 	u64 out_len, in_len;
-	struct virtq_range range[VIRTQ_MAX_SIZE];
+	struct block_range range[VIRTQ_MAX_SIZE];
 };
 
 /* The state of reset: disabled, of this size. */
@@ -48,6 +47,8 @@ bool virtq_valid(const struct virtq *q);
 
 /* The next chain: 1; 0: none; -EINVAL: the driver broke the ring, *why says how. */
 int virtq_pop(struct vm *vm, struct virtq *q, struct virtq_chain *c, const char **why);
+/* Read a chain anew that was popped and not pushed: id, start and nr_ring say which. 0 or -EINVAL, as above. */
+int virtq_reread(struct vm *vm, const struct virtq *q, struct virtq_chain *c, const char **why);
 /* Give a chain back, `written` bytes of it written. Any order. 0 or -EFAULT: the ring is no longer RAM. */
 int virtq_push(struct vm *vm, struct virtq *q, const struct virtq_chain *c, u32 written);
 /* After pushing: does the driver want an interrupt? (2.7.7, 2.7.10, 2.8.10) */

@@ -70,6 +70,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			virtq_set_kicks(NULL, &q, at & 1);
 			break;
 		case 6:
+			if (nr_held && !virtq_reread(NULL, &q, &held[nr_held - 1], &why))
+				check(&q, &held[nr_held - 1]);
+			else if (nr_held)
+				return 0;
 			if (nr_held) {
 				virtq_read(NULL, &held[nr_held - 1], at, buf, sizeof(buf));
 				virtq_write(NULL, &held[nr_held - 1], at, buf, sizeof(buf));

@@ -24,6 +24,7 @@ FILES = [
     "scheduler",
     "tsc",
     "hostile",
+    "virtio",
 ]
 
 

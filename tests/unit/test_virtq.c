@@ -341,6 +341,40 @@ static void packed_events(void **state)
 	assert_int_equal(get(DEVICE + 2, 2), 1);
 }
 
+/* A chain that is still the device's is read once more; what the driver made of it meanwhile is seen. */
+static void read_anew(void **state)
+{
+	struct virtq_chain was;
+
+	(void)state;
+	start(8, false, false);
+	desc(DESC + 16 * 3, DATA, 64, NEXT, 5);
+	desc(DESC + 16 * 5, DATA + 64, 32, WRITE, 0);
+	offer(3);
+	assert_int_equal(pop(), 1);
+	was = chain;
+	memset(chain.range, 0xa5, sizeof(chain.range));
+	assert_int_equal(virtq_reread(NULL, &q, &chain, &why), 0);
+	assert_int_equal(chain.id, 3);
+	assert_memory_equal(chain.range, was.range, 2 * sizeof(was.range[0]));
+	desc(DESC + 16 * 5, FAKE_HOLE, 32, WRITE, 0);
+	assert_int_equal(virtq_reread(NULL, &q, &chain, &why), -EINVAL);
+
+	start(8, true, false);
+	q.next_avail = q.next_used = 7;
+	packed(DESC + 16 * 7, DATA, 64, 0, AVAIL | NEXT);
+	packed(DESC, DATA + 64, 32, 9, USED | WRITE);
+	assert_int_equal(pop(), 1);
+	assert_int_equal(chain.start, 7);
+	was = chain;
+	assert_int_equal(virtq_reread(NULL, &q, &chain, &why), 0);
+	assert_memory_equal(&chain.id, &was.id, sizeof(u16));
+	assert_memory_equal(chain.range, was.range, 2 * sizeof(was.range[0]));
+	packed(DESC, DATA + 64, 32, 8, USED | WRITE);
+	assert_int_equal(virtq_reread(NULL, &q, &chain, &why), -EINVAL);
+	assert_string_equal(why, "a chain changed while the device had it");
+}
+
 static void enabling(void **state)
 {
 	(void)state;
@@ -375,6 +409,7 @@ int main(void)
 		cmocka_unit_test(split_chain), cmocka_unit_test(split_indirect), cmocka_unit_test(split_hostile),
 		cmocka_unit_test(packed_chain), cmocka_unit_test(packed_indirect), cmocka_unit_test(packed_hostile),
 		cmocka_unit_test(split_events), cmocka_unit_test(packed_events), cmocka_unit_test(enabling),
+		cmocka_unit_test(read_anew),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
