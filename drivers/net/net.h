@@ -63,8 +63,10 @@ struct net_port_ops {
 	const char *kind; /* "virtio-net", "uplink": for `stat` */
 	/* Frames wait; see above. Called again only after a later net_send(), so take all, or come back by yourself. */
 	void (*kick)(struct net_port *p);
-	/* The link goes up or down by the monitor's word. May be NULL. As kick(). */
-	void (*link)(struct net_port *p, bool up);
+	/* The link goes up or down by the monitor's word (net_link()). May be NULL. As kick(). */
+	void (*link)(struct net_port *p);
+	/* Its VM has ended and is only there to be looked at: its MAC may be another's. May be NULL: never. */
+	bool (*ended)(const struct net_port *p);
 };
 
 /*
@@ -80,6 +82,8 @@ void net_close(struct net_port *p);
 void *net_priv(const struct net_port *p);
 /* What its owner takes from now on; what waits in its ring is dropped, for it may be more. After a reset: 0. */
 void net_set_takes(struct net_port *p, u32 takes);
+u32 net_takes(const struct net_port *p);
+void net_refused(struct net_port *p); /* its owner could not take a frame, which is counted */
 bool net_link(const struct net_port *p);
 /* The lines of its firewall that are for this card (config.h); 0: it has none. 0 or -ENOMEM. */
 int net_set_rules(u16 owner, u32 index, const struct net_rule *rules, u32 nr);

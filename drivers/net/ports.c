@@ -43,7 +43,7 @@ static void free_port(struct net_port *p)
 	kfree(p);
 }
 
-/* NULL, or why there is no place for it. */
+/* NULL, or why there is no place for it. The bridge's lock is held. */
 static const char *plug_in(struct net_bridge *b, struct net_port *p)
 {
 	u32 place = 0;
@@ -52,16 +52,20 @@ static const char *plug_in(struct net_bridge *b, struct net_port *p)
 		place++;
 	if (place == NET_MAX_PORTS)
 		return "has all the ports that it can have; write another bridge";
-	for (u32 i = 0; p->mac && i < NET_MAX_PORTS; i++)
-		if (b->ports[i] && b->ports[i]->mac == p->mac)
+	for (u32 i = 0; p->mac && i < NET_MAX_PORTS; i++) {
+		struct net_port *other = b->ports[i];
+
+		if (!other || other->mac != p->mac)
+			continue;
+		if (!other->ops->ended || !other->ops->ended(other))
 			return "has a card with this MAC already; write another mac=";
+		other->mac = 0;
+	}
 	p->bridge = b;
 	p->place = (u8)place;
-	spin_lock(&b->lock);
 	b->ports[place] = p;
 	b->nr_ports++;
 	net_fix(p);
-	spin_unlock(&b->lock);
 	return NULL;
 }
 
@@ -91,7 +95,9 @@ struct net_port *net_open(const struct net_port_ops *ops, void *priv, const stru
 		p->credit = (s64)vif->burst;
 		p->credit_at = net_now();
 		p->mirrored = mirror_all;
+		spin_lock(&b->lock);
 		wrong = plug_in(b, p);
+		spin_unlock(&b->lock);
 		free_if_empty(b);
 	}
 	spin_unlock(&bridges_lock);
@@ -134,6 +140,17 @@ void *net_priv(const struct net_port *p)
 bool net_link(const struct net_port *p)
 {
 	return READ_ONCE(p->up);
+}
+
+u32 net_takes(const struct net_port *p)
+{
+	return READ_ONCE(p->takes);
+}
+
+/* Nobody else writes this counter of a port that receives. */
+void net_refused(struct net_port *p)
+{
+	p->drops[DROP_REFUSED]++;
 }
 
 void net_set_takes(struct net_port *p, u32 takes)
@@ -205,7 +222,7 @@ int net_set_link(u16 owner, u32 index, bool up)
 	if (p->up != up) {
 		WRITE_ONCE(p->up, up);
 		if (p->ops->link)
-			p->ops->link(p, up);
+			p->ops->link(p);
 	}
 	unlock_port(p);
 	return 0;

@@ -15,6 +15,7 @@
 #define LEARN_AGAIN_NS	1000000000ull
 #define LEARN_MAX	64u  /* addresses that a guest's port may teach, */
 #define LEARN_MAX_UPLINK 512u
+#define MAX_WAIT_US	10000000ull /* rate= has no longer interval */
 #define SKIP		~0u /* net_rx.len: the ring goes on at its start */
 #define GROUP		1ull /* of a MAC as mac_of() has it */
 #define ETH_VLAN	0x8100u
@@ -22,7 +23,7 @@
 const char *const net_drop_names[NR_DROPS] = {
 	[DROP_MALFORMED] = "malformed", [DROP_SIZE] = "size",	      [DROP_LINK] = "link",   [DROP_VLAN] = "vlan",
 	[DROP_SPOOFED] = "spoofed",	[DROP_FIREWALL] = "firewall", [DROP_FLOOD] = "flood", [DROP_FULL] = "full",
-	[DROP_DENIED] = "denied",
+	[DROP_DENIED] = "denied",	[DROP_REFUSED] = "refused",
 };
 
 /* ---- the rings ---- */
@@ -433,15 +434,17 @@ void net_flush(struct net_port *p)
 /* It may send as long as it has credit, and goes into debt by a frame at most. */
 u64 net_send_wait(struct net_port *p)
 {
-	u64 now, gained;
+	u64 us, gained;
 
 	if (likely(!p->vif.rate))
 		return 0;
-	now = net_now();
-	gained = (u64)((unsigned __int128)(now - p->credit_at) * p->vif.rate / 1000000000);
-	if (gained) {
-		p->credit = MIN(p->credit + (s64)MIN(gained, 1ull << 60), (s64)p->vif.burst);
-		p->credit_at = now;
+	us = (net_now() - p->credit_at) / 1000;
+	if (us > MAX_WAIT_US) { /* all that it can have by now; and then the products below fit */
+		p->credit_at += (us - MAX_WAIT_US) * 1000;
+		us = MAX_WAIT_US;
 	}
+	gained = us * p->vif.rate / 1000000;
+	p->credit = MIN(p->credit + (s64)gained, (s64)p->vif.burst);
+	p->credit_at += gained * 1000000 / p->vif.rate * 1000; /* the rest of a byte is not lost */
 	return p->credit > 0 ? 0 : (u64)(1 - p->credit) * 1000000000 / p->vif.rate + 1;
 }

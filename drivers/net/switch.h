@@ -13,7 +13,7 @@
 
 enum net_drop {
 	DROP_MALFORMED, DROP_SIZE, DROP_LINK, DROP_VLAN, DROP_SPOOFED, DROP_FIREWALL, DROP_FLOOD, /* the sender's */
-	DROP_FULL, DROP_DENIED, /* the receiver's: its ring, its firewall */
+	DROP_FULL, DROP_DENIED, DROP_REFUSED, /* the receiver's: its ring, its firewall, its own word */
 	NR_DROPS
 };
 extern const char *const net_drop_names[NR_DROPS];
