@@ -247,7 +247,20 @@ static void find_num(const struct virtq_chain *c, gpa_t at[2])
 	}
 }
 
-enum put { PUT, PUT_NO_ROOM, PUT_NEVER };
+enum put { PUT, PUT_NO_ROOM, PUT_AGAIN, PUT_NEVER };
+
+/* Too few buffers. The driver is to say when it has brought more than these; it may have done so this moment. */
+static enum put no_room(struct vdev *d, unsigned queue, const struct virtq *before)
+{
+	struct virtq *q = virtio_queue(d, queue);
+	bool more;
+
+	if (!q)
+		return PUT_NEVER;
+	more = virtq_set_kicks(d->vm, q, true);
+	*q = *before;
+	return more ? PUT_AGAIN : PUT_NO_ROOM;
+}
 
 /*
  * Into as many buffers as it takes, if the driver merges them. None is given back before all are filled, so that what
@@ -263,14 +276,11 @@ static enum put put(struct vdev *d, unsigned queue, const struct net_rx *r)
 	gpa_t num_at[2] = {0};
 
 	do {
-		if (!virtio_pop(d, queue, &c)) {
-			if (virtio_queue(d, queue))
-				*q = before;
-			return PUT_NO_ROOM;
-		}
+		if (!virtio_pop(d, queue, &c))
+			return no_room(d, queue, &before);
 		if (c.nr_out || (!n && c.in_len < hdr_size(d))) {
 			virtio_broken(d, "a buffer for frames has no room for the header, or is to be read");
-			return PUT_NO_ROOM;
+			return PUT_NEVER;
 		}
 		if (!merge && c.in_len < hdr_size(d) + r->len) {
 			*q = before;
@@ -333,11 +343,11 @@ static void run_rx(struct vdev *d)
 		if (virtio_queue(d, queue) && wanted(d, r)) {
 			enum put res = put(d, queue, r);
 
-			/* The driver is to say when it has some; and may have brought them this moment. */
-			if (res == PUT_NO_ROOM && virtio_queue(d, queue)) {
-				if (virtq_set_kicks(d->vm, &virtio_of(d)->queue[queue], true))
-					continue;
+			if (res == PUT_NO_ROOM)
 				break;
+			if (res == PUT_AGAIN) {
+				budget -= MIN(budget, FRAME_COST);
+				continue;
 			}
 			used |= res == PUT ? BIT(queue) : 0;
 			if (res == PUT_NEVER)
