@@ -142,7 +142,7 @@ $(B)/unit/$(1): tests/unit/test_$(1).c $(call unit-of,tests/unit/test_$(1).c) Ma
 	$(HOSTCC) $(TEST_CFLAGS) $$@.o $(call unit-of,tests/unit/test_$(1).c) -lcmocka \
 		$(call unit-libs,tests/unit/test_$(1).c) -o $$@
 -include $(B)/unit/$(1).d
-$(B)/unit/$(1): $(wildcard lib/*.h boot/*.h vmm/*.h vmm/monitor/*.h vmm/gdb/*.h arch/x86_64/*.h vmm/platform/*.h drivers/net/*.h)
+$(B)/unit/$(1): $(wildcard lib/*.h boot/*.h vmm/*.h vmm/monitor/*.h vmm/gdb/*.h arch/x86_64/*.h vmm/platform/*.h drivers/net/*.[ch] drivers/virtio/*.[ch])
 endef
 $(foreach t,$(UNIT_TESTS),$(eval $(call unit-rule,$(t))))
 $(B)/unit/acpi_tables: $(B)/gen/vmm/platform/dsdt_aml.h

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The network between guests: Debian's kernels and their virtio_net on a bridge."""
 import base64
-import re
+import struct
 
 import guests
 from harness import Case, check, check_status
@@ -45,12 +45,13 @@ class Client(Linux):
 
 
 def pair(*host, blocks=16, vif="bridge=lan0", **more):
-    """Two guests ping each other, by IPv4 and IPv6, and copy a file each way."""
+    """Two guests ping each other, by IPv4 and IPv6, and copy a file each way; the mirror has seen it."""
     def test(ctx):
+        pcap = ctx.file("net.pcap", "")
         ramdisk = guests.module_initramfs("virtio-net", *guests.NET)
         server = ctx.vm_file("s", f"{guests.CMDLINE} " + do(SERVER.format(blocks=blocks, complaints=guests.COMPLAINTS)),
                              memory=192, kernel=kernel("cloud"), ramdisk=f'"{ramdisk}"', vif=f"['{vif}']", **more)
-        c = Client(ctx, *host, name="c", memory=192, modules=guests.NET, then=["--vm", server], vif=f"['{vif}']", **more)
+        c = Client(ctx, *host, "--pcap", pcap, name="c", memory=192, modules=guests.NET, then=["--vm", server], vif=f"['{vif}']", **more)
         c.p.expect(rb"s: SERVES")
         c.run("echo 0 >/proc/sys/net/ipv6/conf/eth0/accept_dad; ip link set eth0 up; ip addr add 10.0.0.1/24 dev eth0; ip -6 addr add fd00::1/64 dev eth0")
         for command in ("ping -c 3 10.0.0.2", "ping6 -c 3 fd00::2", "ping -c 3 -s 8000 10.0.0.2"):
@@ -68,9 +69,26 @@ def pair(*host, blocks=16, vif="bridge=lan0", **more):
         m = c.p.expect(rb"s: COMPLAINTS (\d+)")
         check(m.group(1) == b"0", "the server's kernel complains")
         c.end()
+        check_pcap(pcap)
         if "torture" in more:
             check_report(c.p, 2, 10)
     return test
+
+
+def check_pcap(path):
+    """A pcap file of whole records, with each ping and each answer to it once, at times that rise."""
+    with open(path, "rb") as f:
+        data = f.read()
+    check(struct.unpack_from("<IHHiIII", data) == (0xA1B23C4D, 2, 4, 0, 0, 65550, 1), f"its header: {data[:24]}")
+    at, last, pings = 24, (0, 0), []
+    while at < len(data):
+        sec, nsec, kept, size = struct.unpack_from("<IIII", data, at)
+        check((sec, nsec) >= last and nsec < 1000000000 and kept == size, f"a record at {at}: {sec}.{nsec}, {kept} of {size}")
+        frame = data[at + 16:at + 16 + kept]
+        if frame[12:14] == b"\x08\0" and frame[23] == 1 and size == 98:
+            pings.append((frame[34], frame[40:42]))  # type, number
+        at, last = at + 16 + kept, (sec, nsec)
+    check(pings == [(t, bytes([0, n])) for n in range(3) for t in (8, 0)], f"pings in the mirror: {pings}")
 
 
 CASES = [

@@ -86,7 +86,7 @@ static inline void add(const void *p, u32 n)
 	pkt_len += n;
 }
 
-static inline void fill(u32 n)
+static inline void bytes(u32 n)
 {
 	for (u32 i = 0; i < n; i++)
 		pkt[pkt_len++] = (u8)(i * 7 + (i >> 8));
@@ -145,7 +145,7 @@ static inline void tcp(u16 sport, u16 dport, u8 flags, u32 payload)
 	put16(h, sport);
 	put16(h + 2, dport);
 	add(h, 20);
-	fill(payload);
+	bytes(payload);
 }
 
 static inline void udp(u16 sport, u16 dport, u32 payload)
@@ -157,7 +157,7 @@ static inline void udp(u16 sport, u16 dport, u32 payload)
 	put16(h + 4, 8 + payload);
 	put16(h + 6, 0);
 	add(h, 8);
-	fill(payload);
+	bytes(payload);
 }
 
 static inline void arp4(const u8 *mac, u32 ip)

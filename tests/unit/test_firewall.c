@@ -79,8 +79,8 @@ static void plain_rules(void **state)
 	assert_false(IN(tcp(1000, 22, SYN, 0), 6, FAR));
 	assert_false(IN(udp(1000, 22, 0), 17, PEER));
 	assert_true(IN(udp(53, 1000, 0), 17, FAR));
-	assert_true(IN(fill(20), 47, FAR));
-	assert_false(IN(fill(20), 50, FAR));
+	assert_true(IN(bytes(20), 47, FAR));
+	assert_false(IN(bytes(20), 50, FAR));
 	assert_false(OUT(tcp(2000, 80, SYN, 0), 6, FAR));
 	assert_true(OUT(tcp(2000, 80, SYN, 0), 6, PEER));
 	assert_int_equal(a->drops[DROP_DENIED], 5);
@@ -95,13 +95,13 @@ static void plain_rules(void **state)
 	}
 	/* No IP is by default, ARP always. */
 	eth(mac_a, mac_up, 0x88b5);
-	fill(40);
+	bytes(40);
 	assert_false(through(false));
 	eth(mac_a, mac_up, 0x806);
 	arp4(mac_up, PEER);
 	assert_true(through(false));
 	eth(mac_a, mac_up, 0x800); /* cut off */
-	fill(10);
+	bytes(10);
 	assert_false(through(false));
 	assert_int_equal(net_set_rules(1, 0, NULL, 0), 0);
 	assert_true(IN(tcp(1000, 24, SYN, 0), 6, PEER));
@@ -214,13 +214,13 @@ static void fragments(void **state)
 	(void)state;
 	RULES("in deny udp port 53", "in allow udp port 1000", "in default deny");
 	assert_true(PKT(false, 17, FAR, GUEST, 0x2000, udp(1, 1000, 64)));
-	assert_false(PKT(false, 17, FAR, GUEST, 0x2008, fill(64)));
+	assert_false(PKT(false, 17, FAR, GUEST, 0x2008, bytes(64)));
 	RULES("in deny udp port 53", "in allow from 192.0.2.1");
-	assert_false(PKT(false, 17, FAR, GUEST, 0x0008, fill(64))); /* it might be to port 53 */
-	assert_true(PKT(false, 6, FAR, GUEST, 0x0008, fill(64)));
-	assert_false(PKT(false, 6, FAR, GUEST, 0x0001, fill(64))); /* it would overwrite ports or flags */
-	assert_false(PKT(false, 6, FAR, GUEST, 0x2000, fill(16))); /* has not all of the header */
-	assert_false(PKT(false, 6, FAR, GUEST, 0, fill(19)));
+	assert_false(PKT(false, 17, FAR, GUEST, 0x0008, bytes(64))); /* it might be to port 53 */
+	assert_true(PKT(false, 6, FAR, GUEST, 0x0008, bytes(64)));
+	assert_false(PKT(false, 6, FAR, GUEST, 0x0001, bytes(64))); /* it would overwrite ports or flags */
+	assert_false(PKT(false, 6, FAR, GUEST, 0x2000, bytes(16))); /* has not all of the header */
+	assert_false(PKT(false, 6, FAR, GUEST, 0, bytes(19)));
 }
 
 /* Whoever may open connections to the guest opens as many as there is room for; the guest's own stay, and new ones work. */

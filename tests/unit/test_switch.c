@@ -68,7 +68,7 @@ static void nothing(struct net_port *p)
 static void text(const u8 *dst, const u8 *src, u32 n)
 {
 	eth(dst, src, 0x88b5);
-	fill(n);
+	bytes(n);
 }
 
 static void unicast(void **state)
@@ -459,7 +459,7 @@ static void own_addresses(void **state)
 	text(mac_b, mac_a, 40);
 	assert_false(passes());
 	eth(mac_b, mac_a, 0x0800);
-	fill(19);
+	bytes(19);
 	assert_false(passes());
 }
 
