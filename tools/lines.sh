@@ -1,13 +1,14 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-2-Clause
-# Code lines (neither blank nor only comment) by room; the totals of the core and of what stands
-# around it against their limits. Fails when one is over its limit. Why there are two: docs/architecture.md.
+# Code lines (neither blank nor only comment) by room; the totals of the core, of what stands around it, and
+# of the drivers against their limits. Fails when one is over its limit. Why there are three: docs/architecture.md.
 # --update writes the table of docs/architecture.md anew; --check fails when a row of it is off by
 # more than a tenth (and 20 lines).
 set -eu
 cd "$(dirname -- "$0")/.."
 core_limit=25000
-around_limit=15000
+around_limit=10000
+drivers_limit=12000
 doc=docs/architecture.md
 
 case ${1:-} in
@@ -115,8 +116,11 @@ total core "$core_limit"
 add vmm/platform vmm/platform
 add vmm/monitor vmm/monitor
 add vmm/gdb vmm/gdb
-add drivers drivers
 total 'around it' "$around_limit"
+add drivers/virtio drivers/virtio
+add drivers/host drivers/host
+add 'drivers (common), net' drivers -path drivers/virtio -prune -o -path drivers/host -prune -o
+total 'all drivers' "$drivers_limit"
 room tests tests
 room 'tools (C)' tools
 exit "$over"

@@ -13,6 +13,9 @@ typedef void (*host_driver_t)(void);
 #define DALANG_VERSION "0.1"
 
 const struct boot_info *host_boot_info(void);
+const struct host_config *host_config(void); /* dalang.cfg */
+/* Where the host's i-th network card is plugged in; NULL: nowhere. */
+const struct vm_vif *host_uplink(u32 i);
 /* A guest is about to run its first instruction: logs how long that took, once. */
 void host_note_first_entry(void);
 /* A VM or the host cannot start: one line to the log and one event. */

@@ -83,6 +83,16 @@ void host_vm_ended(void)
 
 /* --- configuration --- */
 
+const struct host_config *host_config(void)
+{
+	return &host_cfg;
+}
+
+const struct vm_vif *host_uplink(u32 i)
+{
+	return i < host_cfg.nr_uplinks ? &host_cfg.uplinks[i] : NULL;
+}
+
 static void report(void *arg, enum cfg_level level, const char *line)
 {
 	(void)arg;
