@@ -221,7 +221,8 @@ void vcpu_nmi(struct vcpu *v)
 
 void vcpu_init_signal(struct vcpu *v)
 {
-	__atomic_fetch_and(&v->requests, ~(u32)REQ_SIPI, __ATOMIC_SEQ_CST); /* it came before */
+	/* What came before is gone with it: an NMI would find a CPU in real mode without a handler. */
+	__atomic_fetch_and(&v->requests, ~(u32)(REQ_SIPI | REQ_NMI | REQ_EXTINT), __ATOMIC_SEQ_CST);
 	vcpu_request(v, REQ_INIT);
 }
 

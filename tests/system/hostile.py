@@ -101,14 +101,14 @@ def shut(ctx):
 # A million steps on each vendor. What a seed here meets of the emulator's own faults is spared by name (SUPPORT.md).
 CASES = [
     Case("hostile-amd", run("amd", "direct", 1, 700000), 170, timeout=1800),
-    Case("hostile-user-amd", run("amd", "direct", 1, 300000, 1, "user"), 60, timeout=900),
+    Case("hostile-user-amd", run("amd", "direct", 2, 300000, 1, "user"), 60, timeout=900),
     Case("hostile-intel", run("intel", "grub", 1, 650000), 260, timeout=2400),
     Case("hostile-user-intel", run("intel", "grub", 1, 350000, 2, "user"), 90, timeout=1200),
     Case("hostile-shut-intel", shut, 15, timeout=200),
     Case("hostile-torture-amd", run("amd", "direct", 2, 5000, 5, torture=3), 15, timeout=300),
     Case("hostile-pci-amd", run("amd", "direct", 2, 10000, 3, "pci"), 20, timeout=400),
     Case("hostile-soak-amd", run("amd", "direct", 2, 10000000, None), 7200, timeout=30000, soak=True),
-    Case("hostile-soak-user-amd", run("amd", "direct", 1, 10000000, None, "user"), 3600, timeout=30000, soak=True),
+    Case("hostile-soak-user-amd", run("amd", "direct", 2, 10000000, None, "user"), 3600, timeout=30000, soak=True),
     Case("hostile-soak-intel", run("intel", "grub", 1, 3000000, None), 7200, timeout=30000, soak=True),
     Case("hostile-soak-torture-amd", run("amd", "direct", 2, 500000, None, torture=3), 1200, timeout=30000, soak=True),
 ]
