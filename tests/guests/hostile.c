@@ -297,7 +297,8 @@ static u32 noted_step(void)
 
 #define NOTE_EVERY 32
 #define CALM_EVERY 512
-#define PATIENCE   (bochs ? 1000000 : 20000000) /* TSC ticks, some 10 ms, without a beat of the watchdog's: it is started anew */
+/* So many TSC ticks, some 10 ms, without a beat of the watchdog's, and it is started anew. */
+#define PATIENCE   (bochs ? 1000000 : 20000000)
 
 /* trace: what run_code() is about to run. */
 void show(void)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * BARs that move while they are accessed: CPU 1 moves, sizes and disables those of the test devices (`testdev = N`,
- * vmm/platform/pci_testdev.c) and turns their messages on and off, at dice that CPU 0 gave it, while CPU 0 reads and writes
- * where they are, were and will be.
+ * BARs that move while they are accessed: CPU 1 moves, sizes and disables those of the test devices
+ * (`testdev = N`, vmm/platform/pci_testdev.c) and turns their messages on and off, by dice that CPU 0
+ * gave it, while CPU 0 reads and writes where they are, were and will be.
  */
 #include "hostile_code.h"
 
@@ -18,9 +18,11 @@ static volatile u32 moves;	 /* that CPU 1 shall make */
 static u64 mover;		 /* its dice */
 
 /* Of the bridge's window, of others' memory, of nothing: BARs of 4 KiB (1 and 4) and 64 KiB (2 and 3). */
-static const u32 places[] = {0xc0000000, 0xc0000000, 0xc0001000, 0xc0002000, 0xc0010000, 0xc0010000, 0xc0020000, 0xdffff000,
-			     0xe0010000, ECAM + (FIRST_SLOT << 15), HPET, IOAPIC, LAPIC, 0xffff0000, DATA, RAM_TOP - 0x1000,
-			     RAM_TOP, 0xa0000, 0};
+static const u32 places[] = {
+	0xc0000000, 0xc0000000, 0xc0001000, 0xc0002000, 0xc0010000, 0xc0010000, 0xc0020000, 0xdffff000,
+	0xe0010000, ECAM + (FIRST_SLOT << 15), HPET, IOAPIC, LAPIC, 0xffff0000, DATA, RAM_TOP - 0x1000,
+	RAM_TOP, 0xa0000, 0,
+};
 static const u16 io_places[] = {0xc000, 0xc000, 0xc040, 0xc080, 0xff80, 0xffc0, 0x600, 0x40, 0};
 
 static u32 capability(u32 id)
@@ -74,8 +76,10 @@ static u32 config(u32 function, u32 off, u32 size, bool write, u32 val)
 
 static void move_bar(u32 function)
 {
-	u32 i = of(5), to = i ? places[of(sizeof(places) / sizeof(places[0]))] : io_places[of(sizeof(io_places) / sizeof(io_places[0]))];
+	u32 i = of(5), to = places[of(sizeof(places) / sizeof(places[0]))];
 
+	if (i == 0)
+		to = io_places[of(sizeof(io_places) / sizeof(io_places[0]))];
 	if (i == 3)
 		to = of(4) ? 0 : (u32)next_random(&mover);
 	if (!of(3)) { /* how large is it? */

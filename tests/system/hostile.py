@@ -15,9 +15,10 @@ from lifecycle import Host
 
 GUESTS = os.path.join(ROOT, "build", "tests", "guests")
 EMULATOR = {"amd": "tcg", "intel": "bochs"}
-# Without a word from the attacker for so long it has stopped both of its CPUs, as it may at CPL 0: reset, as its owner would.
+# Without a word from the attacker for so long it has stopped both of its CPUs, as it may at CPL 0: it is reset, as its
+# owner would do.
 SILENCE, SILENCE_USER = 20, 60
-# How often it says something, in steps; how often the victim's timer interrupts it, in us: a round is some hundred steps.
+# How often it says something, in steps; the victim's timer, in us: a round of it is some hundred steps.
 EVERY, TICK = 4096, 10000
 DONE = re.compile(rb"HOSTILE: done (\d+) steps, lives (\d+)")
 
@@ -78,7 +79,8 @@ def run(cpu, boot, host_cpus, steps, seed=1, words="", vcpus=2, **more):
               f"seed {n}: acts at CPL 3 alone ended the machine: {m.group(0).decode()}, {resets} resets")
         for text in re.findall(rb"attacker: killed: ([^\r\n]*)", p.err):
             ctx.log.write(b"<killed: " + text + b">\n")
-            check(b"refused to enter" not in text, f"seed {n}: {text.decode()}")  # what the CPU refuses, we should have known
+            # What the CPU refuses we should have known.
+            check(b"refused to enter" not in text, f"seed {n}: {text.decode()}")
         check_status(p, 1, allow=[rb"attacker: killed: ", rb"^vCPU \d+ \(", rb"^  "])
     return test
 
@@ -102,7 +104,7 @@ def shut(ctx):
 CASES = [
     Case("hostile-amd", run("amd", "direct", 1, 700000), 170, timeout=1800),
     Case("hostile-user-amd", run("amd", "direct", 2, 300000, 1, "user"), 60, timeout=900),
-    Case("hostile-intel", run("intel", "grub", 1, 650000), 260, timeout=2400),
+    Case("hostile-intel", run("intel", "grub", 1, 650000), 260, timeout=3600),
     Case("hostile-user-intel", run("intel", "grub", 1, 350000, 2, "user"), 90, timeout=1200),
     Case("hostile-shut-intel", shut, 15, timeout=200),
     Case("hostile-torture-amd", run("amd", "direct", 2, 5000, 5, torture=3), 15, timeout=300),

@@ -264,9 +264,10 @@ static const struct exit_row rows[REASON_NR] = {
 /* clang-format on */
 
 /*
- * Two failures of an entry let it be tried again: a machine check, which is the host's; and an EIP beyond 32 bits, which
- * the CPU does not take (27.3.1.4) but Bochs 2.7 leaves where code outside 64-bit mode runs over the end of 4 GiB. The event
- * that was to be injected is still in its field (27.8): it goes back as one cut short.
+ * Two failures of an entry let it be tried again: a machine check, which is the host's; and an EIP
+ * beyond 32 bits, which the CPU does not take (27.3.1.4) but Bochs 2.7 leaves where code outside 64-bit
+ * mode runs over the end of 4 GiB. The event that was to be injected is still in its field (27.8): it
+ * goes back as one cut short.
  */
 static void entry_failed(struct hv_vcpu *v, u32 basic, struct vm_exit *e)
 {

@@ -118,10 +118,11 @@ void vmx_set_tsc(struct hv_vcpu *v, u64 offset, u64 ratio)
 }
 
 /*
- * The host's interrupts end a guest's run by themselves. But Bochs 2.7 forgets them while a guest has interrupts shut, and
- * then one that loops would keep the pCPU for ever: so it leaves after 10 ms of its own time at the latest, unless the pCPU is its
- * own. (Saved at exits, the timer runs on over any number of them; but what exits at every other instruction has hardly a time of
- * its own, so SHUT_EXITS of them end it, too.) SDM 26.5.1, A.6.
+ * The host's interrupts end a guest's run by themselves. But Bochs 2.7 forgets them while a guest has
+ * interrupts shut, and then one that loops would keep the pCPU for ever: so it leaves after 10 ms of its
+ * own time at the latest, unless the pCPU is its own. (Saved at exits, the timer runs on over any number
+ * of them; but what exits at every other instruction has hardly a time of its own, so SHUT_EXITS of them
+ * end it, too.) SDM 26.5.1, A.6.
  */
 #define LONGEST_RUN_MS 10
 
