@@ -145,30 +145,35 @@ def overlay(opts, date):
 
 
 def _tree(opts, work, log, lines, date):
-    """The tree of files; mmdebstrap's own tar file sorts it and bounds its dates."""
-    ours, made, root = (os.path.join(work, n) for n in ("overlay.tar", "made.tar", "root"))
+    """The tree of files, none younger than the date."""
+    ours, root = os.path.join(work, "overlay.tar"), os.path.join(work, "root")
     with open(ours, "wb") as f:
         f.write(overlay(opts, date))
     os.makedirs(opts.cache, exist_ok=True)
     script = os.path.join(HERE, "debian.sh")
-    argv = ["mmdebstrap", "--mode=root", "--variant=minbase", "--format=tar", "--include=" + ",".join(PACKAGES + opts.packages),
+    argv = ["mmdebstrap", "--mode=root", "--variant=minbase", "--format=directory",
+            # Born with a merged /usr; else a package would merge it, and bring Perl for that.
+            "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr", "--include=" + ",".join(PACKAGES + opts.packages),
             "--dpkgopt=force-unsafe-io", "--dpkgopt=force-confold", "--aptopt=APT::Sandbox::User \"root\"",
-            "--dpkgopt=" + os.path.join(HERE, "debian/etc/dpkg/dpkg.cfg.d/small"),
-            "--skip=essential/unlink,download/empty", "--setup-hook=mkdir -p \"$1\"/var/cache/apt/archives",
-            f"--setup-hook=sync-in '{opts.cache}' /var/cache/apt/archives",
+            "--dpkgopt=" + os.path.join(HERE, "debian/etc/dpkg/dpkg.cfg.d/small"), "--skip=essential/unlink,download/empty",
+            "--setup-hook=mkdir -p \"$1\"/var/cache/apt/archives",
+            "--setup-hook=cp -l \"$CACHE\"/*.deb \"$1\"/var/cache/apt/archives/ 2>/dev/null || "
+            "cp \"$CACHE\"/*.deb \"$1\"/var/cache/apt/archives/ 2>/dev/null || :",
             # Before the packages: the kernel's script makes the initramfs, and no file of a package's takes the place of ours.
             f"--essential-hook=tar-in '{ours}' /",
-            f"--customize-hook=chroot \"$1\" /bin/sh -eu -s <'{script}'",
-            f"--customize-hook=sync-out /var/cache/apt/archives '{opts.cache}'", SUITE, made, "-"]
+            "--customize-hook=chroot \"$1\" /bin/sh -eu -s <\"$SCRIPT\"",
+            "--customize-hook=cp -u \"$1\"/var/cache/apt/archives/*.deb \"$CACHE\"/", SUITE, root, "-"]
     with tempfile.TemporaryFile() as sources:
         sources.write("\n".join(lines).encode() + b"\n")
         sources.seek(0)
-        _run(argv, log, stdin=sources, env={**os.environ, "LC_ALL": "C.UTF-8", "TMPDIR": work, "PASSWORD": opts.password,
-                                            "SOURCE_DATE_EPOCH": str(date)})
-    os.mkdir(root)
-    # The kernel puts the nodes into /dev.
-    _run(["tar", "-xpf", made, "--numeric-owner", "--xattrs", "--xattrs-include=*", "--exclude=./dev/*", "-C", root], log)
-    os.unlink(made)
+        _run(argv, log, stdin=sources, env={**os.environ, "LC_ALL": "C.UTF-8", "TMPDIR": work, "PASSWORD": opts.password, "CACHE": opts.cache,
+                                            "SCRIPT": script, "SOURCE_DATE_EPOCH": str(date)})
+    shutil.rmtree(os.path.join(root, "dev"))  # the kernel makes what is in there
+    os.mkdir(os.path.join(root, "dev"))
+    for folder, folders, names in os.walk(root, topdown=False):
+        for path in (*(os.path.join(folder, n) for n in folders + names), folder):
+            if os.lstat(path).st_mtime > date:
+                os.utime(path, (date, date), follow_symlinks=False)
     return root
 
 
