@@ -84,12 +84,16 @@ def _run(argv, log, **more):
     """The tool's messages go to the log, and their end into ours when it fails."""
     with open(log, "ab") as f:
         try:
-            r = subprocess.run(argv, stdin=more.pop("stdin", subprocess.DEVNULL), stdout=f, stderr=f, preexec_fn=die_with_parent,
-                               check=False, **more)
+            p = subprocess.Popen(argv, stdin=more.pop("stdin", subprocess.DEVNULL), stdout=f, stderr=f, preexec_fn=die_with_parent, **more)
         except OSError as e:
             raise Fail(TOOL, f"cannot run {argv[0]}: {e.strerror}; tools/setup installs it") from e
-    if r.returncode == 0:
-        return
+        try:
+            if p.wait() == 0:
+                return
+        except BaseException:
+            os.killpg(p.pid, signal.SIGTERM)  # what it has started, too; it unmounts what it has mounted
+            p.wait()
+            raise
     with open(log, encoding="utf-8", errors="replace") as f:
         lines = f.read().splitlines()
     kept = os.path.join(BUILD, "mkguest.log")
