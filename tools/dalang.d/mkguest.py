@@ -166,7 +166,8 @@ def _tree(opts, work, log, lines, date):
             # Before the packages: the kernel's script makes the initramfs, and no file of a package's takes the place of ours.
             f"--essential-hook=tar-in '{ours}' /",
             "--customize-hook=chroot \"$1\" /bin/sh -eu -s <\"$SCRIPT\"",
-            "--customize-hook=cp -u \"$1\"/var/cache/apt/archives/*.deb \"$CACHE\"/", SUITE, root, "-"]
+            "--customize-hook=cp -lf \"$1\"/var/cache/apt/archives/*.deb \"$CACHE\"/ 2>/dev/null || "
+            "cp -f \"$1\"/var/cache/apt/archives/*.deb \"$CACHE\"/", SUITE, root, "-"]
     with tempfile.TemporaryFile() as sources:
         sources.write("\n".join(lines).encode() + b"\n")
         sources.seek(0)
