@@ -83,7 +83,8 @@ class Options(InFolder):
         self.assertIn("mac=52:54:00:da:1a:00", argv[3])
         self.assertEqual(argv[5], "tap,id=nic1,ifname=t0,script=no,downscript=no")
         self.assertIn("mac=52:54:00:00:00:09", argv[7])
-        for text, why in (("bridge", "no kind of network"), ("user,id=x", "not yours"), ("user,mac=53:54:00:00:00:01", "no card's address")):
+        for text, why in (("bridge", "no kind of network"), ("user,id=x", "not yours"),
+                          ("user,mac=53:54:00:00:00:01", "no card's address")):
             self.refused(why, disks.nic_argv, [text])
 
 

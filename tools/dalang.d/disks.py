@@ -38,8 +38,8 @@ class Disk:
         elif key in FOR_THE_VM and value:
             self.words.insert(0, word)
         else:
-            raise Fail(USAGE, f"{self.option}: {text}: no such file, and {word or 'nothing'} is no option of a disk; there are ro, rw, "
-                              f"format={'|'.join(FORMATS)}, " + "=, ".join(FOR_THE_VM) + "=")
+            raise Fail(USAGE, f"{self.option}: {text}: no such file, and {word or 'nothing'} is no option of a disk; "
+                              f"there are ro, rw, format={'|'.join(FORMATS)}, " + "=, ".join(FOR_THE_VM) + "=")
 
     @property
     def on_host(self):
@@ -72,8 +72,8 @@ def _check_qcow2(disk, f):
 
 
 def _check_vmdk(disk, f):
-    """VMware's Virtual Disk Format 5.0, SparseExtentHeader. A descriptor may name any file: only one that lies inside and names
-    nothing but its own file is taken."""
+    """VMware's Virtual Disk Format 5.0, SparseExtentHeader. A descriptor may name any file: only one that lies inside and
+    names nothing but its own file is taken."""
     header = f.read(64)
     if len(header) < 64:
         _no(disk, "ends in its header", "name a whole image")
@@ -106,10 +106,12 @@ def image_format(disk):
         if want is None and found is None:
             what = next((w for m, w in OTHERS.items() if magic == m), None)
             if what:
-                _no(disk, f"looks like {what}", "make it raw: qemu-img convert -O raw OLD NEW; or write ,format=raw if it is a raw disk")
+                _no(disk, f"looks like {what}",
+                    "make it raw: qemu-img convert -O raw OLD NEW; or write ,format=raw if it is a raw disk")
             return "raw"
         if want is None:
-            _no(disk, f"looks like {found}, its name does not", f"write ,format={found}, or ,format=raw if it is a raw disk of a guest's")
+            _no(disk, f"looks like {found}, its name does not",
+                f"write ,format={found}, or ,format=raw if it is a raw disk of a guest's")
         if want != found:
             _no(disk, f"is to be {want}, but looks like {found or 'a raw disk'}", f"write ,format={found or 'raw'} if it is")
         check(disk, f)
@@ -123,7 +125,8 @@ def _qemu_img(disk, *words):
     except OSError as e:
         raise Fail(TOOL, f"cannot run qemu-img: {e.strerror}; tools/setup installs it") from e
     if r.returncode:
-        _no(disk, f"is refused by qemu-img {words[0]}: {r.stderr.strip().splitlines()[-1:] or r.returncode}", "name a sound image")
+        said = r.stderr.strip().splitlines() or [f"status {r.returncode}"]
+        _no(disk, f"is refused by qemu-img {words[0]}: {said[-1]}", "name a sound image")
     return r.stdout
 
 
@@ -131,8 +134,10 @@ def raw_file(disk):
     """The path of a raw image: the file itself, or its copy in build/images, made anew only when the file has changed."""
     if not os.path.isfile(disk.path):
         _no(disk, "is not a plain file" if os.path.exists(disk.path) else "does not exist", "name a disk image")
-    if not os.access(disk.path, os.R_OK if disk.readonly or not disk.on_host else os.R_OK | os.W_OK):
-        _no(disk, "cannot be read" if disk.readonly or not disk.on_host else "cannot be written", "check its rights, or write ,ro")
+    if not os.access(disk.path, os.R_OK):
+        _no(disk, "cannot be read", "check its rights")
+    if disk.on_host and not disk.readonly and not os.access(disk.path, os.W_OK):
+        _no(disk, "cannot be written", "check its rights, or write ,ro")
     if not os.path.getsize(disk.path):
         _no(disk, "is empty", "a disk image needs at least one sector")
     path = os.path.abspath(disk.path)
@@ -203,7 +208,8 @@ def nic_argv(texts):
     for i, text in enumerate(texts):
         kind, *words = text.split(",")
         if kind not in ("user", "tap"):
-            raise Fail(USAGE, f"--nic: {kind or 'nothing'} is no kind of network; write user[,hostfwd=tcp::PORT-:80] or tap,ifname=NAME")
+            raise Fail(USAGE, f"--nic: {kind or 'nothing'} is no kind of network; write user[,hostfwd=tcp::PORT-:80] or "
+                              "tap,ifname=NAME")
         if any(w.partition("=")[0] in ("id", "type") for w in words):
             raise Fail(USAGE, f"--nic: {text}: id= and type= are not yours to give; leave them out")
         mac = next((w[4:] for w in words if w.startswith("mac=")), f"52:54:00:da:1a:{i:02x}")
@@ -213,5 +219,6 @@ def nic_argv(texts):
         if kind == "tap" and not any(w.startswith("script=") for w in words):
             words += ["script=no", "downscript=no"]
         # Without its ROM firmware does not try to boot from the network.
-        out += ["-netdev", ",".join([kind, f"id=nic{i}", *words]), "-device", f"virtio-net-pci,netdev=nic{i},mac={mac},romfile="]
+        out += ["-netdev", ",".join([kind, f"id=nic{i}", *words]),
+                "-device", f"virtio-net-pci,netdev=nic{i},mac={mac},romfile="]
     return out

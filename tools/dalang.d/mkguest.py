@@ -71,7 +71,8 @@ def _key(path):
         with open(path, encoding="utf-8") as f:
             text = f.read()
     except (OSError, ValueError) as e:
-        raise Fail(USAGE, f"--ssh-key: cannot read {path}: {getattr(e, 'strerror', None) or 'not text'}; name a public key") from e
+        why = getattr(e, "strerror", None) or "not text"
+        raise Fail(USAGE, f"--ssh-key: cannot read {path}: {why}; name a public key") from e
     for line in text.splitlines():
         if "PRIVATE KEY" in line:
             raise Fail(USAGE, f"--ssh-key: {path} is a private key; name the public one, {path}.pub maybe")
@@ -84,12 +85,17 @@ def _run(argv, log, **more):
     """The tool's messages go to the log, and their end into ours when it fails."""
     with open(log, "ab") as f:
         try:
-            r = subprocess.run(argv, stdin=more.pop("stdin", subprocess.DEVNULL), stdout=f, stderr=f, preexec_fn=die_with_parent,
-                               check=False, **more)
+            p = subprocess.Popen(argv, stdin=more.pop("stdin", subprocess.DEVNULL), stdout=f, stderr=f,
+                                 preexec_fn=die_with_parent, **more)
         except OSError as e:
             raise Fail(TOOL, f"cannot run {argv[0]}: {e.strerror}; tools/setup installs it") from e
-    if r.returncode == 0:
-        return
+        try:
+            if p.wait() == 0:
+                return
+        except BaseException:
+            os.killpg(p.pid, signal.SIGTERM)  # what it has started, too; it unmounts what it has mounted
+            p.wait()
+            raise
     with open(log, encoding="utf-8", errors="replace") as f:
         lines = f.read().splitlines()
     kept = os.path.join(BUILD, "mkguest.log")
@@ -145,35 +151,43 @@ def overlay(opts, date):
 
 
 def _tree(opts, work, log, lines, date):
-    """The tree of files; mmdebstrap's own tar file sorts it and bounds its dates."""
-    ours, made, root = (os.path.join(work, n) for n in ("overlay.tar", "made.tar", "root"))
+    """The tree of files, none younger than the date."""
+    ours, root = os.path.join(work, "overlay.tar"), os.path.join(work, "root")
     with open(ours, "wb") as f:
         f.write(overlay(opts, date))
     os.makedirs(opts.cache, exist_ok=True)
     script = os.path.join(HERE, "debian.sh")
-    argv = ["mmdebstrap", "--mode=root", "--variant=minbase", "--format=tar", "--include=" + ",".join(PACKAGES + opts.packages),
+    argv = ["mmdebstrap", "--mode=root", "--variant=minbase", "--format=directory",
+            # Born with a merged /usr; else a package would merge it, and bring Perl for that.
+            "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr", "--include=" + ",".join(PACKAGES + opts.packages),
             "--dpkgopt=force-unsafe-io", "--dpkgopt=force-confold", "--aptopt=APT::Sandbox::User \"root\"",
-            "--dpkgopt=" + os.path.join(HERE, "debian/etc/dpkg/dpkg.cfg.d/small"),
-            "--skip=essential/unlink,download/empty", "--setup-hook=mkdir -p \"$1\"/var/cache/apt/archives",
-            f"--setup-hook=sync-in '{opts.cache}' /var/cache/apt/archives",
-            # Before the packages: the kernel's script makes the initramfs, and no file of a package's takes the place of ours.
+            "--dpkgopt=" + os.path.join(HERE, "debian/etc/dpkg/dpkg.cfg.d/small"), "--skip=essential/unlink,download/empty",
+            "--setup-hook=mkdir -p \"$1\"/var/cache/apt/archives",
+            "--setup-hook=cp -l \"$CACHE\"/*.deb \"$1\"/var/cache/apt/archives/ 2>/dev/null || "
+            "cp \"$CACHE\"/*.deb \"$1\"/var/cache/apt/archives/ 2>/dev/null || :",
+            # Before the packages: the kernel's script makes the initramfs, and no package's file takes the place of ours.
             f"--essential-hook=tar-in '{ours}' /",
-            f"--customize-hook=chroot \"$1\" /bin/sh -eu -s <'{script}'",
-            f"--customize-hook=sync-out /var/cache/apt/archives '{opts.cache}'", SUITE, made, "-"]
+            "--customize-hook=chroot \"$1\" /bin/sh -eu -s <\"$SCRIPT\"",
+            "--customize-hook=cp -lf \"$1\"/var/cache/apt/archives/*.deb \"$CACHE\"/ 2>/dev/null || "
+            "cp -f \"$1\"/var/cache/apt/archives/*.deb \"$CACHE\"/", SUITE, root, "-"]
     with tempfile.TemporaryFile() as sources:
         sources.write("\n".join(lines).encode() + b"\n")
         sources.seek(0)
-        _run(argv, log, stdin=sources, env={**os.environ, "LC_ALL": "C.UTF-8", "TMPDIR": work, "PASSWORD": opts.password,
-                                            "SOURCE_DATE_EPOCH": str(date)})
-    os.mkdir(root)
-    # The kernel puts the nodes into /dev.
-    _run(["tar", "-xpf", made, "--numeric-owner", "--xattrs", "--xattrs-include=*", "--exclude=./dev/*", "-C", root], log)
-    os.unlink(made)
+        _run(argv, log, stdin=sources,
+             env={**os.environ, "LC_ALL": "C.UTF-8", "TMPDIR": work, "PASSWORD": opts.password, "CACHE": opts.cache,
+                  "SCRIPT": script, "SOURCE_DATE_EPOCH": str(date)})
+    shutil.rmtree(os.path.join(root, "dev"))  # the kernel makes what is in there
+    os.mkdir(os.path.join(root, "dev"))
+    for folder, folders, names in os.walk(root, topdown=False):
+        for path in (*(os.path.join(folder, n) for n in folders + names), folder):
+            if os.lstat(path).st_mtime > date:
+                os.utime(path, (date, date), follow_symlinks=False)
     return root
 
 
 def _forget_old_packages(cache, root):
-    r = subprocess.run(["dpkg-query", f"--admindir={root}/var/lib/dpkg", "-W", "-f", "${Package}_${Version}_${Architecture}.deb\n"],
+    r = subprocess.run(["dpkg-query", f"--admindir={root}/var/lib/dpkg", "-W", "-f",
+                        "${Package}_${Version}_${Architecture}.deb\n"],
                        stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     used = set(r.stdout.replace(":", "%3a").split())
     for name in os.listdir(cache):
@@ -195,7 +209,8 @@ def _disk(opts, work, log, root, date):
     need = used + used // 8 + 48 * MIB  # inodes, journal
     size = opts.size or -(-(used + SPARE) // (64 * MIB)) * 64 * MIB
     if size < need:
-        raise Fail(USAGE, f"--size: {size // MIB} MiB do not hold it, which needs {need // MIB}; give more or fewer --packages")
+        raise Fail(USAGE, f"--size: {size // MIB} MiB do not hold it, which needs {need // MIB}; give more, or fewer "
+                          "--packages")
     img = os.path.join(work, "disk.img")
     name = uuid.uuid5(uuid.NAMESPACE_DNS, f"{inputs(opts)} {date}")
     with open(img, "wb") as f:
@@ -228,7 +243,8 @@ def inputs(opts):
 def _one(root, pattern):
     found = sorted(n for n in os.listdir(os.path.join(root, "boot")) if n.startswith(pattern))
     if len(found) != 1:
-        raise Fail(TOOL, f"the new system has {len(found)} files /boot/{pattern}*, not one; --packages may have brought a kernel")
+        raise Fail(TOOL, f"the new system has {len(found)} files /boot/{pattern}*, not one; leave kernels out of "
+                         "--packages")
     return os.path.join(root, "boot", found[0])
 
 
@@ -262,18 +278,21 @@ def main(argv):
     work = tempfile.mkdtemp(prefix="mkguest-", dir=BUILD)
     log = os.path.join(work, "log")
     try:
-        say(f"installing Debian 12 from {lines[0].split()[1]}: minutes, and 120 MiB to download unless they are in {opts.cache}")
+        say(f"installing Debian 12 from {lines[0].split()[1]}: minutes, and 110 MiB to download unless they are in "
+            f"{opts.cache}")
         root = _tree(opts, work, log, lines, date)
         _forget_old_packages(opts.cache, root)
         img, used = _disk(opts, work, log, root, date)
         stem = os.path.splitext(opts.out)[0] if opts.out.endswith(".img") else opts.out
-        for src, to in ((_one(root, "vmlinuz-"), stem + ".vmlinuz"), (_one(root, "initrd.img-"), stem + ".initrd"), (img, opts.out)):
+        for src, to in ((_one(root, "vmlinuz-"), stem + ".vmlinuz"), (_one(root, "initrd.img-"), stem + ".initrd"),
+                        (img, opts.out)):
             _place(src, to)
         size = os.path.getsize(opts.out)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     say(f"{opts.out}: {size // MIB} MiB, {used // MIB} of them used, after {time.monotonic() - start:.0f} s")
-    say(f"kernel = {stem}.vmlinuz, ramdisk = {stem}.initrd, cmdline = \"root=/dev/vda1 rw console=ttyS0 quiet\", memory = 256")
+    say(f"kernel = {stem}.vmlinuz, ramdisk = {stem}.initrd, memory = 256, "
+        'cmdline = "root=/dev/vda1 rw console=ttyS0 quiet"')
     return 0
 
 
