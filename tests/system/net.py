@@ -44,17 +44,22 @@ class Client(Linux):
         return text.strip()
 
 
-def pair(*host, blocks=16, vif="bridge=lan0", **more):
+# Of the server: what the test does besides is kept off.
+RULES = "[ 'in default deny', 'in allow icmp', 'in allow tcp from 10.0.0.0/8 port 80', 'in allow tcp port 5000-5001', 'in allow tcp from fd00::/64 port 80' ]"
+
+
+def pair(*host, blocks=16, pings=3, vif="bridge=lan0", guarded=False, **more):
     """Two guests ping each other, by IPv4 and IPv6, and copy a file each way; the mirror has seen it."""
     def test(ctx):
         pcap = ctx.file("net.pcap", "")
         ramdisk = guests.module_initramfs("virtio-net", *guests.NET)
         server = ctx.vm_file("s", f"{guests.CMDLINE} " + do(SERVER.format(blocks=blocks, complaints=guests.COMPLAINTS)),
-                             memory=192, kernel=kernel("cloud"), ramdisk=f'"{ramdisk}"', vif=f"['{vif}']", **more)
-        c = Client(ctx, *host, "--pcap", pcap, name="c", memory=192, modules=guests.NET, then=["--vm", server], vif=f"['{vif}']", **more)
+                             memory=192, kernel=kernel("cloud"), ramdisk=f'"{ramdisk}"', vif=f"['{vif}']", **({"firewall": RULES} if guarded else {}), **more)
+        c = Client(ctx, *host, "--pcap", pcap, name="c", memory=192, modules=guests.NET, then=["--vm", server],
+                   vif=f"['{vif},ip=10.0.0.1 fd00::1']" if guarded else f"['{vif}']", **more)
         c.p.expect(rb"s: SERVES")
         c.run("echo 0 >/proc/sys/net/ipv6/conf/eth0/accept_dad; ip link set eth0 up; ip addr add 10.0.0.1/24 dev eth0; ip -6 addr add fd00::1/64 dev eth0")
-        for command in ("ping -c 3 10.0.0.2", "ping6 -c 3 fd00::2", "ping -c 3 -s 8000 10.0.0.2"):
+        for command in (f"ping -c {pings} 10.0.0.2", f"ping6 -c {pings} fd00::2", f"ping -c {pings} -s 8000 10.0.0.2"):
             said = c.run(command + " || true")
             check(" 0% packet loss" in said, said)
         for at in ("10.0.0.2", "[fd00::2]"):
@@ -65,17 +70,22 @@ def pair(*host, blocks=16, vif="bridge=lan0", **more):
         check(sent.split()[0] == got.split()[0], "the file that was sent is not what arrived")
         said = c.run("cat /sys/class/net/eth0/mtu; cat /sys/class/net/eth0/carrier")
         check(said.split() == ["1500", "1"], f"MTU and carrier: {said}")
+        if guarded:
+            said = c.run("nc -w 2 10.0.0.2 5002 2>&1 || true")
+            check("timed out" in said, f"a port that is kept off: {said}")
+            said = c.run("ip addr add 10.0.0.3/24 dev eth0; ping -c 2 -W 2 -I 10.0.0.3 10.0.0.2 || true")
+            check(" 100% packet loss" in said, f"an address that is not its own: {said}")
         c.run("echo end | nc 10.0.0.2 5001")
         m = c.p.expect(rb"s: COMPLAINTS (\d+)")
         check(m.group(1) == b"0", "the server's kernel complains")
         c.end()
-        check_pcap(pcap)
+        check_pcap(pcap, pings)
         if "torture" in more:
             check_report(c.p, 2, 10)
     return test
 
 
-def check_pcap(path):
+def check_pcap(path, count):
     """A pcap file of whole records, with each ping and each answer to it once, at times that rise."""
     with open(path, "rb") as f:
         data = f.read()
@@ -88,12 +98,13 @@ def check_pcap(path):
         if frame[12:14] == b"\x08\0" and frame[23] == 1 and size == 98:
             pings.append((frame[34], frame[40:42]))  # type, number
         at, last = at + 16 + kept, (sec, nsec)
-    check(pings == [(t, bytes([0, n])) for n in range(3) for t in (8, 0)], f"pings in the mirror: {pings}")
+    check(pings == [(t, bytes([0, n])) for n in range(count) for t in (8, 0)], f"pings in the mirror: {pings}")
 
 
 CASES = [
-    Case("net-amd", pair("--cpu", "amd", "--boot", "direct", "--host-cpus", "2", vcpus=2), 30, timeout=250),
-    Case("net-intel", pair("--cpu", "intel", "--boot", "grub", "--host-cpus", "1", blocks=8), 100, timeout=600),
+    Case("net-amd", pair("--cpu", "amd", "--boot", "direct", "--host-cpus", "2", vif="bridge=lan0.7", guarded=True, vcpus=2), 40,
+         timeout=400),
+    Case("net-intel", pair("--cpu", "intel", "--boot", "grub", "--host-cpus", "1", blocks=2, pings=1), 120, timeout=900),
     Case("torture-net-amd", pair("--cpu", "amd", "--boot", "direct", "--host-cpus", "2", torture=3, blocks=16), 60,
          timeout=400),
 ]
