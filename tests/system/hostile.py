@@ -55,7 +55,7 @@ def run(cpu, boot, host_cpus, steps, seed=1, words="", vcpus=2, **more):
     def test(ctx):
         n = chosen_seed(seed)
         host = Host(ctx)
-        victim = ctx.vm_file("victim", f"seed={n} tick={TICK}", kernel=os.path.join(GUESTS, "victim.elf"), memory=16)
+        victim = ctx.vm_file("victim", f"seed={n} tick={TICK} every=50", kernel=os.path.join(GUESTS, "victim.elf"), memory=16)
         attacker = ctx.vm_file("attacker", f"seed={n} steps={steps} every={EVERY} emulator={EMULATOR[cpu]} {words}",
                                kernel=os.path.join(GUESTS, "hostile.elf"), memory=16, vcpus=vcpus, debug_exit=0, testdev=2,
                                on_reboot='"restart"', on_poweroff='"restart"', on_crash='"restart"', **more)
