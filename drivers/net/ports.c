@@ -3,6 +3,7 @@
 #include "drivers/net/ports.h"
 #include "arch/x86_64/frame.h"
 #include "lib/errno.h"
+#include "lib/log.h"
 #include "lib/string.h"
 #include "vmm/host.h"
 
@@ -102,8 +103,6 @@ struct net_port *net_open(const struct net_port_ops *ops, void *priv, const stru
 		free_if_empty(b);
 	}
 	spin_unlock(&bridges_lock);
-	if (!wrong && p->mirrored)
-		net_mirror_start(0);
 	if (!wrong)
 		return p;
 	snprintf(why, n, "vif %u: bridge %s %s", index, vif->bridge, wrong);
@@ -162,6 +161,9 @@ void net_set_takes(struct net_port *p, u32 takes)
 	p->takes = takes;
 	__atomic_store_n(&p->head, p->tail, __ATOMIC_RELEASE);
 	spin_unlock(&p->bridge->lock);
+	/* Not when it is made: the mirror's memory is the host's, and a VM that cannot be made leaves nothing behind. */
+	if (p->mirrored && !net_mirror_start(0))
+		log_warn("no memory of our own is left for the mirror: nothing is mirrored");
 }
 
 /* ---- for the monitor ---- */
