@@ -101,12 +101,14 @@ struct vm_config {
 	u64 torture; /* torture = SEED: state rebuilt and memory protected at random exits; 0: off */
 };
 
+enum { MIRROR_NONE, MIRROR_ALL, MIRROR_MARKED };
 struct host_config {
 	u32 nr_vms;
 	char vms[HOST_MAX_VMS][128]; /* VM file names as in boot_info */
 	u32 nr_uplinks;
 	struct vm_vif uplinks[HOST_MAX_UPLINKS]; /* the n-th is where the host's n-th NIC is plugged in */
-	bool mirror; /* mirror = 1: what passes any network card goes to the mirror (drivers/net/mirror.c) */
+	u8 mirror; /* mirror = 1, 2: there is one (drivers/net/mirror.c) from the start, of all network cards, or of those
+		    * whose vif says mirror=1 */
 	bool exit_when_empty; /* exit_when_empty = 1: power the host off when every VM has ended */
 	int loglevel;         /* loglevel = "error" | "warning" | "info" | "debug" */
 };

@@ -307,9 +307,9 @@ void vmm_start(const struct boot_info *bi)
 	wait_for_cpus();
 	log_info("Dalang " DALANG_VERSION ": %s, %u of %u CPUs", hv->desc, cpus_ready(), nr_pcpus);
 	console_event("hello " DALANG_VERSION " %s %u", hv->name, cpus_ready());
-	for (const host_driver_t *d = __host_drivers_start; d < __host_drivers_end; d++)
-		(*d)();
 	read_config();
+	for (const host_driver_t *d = __host_drivers_start; d < __host_drivers_end; d++)
+		(*d)(); /* they may ask host_config() */
 	create_vms();
 	host_vm_ended(); /* ours: see nr_live */
 	sched_loop();

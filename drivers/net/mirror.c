@@ -6,9 +6,10 @@
  */
 #include "drivers/net/ports.h"
 #include "arch/x86_64/frame.h"
-#include "lib/errno.h"
+#include "lib/log.h"
 #include "lib/string.h"
 #include "vmm/console.h"
+#include "vmm/host.h"
 #include "vmm/timer.h"
 
 #define RING	KIB(256)
@@ -85,6 +86,14 @@ bool net_mirror_start(u32 snap)
 	spin_unlock(&mirror.lock);
 	return mirror.ring;
 }
+
+/* Before any VM: what is created with them is theirs. */
+static void start(void)
+{
+	if (host_config()->mirror && !net_mirror_start(0))
+		log_err("dalang.cfg: mirror = %u, but no memory of our own is left for it", host_config()->mirror);
+}
+HOST_DRIVER(start);
 
 u64 net_mirror_lost(void)
 {

@@ -96,7 +96,7 @@ struct net_port *net_open(const struct net_port_ops *ops, void *priv, const stru
 		p->up = true;
 		p->credit = (s64)vif->burst;
 		p->credit_at = net_now();
-		p->mirrored = vif->mirror || mirror_all || host_config()->mirror;
+		p->mirrored = vif->mirror || mirror_all || host_config()->mirror == MIRROR_ALL;
 		spin_lock(&b->lock);
 		wrong = plug_in(b, p);
 		spin_unlock(&b->lock);

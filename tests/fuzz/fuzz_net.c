@@ -6,6 +6,8 @@
  */
 #include "tests/unit/fake_net.h"
 
+void log_line(enum log_level level, const char *fmt, ...) { (void)level, (void)fmt; }
+
 static struct net_port *ports[4];
 
 static void check(struct net_port *p)

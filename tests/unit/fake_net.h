@@ -5,6 +5,7 @@
 #include "arch/x86_64/frame.h"
 #include "drivers/net/ports.h"
 #include "lib/errno.h"
+#include "lib/log.h"
 #include "lib/string.h"
 #include "vmm/console.h"
 #include "vmm/host.h"

@@ -257,8 +257,8 @@ class Pack:
         cfg = "vms = [ " + ", ".join(quote(p) for p in started) + " ]\nexit_when_empty = 1\n"
         if "DALANG_TEST_LOGLEVEL" in os.environ:
             cfg += f"loglevel = {quote(os.environ['DALANG_TEST_LOGLEVEL'])}\n"
-        if mirror and not any(v.mirrored for v in self.running()):
-            cfg += "mirror = 1\n"
+        if mirror:
+            cfg += f"mirror = {2 if any(v.mirrored for v in self.running()) else 1}\n"
         self.files = {"dalang.cfg": cfg.encode(), **self.files}
         return self.files
 
