@@ -112,7 +112,7 @@ $(B)/BOOTX64.EFI: $(O)/BOOTX64.so $(B)/.cc-$(notdir $(CC))
 HOST_CFLAGS := -std=gnu17 -O2 -g -I. $(WARN)
 ifneq ($(wildcard tools/dalang-cfg.c),)
 all: $(B)/dalang-cfg
-DALANG_CFG_SRC := tools/dalang-cfg.c lib/cfg.c lib/string.c $(wildcard vmm/config*.c)
+DALANG_CFG_SRC := tools/dalang-cfg.c lib/cfg.c lib/string.c $(wildcard vmm/config*.c drivers/net/config*.c)
 $(B)/dalang-cfg: $(DALANG_CFG_SRC) $(wildcard lib/*.h vmm/*.h) Makefile
 	@mkdir -p $(B)
 	$(HOSTCC) $(HOST_CFLAGS) $(DALANG_CFG_SRC) -o $@
@@ -142,7 +142,7 @@ $(B)/unit/$(1): tests/unit/test_$(1).c $(call unit-of,tests/unit/test_$(1).c) Ma
 	$(HOSTCC) $(TEST_CFLAGS) $$@.o $(call unit-of,tests/unit/test_$(1).c) -lcmocka \
 		$(call unit-libs,tests/unit/test_$(1).c) -o $$@
 -include $(B)/unit/$(1).d
-$(B)/unit/$(1): $(wildcard lib/*.h boot/*.h vmm/*.h vmm/monitor/*.h vmm/gdb/*.h arch/x86_64/*.h vmm/platform/*.h)
+$(B)/unit/$(1): $(wildcard lib/*.h boot/*.h vmm/*.h vmm/monitor/*.h vmm/gdb/*.h arch/x86_64/*.h vmm/platform/*.h drivers/net/*.h)
 endef
 $(foreach t,$(UNIT_TESTS),$(eval $(call unit-rule,$(t))))
 $(B)/unit/acpi_tables: $(B)/gen/vmm/platform/dsdt_aml.h

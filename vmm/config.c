@@ -244,6 +244,34 @@ static bool set_disks(struct config_ctx *c, const struct cfg_assign *a, const st
 	return each_string(c, a, VM_MAX_DISKS, config_add_disk);
 }
 
+static bool add_vif(struct config_ctx *c, const struct cfg_item *it)
+{
+	struct vm_config *vm = c->out;
+
+	return config_vif(c, it, false, &vm->vifs[vm->nr_vifs++]);
+}
+
+static bool add_rule(struct config_ctx *c, const struct cfg_item *it)
+{
+	struct vm_config *vm = c->out;
+	char why[120];
+
+	return net_rule_parse(it->str, &vm->rules[vm->nr_rules++], why, sizeof(why)) ||
+	       fail(c, it->line, it->col, "firewall \"%.60s\": %s", it->str, why);
+}
+
+static bool add_uplink(struct config_ctx *c, const struct cfg_item *it)
+{
+	struct host_config *h = c->out;
+
+	return config_vif(c, it, true, &h->uplinks[h->nr_uplinks++]);
+}
+
+static bool set_net(struct config_ctx *c, const struct cfg_assign *a, const struct config_key *k)
+{
+	return each_string(c, a, (u32)k->max, a->key[0] == 'v' ? add_vif : a->key[0] == 'f' ? add_rule : add_uplink);
+}
+
 static size_t fw_cfg_name(const char *s)
 {
 	const char *end = strchr(s, '=');
@@ -363,6 +391,8 @@ static const struct config_key vm_keys[] = {
 	{"root", set_root_extra, 0, 0, 0, 0, NULL},
 	{"extra", set_root_extra, 0, 0, 0, 0, NULL},
 	{"disk", set_disks, 0, 0, 0, 0, NULL},
+	{"vif", set_net, 0, 0, 0, VM_MAX_VIFS, NULL},
+	{"firewall", set_net, 0, 0, 0, VM_MAX_RULES, NULL},
 	{"on_poweroff", set_action, VMS(on_poweroff), 0, 0, NULL},
 	{"on_reboot", set_action, VMS(on_reboot), 0, 0, NULL},
 	{"on_crash", set_action, VMS(on_crash), 0, 0, NULL},
@@ -380,6 +410,7 @@ static const struct config_key vm_keys[] = {
 
 static const struct config_key host_keys[] = {
 	{"vms", set_vms, 0, 0, 0, 0, NULL},
+	{"uplink", set_net, 0, 0, 0, HOST_MAX_UPLINKS, NULL},
 	{"exit_when_empty", set_number, HOSTS(exit_when_empty), BOOLEAN},
 	{"loglevel", set_loglevel, 0, 0, 0, 0, NULL},
 };
@@ -568,6 +599,12 @@ int config_parse_vm(const char *file, const char *text, size_t n, struct vm_conf
 	ok = check_memory(&c, out) && ok;
 	ok = check_vcpus(&c, out) && ok;
 	ok = make_cmdline(&c, out) && ok;
+	ok = config_vif_macs(&c, seen(&c, "vif"), out) && ok;
+	for (u32 i = 0; i < out->nr_rules; i++)
+		if (out->rules[i].vif != RULE_ALL_VIFS && out->rules[i].vif >= out->nr_vifs)
+			ok = fail(&c, seen(&c, "firewall")->line, seen(&c, "firewall")->col,
+				  "firewall: there is no vif %u; the first is vif 0, and there are %u", out->rules[i].vif,
+				  out->nr_vifs);
 	return ok ? 0 : -EINVAL;
 }
 

@@ -3,7 +3,7 @@
 #pragma once
 #include "vmm/config.h"
 
-#define CONFIG_MAX_KEYS 32
+#define CONFIG_MAX_KEYS 40
 
 struct config_ctx;
 struct config_key {
@@ -38,5 +38,9 @@ struct config_ctx {
 int config_word(const char *s, const char *const *words);
 /* Append one disk of xl-disk-configuration(5) to c->out (struct vm_config), which has room. */
 bool config_add_disk(struct config_ctx *c, const struct cfg_item *it);
+/* A card of xl-network-configuration(5). host: an uplink, which has no MAC of its own and sends in others' names. */
+bool config_vif(struct config_ctx *c, const struct cfg_item *it, bool host, struct vm_vif *vif);
+/* The MACs that were not given, which no two cards may share; false: reported. */
+bool config_vif_macs(struct config_ctx *c, const struct config_place *at, struct vm_config *vm);
 /* The CPUs that xl's list in `it` names, into mask[VM_CPUS_MAX / 64]. */
 bool config_cpus(struct config_ctx *c, const struct cfg_item *it, u64 *mask);

@@ -321,6 +321,23 @@ void console_write(u32 channel, const void *buf, size_t n)
 	spin_unlock_irq(&con.lock, flags);
 }
 
+size_t console_send(u32 channel, const void *buf, size_t n)
+{
+	u64 flags = spin_lock_irq(&con.lock);
+	size_t space = serial_space();
+	bool unfinished = con.unfinished;
+
+	if (!con.plain) {
+		/* An ESC may become six bytes more, and the marks around it have some. */
+		n = MIN(n, space > SPACE_LOW ? (space - SPACE_LOW) / 8 : 0);
+		if (n)
+			port_bytes(channel, buf, n);
+		con.unfinished = unfinished;
+	}
+	spin_unlock_irq(&con.lock, flags);
+	return n;
+}
+
 void vm_console_write(struct vm *vm, const void *buf, size_t n)
 {
 	struct vcpu *v = vcpu_current();
@@ -349,7 +366,7 @@ u32 console_new_channel(void)
 {
 	u32 n = __atomic_fetch_add(&con.next_channel, 1, __ATOMIC_RELAXED);
 
-	return n == CHANNEL_TERMINAL ? console_new_channel() : n;
+	return n == CHANNEL_TERMINAL || n == CHANNEL_MIRROR ? console_new_channel() : n;
 }
 
 /* --- what is typed --- */

@@ -13,10 +13,14 @@ void console_init(void); /* takes over the log and the serial input */
 void console_start(void);
 #define CHANNEL_MONITOR	 1
 #define CHANNEL_TERMINAL 65535
+#define CHANNEL_MIRROR	 65534 /* the network's, a pcap file: drivers/net/mirror.c */
 #define CHANNEL_GDB	 100000 /* and the channel of its guest: gdb.h */
 #define CONSOLE_RING 16384 /* a guest's last output that is kept */
 #define CONSOLE_NOW  (~0ull) /* a place in it: what is there has been shown */
 void console_write(u32 channel, const void *buf, size_t n);
+/* What there is room for beside what the log and the guests may need; how much that was. Where a person sits at the
+ * port there is nobody for it, and it is dropped. Not lines of text: nothing is put right behind it. */
+size_t console_send(u32 channel, const void *buf, size_t n);
 void console_event(const char *fmt, ...) __format(1, 2);
 /* Give the guest's UART the typed bytes that wait, as many as it takes (vCPU 0's pCPU). */
 void console_feed(struct vm *vm);

@@ -310,6 +310,8 @@ static void vcpu_serve_requests(struct vcpu *v)
 	}
 	if (req & REQ_REFILL)
 		refill(v);
+	if (req & REQ_DEVICE)
+		vm_devices_work(v->vm);
 	if (req & REQ_CONSOLE)
 		console_feed(v->vm);
 	if ((req & REQ_UNPARK) && v->state == VCPU_PARKED)

@@ -116,6 +116,30 @@ void vdev_refuse(struct vdev *d, const char *fmt, ...)
 	va_end(ap);
 }
 
+/* The bit first, then the request: who takes the bits has taken the request before. */
+void vdev_work(struct vdev *d)
+{
+	struct vm *vm = d->vm;
+
+	__atomic_fetch_or(&vm->dev_work, BIT(d - vm->devs), __ATOMIC_SEQ_CST);
+	vcpu_request(vm->vcpus[0], REQ_DEVICE);
+}
+static_assert(VM_MAX_DEVS <= 64, "dev_work has a bit for each");
+
+void vm_devices_work(struct vm *vm)
+{
+	u64 work = __atomic_exchange_n(&vm->dev_work, 0, __ATOMIC_SEQ_CST);
+
+	spin_lock(&vm->dev_lock);
+	for (; work && !vm->ending; work &= work - 1) {
+		struct vdev *d = &vm->devs[__builtin_ctzl(work)];
+
+		if (d->type && d->type->work)
+			d->type->work(d);
+	}
+	spin_unlock(&vm->dev_lock);
+}
+
 static struct vdev *free_place(struct vm *vm)
 {
 	for (u32 i = 0; i < vm->nr_devs; i++)
@@ -427,6 +451,21 @@ bool vm_hpet_wanted(const struct vm *vm)
 bool vm_rng_wanted(const struct vm *vm)
 {
 	return vm->cfg.rng;
+}
+
+unsigned vm_nr_vifs(const struct vm *vm)
+{
+	return vm->cfg.nr_vifs;
+}
+
+const struct vm_config *vm_config(const struct vm *vm)
+{
+	return &vm->cfg;
+}
+
+bool vm_has_ended(const struct vm *vm)
+{
+	return READ_ONCE(vm->ending) || READ_ONCE(vm->preserved);
 }
 
 unsigned vm_nr_disks(const struct vm *vm)

@@ -59,6 +59,8 @@ struct vdev_type {
 	bool (*valid)(const void *state);
 	/* The state has just been replaced by saved bytes: drive lines again. Optional. */
 	void (*restored)(struct vdev *d);
+	/* vdev_work() was called, perhaps several times, and perhaps for nothing. */
+	void (*work)(struct vdev *d);
 	/* Timer idx has come due (and is no longer armed). */
 	void (*timer)(struct vdev *d, unsigned idx);
 };
@@ -78,6 +80,9 @@ struct vdev {
 /* Fixed regions, from init(). -EEXIST: overlaps, -ENOSPC: table full. */
 int vdev_add_pio(struct vdev *d, const struct vdev_pio *r);
 int vdev_add_mmio(struct vdev *d, const struct vdev_mmio *r);
+/* Have type->work(d) called soon where the VM's vCPU 0 lives, as long as the VM runs. From any pCPU with any lock held,
+ * other VMs' device locks among them: the one way to another VM's device. d is known to be there. */
+void vdev_work(struct vdev *d);
 /* From init(), before it fails: why the VM cannot be made, and the mend. */
 void vdev_refuse(struct vdev *d, const char *fmt, ...) __format(2, 3);
 /* Make one more device at run time, and take it away again: for PCI's hotplug, with the device lock held. -ENOSPC: the
@@ -111,12 +116,15 @@ void vm_kill(struct vm *vm, const char *fmt, ...) __format(2, 3);
 /* The VM's RAM in bytes, for the CMOS. */
 u64 vm_memory_bytes(const struct vm *vm);
 u32 vm_vcpu_count(const struct vm *vm);
-/* debug_exit = 1, debugcon = 1, hpet = 1, rng = 1, disk = [...], testdev = N in the VM file. */
+/* debug_exit = 1, debugcon = 1, hpet = 1, rng = 1, disk = [...], vif = [...], testdev = N in the VM file. */
 unsigned vm_testdev_count(const struct vm *vm);
 bool vm_debug_exit_wanted(const struct vm *vm);
 bool vm_debugcon_wanted(const struct vm *vm);
 bool vm_hpet_wanted(const struct vm *vm);
 bool vm_rng_wanted(const struct vm *vm);
+unsigned vm_nr_vifs(const struct vm *vm);
+const struct vm_config *vm_config(const struct vm *vm);
+bool vm_has_ended(const struct vm *vm); /* it is gone, or only there to be looked at */
 unsigned vm_nr_disks(const struct vm *vm);
 const struct vm_disk *vm_disk(const struct vm *vm, u32 i);
 const char *vm_name(const struct vm *vm);

@@ -42,6 +42,7 @@ struct slot {
 
 /* Requests: bits that ask a vCPU to do something before it next enters the guest. */
 #define REQ_BOOT    BIT(0) /* bring the VM to its first instruction, a step at a time */
+#define REQ_DEVICE  BIT(1) /* vm->dev_work is not 0 */
 #define REQ_CONSOLE BIT(2) /* typed bytes wait */
 #define REQ_EVENT   BIT(3) /* an interrupt source changed: leave HLT and look */
 #define REQ_UNPARK  BIT(4) /* what a parked vCPU waited for may be there */
@@ -186,6 +187,7 @@ struct vm {
 	struct vdev devs[VM_MAX_DEVS];
 	char dev_refused[160]; /* vdev_refuse() */
 	struct dev_timer *dev_timers; /* VDEV_MAX_TIMERS a device */
+	u64 dev_work; /* bit n: devs[n].type->work() is to be called */
 	u32 nr_devs; /* places in use; some may be free again */
 	struct region_table pio, mmio;
 	struct vdev *pci_slots[32]; /* function 0 of each device on bus 0 (platform/pci*.c) */
@@ -243,6 +245,9 @@ static inline u64 vm_scale_tsc(const struct vm *vm, u64 host)
 {
 	return likely(vm->tsc_ratio == TSC_RATIO_ONE) ? host : tsc_scale(host, vm->tsc_ratio);
 }
+
+/* --- vdev.c --- */
+void vm_devices_work(struct vm *vm); /* REQ_DEVICE */
 
 /* --- irq.c --- */
 int vm_pic_ack(struct vm *vm);	       /* INTA cycle: the vector */

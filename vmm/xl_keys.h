@@ -28,7 +28,7 @@ static const char *const xl_keys[] = {
 	"stubdomain_kernel", "stubdomain_memory", "stubdomain_ramdisk", "sve", "tee",
 	"timer_mode", "trap_unmapped_accesses", "tsc_mode", "usb", "usbctrl", "usbdev",
 	"usbdevice", "usbversion", "uuid", "vdispl", "vendor_device", "vfb", "vga", "videoram",
-	"vif", "viridian", "virtio", "vkb", "vmtrace_buf_kb", "vnc", "vncdisplay", "vnclisten",
+	"viridian", "virtio", "vkb", "vmtrace_buf_kb", "vnc", "vncdisplay", "vnclisten",
 	"vncpasswd", "vncunused", "vnuma", "vpmu", "vpt_align", "vsnd", "vtpm", "vuart",
 	"xauthority", "xen_platform_pci", "xend_suspend_evtchn_compat",
 };

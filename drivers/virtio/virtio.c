@@ -106,6 +106,12 @@ void virtio_timer(struct vdev *d, unsigned idx)
 	virtio_type_of(d)->timer(d, idx);
 }
 
+void virtio_work(struct vdev *d)
+{
+	if (virtio_type_of(d)->work)
+		virtio_type_of(d)->work(d);
+}
+
 u64 virtio_offered(const struct vdev *d)
 {
 	const struct virtio_type *t = virtio_type_of(d);

@@ -69,6 +69,7 @@ struct virtio_type {
 	int (*init)(struct vdev *d);
 	void (*destroy)(struct vdev *d);
 	void (*timer)(struct vdev *d, unsigned idx);
+	void (*work)(struct vdev *d);
 };
 
 /* --- for devices --- */
@@ -121,6 +122,7 @@ static inline const struct virtio_type *virtio_type_of(const struct vdev *d)
 int virtio_init(struct vdev *d);
 void virtio_destroy(struct vdev *d);
 void virtio_timer(struct vdev *d, unsigned idx);
+void virtio_work(struct vdev *d);
 void virtio_reset(struct vdev *d);
 u64 virtio_offered(const struct vdev *d);
 void virtio_accept(struct vdev *d, u64 features); /* what the driver writes; ignored once FEATURES_OK is set */

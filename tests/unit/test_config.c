@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* unit: lib/cfg.c vmm/config.c vmm/config_disk.c vmm/config_cpus.c */
+/* unit: lib/cfg.c vmm/config.c vmm/config_disk.c drivers/net/config_vif.c drivers/net/config_rule.c vmm/config_cpus.c */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -222,7 +222,7 @@ static void keys(void **state)
 {
 	(void)state;
 	warned("vnc=1", "v.cfg:4:1: warning: 'vnc' is known to xl, not used by Dalang");
-	warned("vif=['mac=1']", "'vif' is known to xl");
+	warned("vfb=['vnc=1']", "'vfb' is known to xl");
 	warned("on_soft_reset='destroy'", "'on_soft_reset' is known to xl");
 	warned("maxmem=128", "memory does not grow yet");
 	refused("kernal='x'", "v.cfg:4:1: error: unknown key 'kernal'; did you mean 'kernel'?");

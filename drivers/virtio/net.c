@@ -1,0 +1,617 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The network card (virtio 1.2, 5.1): a port of a bridge (drivers/net/). What the driver sends is read from its buffers
+ * into the receivers' rings while it holds its own VM's device lock; what waits in the port's ring goes to the
+ * driver's buffers in net_work(), which the switch asks for by vdev_work(), or when the driver brings buffers.
+ *
+ * Nothing is held between two calls, but what waits in the port, and that may be lost, as on a wire.
+ */
+#include "arch/x86_64/asm.h"
+#include "drivers/net/net.h"
+#include "drivers/virtio/virtio_pci.h"
+#include "lib/errno.h"
+#include "lib/log.h"
+#include "lib/string.h"
+#include "vmm/config.h"
+#include "vmm/gmem.h"
+
+/* 5.1.3 */
+#define NET_F_CSUM	     BIT(0)
+#define NET_F_GUEST_CSUM     BIT(1)
+#define NET_F_GUEST_OFFLOADS BIT(2)
+#define NET_F_MTU	     BIT(3)
+#define NET_F_MAC	     BIT(5)
+#define NET_F_GUEST_TSO4     BIT(7)
+#define NET_F_GUEST_TSO6     BIT(8)
+#define NET_F_GUEST_ECN	     BIT(9)
+#define NET_F_HOST_TSO4	     BIT(11)
+#define NET_F_HOST_TSO6	     BIT(12)
+#define NET_F_HOST_ECN	     BIT(13)
+#define NET_F_MRG_RXBUF	     BIT(15)
+#define NET_F_STATUS	     BIT(16)
+#define NET_F_CTRL_VQ	     BIT(17)
+#define NET_F_CTRL_RX	     BIT(18)
+#define NET_F_CTRL_VLAN	     BIT(19)
+#define NET_F_CTRL_RX_EXTRA  BIT(20)
+#define NET_F_ANNOUNCE	     BIT(21)
+#define NET_F_MQ	     BIT(22)
+#define NET_F_CTRL_MAC	     BIT(23)
+#define NET_F_OFFLOADS	     (NET_F_GUEST_CSUM | NET_F_GUEST_TSO4 | NET_F_GUEST_TSO6 | NET_F_GUEST_ECN)
+
+enum { LINK_UP = 1, ANNOUNCE = 2 }; /* 5.1.4: status */
+struct net_config {
+	u8 mac[6];
+	u16 status, max_pairs, mtu;
+};
+static_assert(sizeof(struct net_config) == 12, "virtio 1.2, 5.1.4");
+
+/* 5.1.6.5: class << 8 | command */
+enum {
+	CTRL_PROMISC = 0x000, CTRL_ALLMULTI, CTRL_ALLUNI, CTRL_NOMULTI, CTRL_NOUNI, CTRL_NOBCAST,
+	CTRL_MAC_TABLE = 0x100, CTRL_MAC_ADDR, CTRL_VLAN_ADD = 0x200, CTRL_VLAN_DEL, CTRL_ANNOUNCE_ACK = 0x300,
+	CTRL_MQ_PAIRS = 0x400, CTRL_OFFLOADS = 0x500
+};
+enum { CTRL_OK, CTRL_ERR };
+#define NR_MODES (CTRL_NOBCAST + 1)
+
+#define MAX_PAIRS 8u
+#define MAX_MACS  32u /* of each kind; more of them: all are let in, as 5.1.6.5.2 allows */
+#define MAX_BUFS  64u /* that a frame may take; ours are 64 KiB, a driver's a page at least */
+/* What a call may do before others go on: in bytes; a frame counts as some more. */
+#define BUDGET	   KIB(96)
+#define FRAME_COST 1024u
+
+struct net {
+	struct virtio virtio;
+	u64 offloads; /* of NET_F_OFFLOADS: those in use */
+	u16 pairs;    /* in use */
+	u8 mac[6];    /* as the driver has set it */
+	u8 mode[NR_MODES], link, announce;
+	u16 nr_macs[2]; /* unicast, multicast; MAX_MACS + 1: all */
+	u8 macs[2][MAX_MACS][6];
+	u32 pad;
+	u64 vlans[64];
+};
+
+static struct net *net_of(const struct vdev *d)
+{
+	return d->state;
+}
+
+static struct net_port *port_of(const struct vdev *d)
+{
+	return d->priv;
+}
+
+static const struct vm_vif *vif_of(const struct vdev *d)
+{
+	return &vm_config(d->vm)->vifs[d->unit];
+}
+
+static u32 hdr_size(const struct vdev *d)
+{
+	return virtio_has(d, VIRTIO_F_VERSION_1 | NET_F_MRG_RXBUF) ? 12 : 10; /* 5.1.6.1 */
+}
+
+static unsigned max_pairs(const struct vdev *d)
+{
+	return vif_of(d)->queues;
+}
+
+/* 5.1.2: behind all pairs, or behind the one that a driver knows of. */
+static unsigned ctrl_queue(const struct vdev *d)
+{
+	return virtio_has(d, NET_F_MQ) ? 2 * max_pairs(d) : 2;
+}
+
+/* ---- sending ---- */
+
+struct sending {
+	struct vdev *d;
+	const struct virtq_chain *c;
+	u32 skip; /* the header's bytes */
+};
+
+static int read_chain(const struct net_frame *f, u32 off, void *to, u32 n)
+{
+	const struct sending *s = f->arg;
+
+	return virtq_read(s->d->vm, s->c, s->skip + off, to, n) == n ? 0 : -EFAULT;
+}
+
+/* Header and the frame's beginning in one piece: for a small frame that is all. */
+static void send(struct vdev *d, const struct virtq_chain *c)
+{
+	struct sending s = {.d = d, .c = c, .skip = hdr_size(d)};
+	u8 buf[12 + NET_HEAD];
+	struct net_frame f = {.read = read_chain, .arg = &s, .head = buf + s.skip};
+	u64 n = MIN(c->out_len, s.skip + NET_HEAD);
+
+	virtq_read(d->vm, c, 0, buf, n);
+	memcpy(&f.hdr, buf, sizeof(f.hdr));
+	f.len = (u32)MIN(c->out_len - s.skip, ~0u); /* the switch looks at the length first of all */
+	f.head_len = (u32)(n - s.skip);
+	net_send(port_of(d), &f);
+}
+
+static void turn(struct vdev *d, u64 wait_ns)
+{
+	vdev_timer_set(d, 0, wait_ns ? vm_time_ns(d->vm) + wait_ns : 0);
+}
+
+static void run_tx(struct vdev *d, unsigned queue)
+{
+	struct virtq *q = virtio_queue(d, queue);
+	u64 budget = BUDGET, wait = 0;
+	struct virtq_chain c;
+	bool pushed = false;
+
+	if (!q)
+		return;
+	virtq_set_kicks(d->vm, q, false);
+	do {
+		while (budget && !(wait = net_send_wait(port_of(d))) && virtio_pop(d, queue, &c)) {
+			if (c.out_len < hdr_size(d) || c.nr_in) {
+				virtio_broken(d, "a frame to be sent has no header, or a buffer to be written");
+				break;
+			}
+			send(d, &c);
+			virtio_push(d, queue, &c, 0);
+			pushed = true;
+			budget -= MIN(budget, c.out_len + FRAME_COST);
+		}
+	} while (budget && !wait && virtio_queue(d, queue) && virtq_set_kicks(d->vm, q, true));
+	if (pushed && virtio_queue(d, queue))
+		virtio_signal(d, queue);
+	net_flush(port_of(d));
+	if (!budget || wait)
+		turn(d, wait);
+}
+
+/* ---- receiving ---- */
+
+static bool in_table(const struct net *s, bool multi, const u8 *mac)
+{
+	if (s->nr_macs[multi] > MAX_MACS)
+		return true;
+	for (u32 i = 0; i < s->nr_macs[multi]; i++)
+		if (!memcmp(s->macs[multi][i], mac, 6))
+			return true;
+	return false;
+}
+
+/* 5.1.6.5.1 to 5.1.6.5.3. What was flooded is seldom for this one; the switch need not know for whom it is. */
+static bool wanted(const struct vdev *d, const struct net_rx *r)
+{
+	static const u8 broadcast[6] = {255, 255, 255, 255, 255, 255};
+	const struct net *s = net_of(d);
+	const u8 *mac = r->data;
+
+	if (virtio_has(d, NET_F_CTRL_VLAN) && r->len >= 18 && r->data[12] == 0x81 && r->data[13] == 0) {
+		u16 id = (u16)((r->data[14] << 8 | r->data[15]) & 0xfff);
+
+		if (!(s->vlans[id / 64] >> id % 64 & 1))
+			return false;
+	}
+	if (s->mode[CTRL_PROMISC])
+		return true;
+	if (!(mac[0] & 1))
+		return !s->mode[CTRL_NOUNI] &&
+		       (s->mode[CTRL_ALLUNI] || !memcmp(mac, s->mac, 6) || in_table(s, false, mac));
+	if (!memcmp(mac, broadcast, 6))
+		return !s->mode[CTRL_NOBCAST];
+	return !s->mode[CTRL_NOMULTI] && (s->mode[CTRL_ALLMULTI] || in_table(s, true, mac));
+}
+
+struct buf {
+	u16 id, nr_ring;
+	u32 written;
+};
+
+/* The frame's bytes from `done` on, into a chain from `off` on; how many bytes of the chain that used. */
+static u32 fill(struct vdev *d, const struct virtq_chain *c, u32 off, const struct net_rx *r, u32 *done)
+{
+	u32 n = (u32)MIN(c->in_len - off, r->len - *done);
+
+	virtq_write(d->vm, c, off, r->data + *done, n);
+	*done += n;
+	return off + n;
+}
+
+/* A small frame and its header go in one piece, which is one walk of the guest's memory. */
+static u32 fill_first(struct vdev *d, const struct virtq_chain *c, const struct net_rx *r, u32 *done)
+{
+	u32 hdr = hdr_size(d), n = MIN(r->len, 256u);
+	u8 buf[12 + 256];
+	u16 one = 1;
+
+	memcpy(buf, &r->hdr, sizeof(r->hdr));
+	memcpy(buf + 10, &one, 2);
+	n = (u32)MIN(c->in_len - hdr, n);
+	memcpy(buf + hdr, r->data, n);
+	virtq_write(d->vm, c, 0, buf, hdr + n);
+	*done = n;
+	return n < r->len ? fill(d, c, hdr + n, r, done) : hdr + n;
+}
+
+/* Where the header says how many buffers there are; a driver may have cut it anywhere. */
+static void find_num(const struct virtq_chain *c, gpa_t at[2])
+{
+	for (u32 i = 0; i < 2; i++) {
+		const struct block_range *r = c->range;
+		u32 off = 10 + i;
+
+		for (; off >= r->len; r++)
+			off -= r->len;
+		at[i] = r->gpa + off;
+	}
+}
+
+enum put { PUT, PUT_NO_ROOM, PUT_AGAIN, PUT_NEVER };
+
+/* Too few buffers. The driver is to say when it has brought more than these; it may have done so this moment. */
+static enum put no_room(struct vdev *d, unsigned queue, const struct virtq *before)
+{
+	struct virtq *q = virtio_queue(d, queue);
+	bool more;
+
+	if (!q)
+		return PUT_NEVER;
+	more = virtq_set_kicks(d->vm, q, true);
+	*q = *before;
+	return more ? PUT_AGAIN : PUT_NO_ROOM;
+}
+
+/*
+ * Into as many buffers as it takes, if the driver merges them. None is given back before all are filled, so that what
+ * the first says of their number is there in time. No room: the queue is as it was.
+ */
+static enum put put(struct vdev *d, unsigned queue, const struct net_rx *r)
+{
+	struct virtq *q = &virtio_of(d)->queue[queue], before = *q;
+	bool merge = virtio_has(d, NET_F_MRG_RXBUF);
+	struct buf bufs[MAX_BUFS];
+	struct virtq_chain c;
+	u32 n = 0, done = 0;
+	gpa_t num_at[2] = {0};
+
+	do {
+		if (!virtio_pop(d, queue, &c))
+			return no_room(d, queue, &before);
+		if (c.nr_out || (!n && c.in_len < hdr_size(d))) {
+			virtio_broken(d, "a buffer for frames has no room for the header, or is to be read");
+			return PUT_NEVER;
+		}
+		if (!merge && c.in_len < hdr_size(d) + r->len) {
+			*q = before;
+			return PUT_NEVER;
+		}
+		bufs[n] = (struct buf){.id = c.id, .nr_ring = c.nr_ring};
+		if (!n && merge)
+			find_num(&c, num_at);
+		bufs[n].written = n ? fill(d, &c, 0, r, &done) : fill_first(d, &c, r, &done);
+		n++;
+	} while (done < r->len && n < MAX_BUFS);
+	if (done < r->len) {
+		*q = before;
+		return PUT_NEVER;
+	}
+	if (n > 1)
+		for (u32 i = 0; i < 2; i++)
+			gmem_write(d->vm, num_at[i], (u8 *)&n + i, 1);
+	for (u32 i = 0; i < n; i++) {
+		c.id = bufs[i].id;
+		c.nr_ring = bufs[i].nr_ring;
+		virtio_push(d, queue, &c, bufs[i].written);
+	}
+	return PUT;
+}
+
+/* What the driver has taken of offloads; the port is told when that changes, also by a restored state. */
+static u32 takes(const struct vdev *d)
+{
+	u64 o = net_of(d)->offloads;
+
+	if (!(virtio_of(d)->status & VIRTIO_DRIVER_OK) || !(o & NET_F_GUEST_CSUM))
+		return 0;
+	return NET_TAKES_CSUM | (o & NET_F_GUEST_TSO4 ? NET_TAKES_TSO4 : 0) | (o & NET_F_GUEST_TSO6 ? NET_TAKES_TSO6 : 0) |
+	       (o & NET_F_GUEST_ECN ? NET_TAKES_ECN : 0);
+}
+
+static void tell_takes(struct vdev *d)
+{
+	net_set_takes(port_of(d), takes(d));
+}
+
+static unsigned pairs_in_use(const struct vdev *d)
+{
+	return virtio_has(d, NET_F_MQ) ? MIN(net_of(d)->pairs, max_pairs(d)) : 1;
+}
+
+/* One frame after the other, until there are no more, or no buffers. */
+static void run_rx(struct vdev *d)
+{
+	struct net_port *p = port_of(d);
+	u64 budget = BUDGET, used = 0;
+	const struct net_rx *r;
+	unsigned queue;
+
+	if (net_takes(p) != takes(d))
+		tell_takes(d);
+	while (budget && (r = net_peek(p))) {
+		queue = 2 * (r->hash % pairs_in_use(d));
+		if (virtio_queue(d, queue) && wanted(d, r)) {
+			enum put res = put(d, queue, r);
+
+			if (res == PUT_NO_ROOM)
+				break;
+			if (res == PUT_AGAIN) {
+				budget -= MIN(budget, FRAME_COST);
+				continue;
+			}
+			used |= res == PUT ? BIT(queue) : 0;
+			if (res == PUT_NEVER)
+				net_refused(p);
+		}
+		budget -= MIN(budget, r->len + FRAME_COST);
+		net_next(p);
+	}
+	for (; used; used &= used - 1)
+		if (virtio_queue(d, (unsigned)__builtin_ctzl(used)))
+			virtio_signal(d, (unsigned)__builtin_ctzl(used));
+	if (!budget)
+		turn(d, 0);
+}
+
+/* ---- the control queue ---- */
+
+struct command {
+	struct vdev *d;
+	const struct virtq_chain *c;
+	u64 at, end; /* what is left of its data */
+};
+
+static bool get(struct command *m, void *buf, u32 n)
+{
+	if (m->end - m->at < n)
+		return false;
+	virtq_read(m->d->vm, m->c, m->at, buf, n);
+	m->at += n;
+	return true;
+}
+
+/* Two lists: unicast, multicast. */
+static bool set_macs(struct command *m)
+{
+	struct net *s = net_of(m->d);
+
+	for (u32 k = 0; k < 2; k++) {
+		u32 n;
+
+		if (!get(m, &n, 4) || (u64)n * 6 > m->end - m->at)
+			return false;
+		s->nr_macs[k] = (u16)MIN(n, MAX_MACS + 1);
+		if (n <= MAX_MACS)
+			get(m, s->macs[k], n * 6);
+		else
+			m->at += (u64)n * 6;
+	}
+	return true;
+}
+
+static bool set_vlan(struct command *m, bool on)
+{
+	u16 id;
+
+	if (!get(m, &id, 2) || id >= 4096)
+		return false;
+	if (on)
+		net_of(m->d)->vlans[id / 64] |= BIT(id % 64);
+	else
+		net_of(m->d)->vlans[id / 64] &= ~BIT(id % 64);
+	return true;
+}
+
+static bool set_offloads(struct command *m)
+{
+	u64 o;
+
+	if (!get(m, &o, 8) || o & ~(virtio_of(m->d)->features & NET_F_OFFLOADS))
+		return false;
+	net_of(m->d)->offloads = o;
+	tell_takes(m->d);
+	return true;
+}
+
+static bool command(struct command *m)
+{
+	struct net *s = net_of(m->d);
+	u8 head[2], on;
+	u16 what, pairs;
+
+	if (!get(m, head, 2))
+		return false;
+	what = (u16)(head[0] << 8 | head[1]);
+	switch (what) {
+	case CTRL_PROMISC ... CTRL_NOBCAST:
+		if (!get(m, &on, 1))
+			return false;
+		s->mode[what] = !!on;
+		return true;
+	case CTRL_MAC_TABLE: return set_macs(m);
+	case CTRL_MAC_ADDR: return virtio_has(m->d, NET_F_CTRL_MAC) && get(m, s->mac, 6);
+	case CTRL_VLAN_ADD:
+	case CTRL_VLAN_DEL: return set_vlan(m, what == CTRL_VLAN_ADD);
+	case CTRL_ANNOUNCE_ACK: s->announce = 0; return true;
+	case CTRL_MQ_PAIRS:
+		if (!virtio_has(m->d, NET_F_MQ) || !get(m, &pairs, 2) || !pairs || pairs > max_pairs(m->d))
+			return false;
+		s->pairs = pairs;
+		return true;
+	case CTRL_OFFLOADS: return virtio_has(m->d, NET_F_GUEST_OFFLOADS) && set_offloads(m);
+	}
+	return false;
+}
+
+static void run_ctrl(struct vdev *d, unsigned queue)
+{
+	struct virtq_chain c;
+	u32 left = 16;
+
+	while (left && virtio_pop(d, queue, &c)) {
+		struct command m = {.d = d, .c = &c, .end = c.out_len};
+		u8 ack;
+
+		if (!c.in_len) {
+			virtio_broken(d, "a command has no room for its answer");
+			return;
+		}
+		ack = command(&m) ? CTRL_OK : CTRL_ERR;
+		virtq_write(d->vm, &c, 0, &ack, 1);
+		virtio_push(d, queue, &c, 1);
+		left--;
+	}
+	if (left < 16 && virtio_queue(d, queue))
+		virtio_signal(d, queue);
+	if (!left)
+		turn(d, 0);
+}
+
+/* ---- the device ---- */
+
+/* run_rx() asks to be told when it needs some. */
+static void more_buffers(struct vdev *d, unsigned queue)
+{
+	virtq_set_kicks(d->vm, &virtio_of(d)->queue[queue], false);
+	run_rx(d);
+}
+
+static void net_kick(struct vdev *d, unsigned queue)
+{
+	if (queue == ctrl_queue(d))
+		run_ctrl(d, queue);
+	else if (queue & 1)
+		run_tx(d, queue);
+	else
+		more_buffers(d, queue);
+}
+
+static unsigned net_queues(const struct vdev *d)
+{
+	return 2 * max_pairs(d) + 1;
+}
+
+static void net_timer(struct vdev *d, unsigned idx)
+{
+	(void)idx;
+	for (unsigned i = 0; i < net_queues(d); i++)
+		if ((i & 1) || i == ctrl_queue(d))
+			virtio_kick(d, i);
+	run_rx(d);
+}
+
+/* Frames wait, or the link has changed. One that comes up again may be elsewhere: the guest tells its neighbours. */
+static void net_work(struct vdev *d)
+{
+	struct net *s = net_of(d);
+	u8 link = net_link(port_of(d));
+
+	if (s->link != link) {
+		s->link = link;
+		s->announce = link && virtio_has(d, NET_F_ANNOUNCE);
+		virtio_config_changed(d);
+	}
+	run_rx(d);
+}
+
+static void work_for(struct net_port *p)
+{
+	vdev_work(net_priv(p));
+}
+
+static bool has_ended(const struct net_port *p)
+{
+	const struct vdev *d = net_priv(p);
+
+	return vm_has_ended(d->vm);
+}
+
+static const struct net_port_ops port_ops = {.kind = "virtio-net", .kick = work_for, .link = work_for, .ended = has_ended};
+
+static int net_init(struct vdev *d)
+{
+	const struct vm_config *cfg = vm_config(d->vm);
+	char why[120];
+
+	d->priv = net_open(&port_ops, d, vif_of(d), vm_id(d->vm), d->unit, why, sizeof(why));
+	if (!d->priv) {
+		vdev_refuse(d, "%s", why);
+		return -ENODEV;
+	}
+	return net_set_rules(vm_id(d->vm), d->unit, cfg->rules, cfg->nr_rules);
+}
+
+static void net_destroy(struct vdev *d)
+{
+	net_close(port_of(d));
+}
+
+static u64 net_features(const struct vdev *d)
+{
+	return NET_F_CSUM | NET_F_OFFLOADS | NET_F_GUEST_OFFLOADS | NET_F_MTU | NET_F_MAC | NET_F_HOST_TSO4 | NET_F_HOST_TSO6 |
+	       NET_F_HOST_ECN | NET_F_MRG_RXBUF | NET_F_STATUS | NET_F_CTRL_VQ | NET_F_CTRL_RX | NET_F_CTRL_VLAN |
+	       NET_F_CTRL_RX_EXTRA | NET_F_ANNOUNCE | (max_pairs(d) > 1 ? NET_F_MQ : 0) |
+	       (vif_of(d)->antispoof ? 0 : NET_F_CTRL_MAC);
+}
+
+static void net_config(const struct vdev *d, u8 *bytes)
+{
+	const struct net *s = net_of(d);
+	struct net_config c = {.status = (u16)((s->link ? LINK_UP : 0) | (s->announce ? ANNOUNCE : 0)),
+			       .max_pairs = (u16)max_pairs(d), .mtu = vif_of(d)->mtu};
+
+	memcpy(c.mac, s->mac, 6);
+	memcpy(bytes, &c, sizeof(c));
+}
+
+/* Legacy drivers write the MAC here (5.1.4); it is theirs only if they may send from it. */
+static void net_config_write(struct vdev *d, unsigned off, unsigned size, u32 val)
+{
+	if (virtio_of(d)->legacy && !vif_of(d)->antispoof && off + size <= 6)
+		memcpy(net_of(d)->mac + off, &val, size);
+}
+
+static void net_reset(struct vdev *d)
+{
+	struct net *s = net_of(d);
+
+	memset((u8 *)s + sizeof(s->virtio), 0, sizeof(*s) - sizeof(s->virtio));
+	memcpy(s->mac, vif_of(d)->mac, 6);
+	s->pairs = 1;
+	s->mode[CTRL_PROMISC] = 1; /* a driver that sets no filter gets all */
+	s->link = net_link(port_of(d));
+	vdev_timer_stop(d, 0);
+	tell_takes(d);
+}
+
+static void net_started(struct vdev *d)
+{
+	net_of(d)->offloads = virtio_of(d)->features & NET_F_OFFLOADS;
+	tell_takes(d);
+}
+
+static bool net_valid(const void *state)
+{
+	const struct net *s = state;
+
+	return s->pairs >= 1 && s->pairs <= MAX_PAIRS && s->nr_macs[0] <= MAX_MACS + 1 && s->nr_macs[1] <= MAX_MACS + 1;
+}
+
+static const struct virtio_type net = {
+	.config_size = sizeof(struct net_config), .queue_size = VIRTQ_MAX_SIZE, .nr_queues = net_queues,
+	.features = net_features, .init = net_init, .destroy = net_destroy, .reset = net_reset, .config = net_config,
+	.config_write = net_config_write, .started = net_started, .kick = net_kick, .timer = net_timer, .work = net_work,
+	.valid = net_valid,
+};
+#define net_ID 1
+VIRTIO_DEVICE(net, "virtio-net", 1, struct net, 0x020000, 2 * MAX_PAIRS + 2, vm_nr_vifs);
