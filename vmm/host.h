@@ -6,13 +6,16 @@
 
 struct vm;
 
-/* What the host drives for itself (drivers/host/): started on the boot CPU when the backend runs, before any VM. */
+/* What the host drives for itself (drivers/host/): started on the boot CPU when dalang.cfg is read, before any VM. */
 typedef void (*host_driver_t)(void);
 #define HOST_DRIVER(fn) static const host_driver_t fn##_entry __used __section(".host_drivers") = fn
 
 #define DALANG_VERSION "0.1"
 
 const struct boot_info *host_boot_info(void);
+const struct host_config *host_config(void); /* dalang.cfg */
+/* Where the host's i-th network card is plugged in; NULL: nowhere. */
+const struct vm_vif *host_uplink(u32 i);
 /* A guest is about to run its first instruction: logs how long that took, once. */
 void host_note_first_entry(void);
 /* A VM or the host cannot start: one line to the log and one event. */

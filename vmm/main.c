@@ -83,6 +83,16 @@ void host_vm_ended(void)
 
 /* --- configuration --- */
 
+const struct host_config *host_config(void)
+{
+	return &host_cfg;
+}
+
+const struct vm_vif *host_uplink(u32 i)
+{
+	return i < host_cfg.nr_uplinks ? &host_cfg.uplinks[i] : NULL;
+}
+
 static void report(void *arg, enum cfg_level level, const char *line)
 {
 	(void)arg;
@@ -297,9 +307,9 @@ void vmm_start(const struct boot_info *bi)
 	wait_for_cpus();
 	log_info("Dalang " DALANG_VERSION ": %s, %u of %u CPUs", hv->desc, cpus_ready(), nr_pcpus);
 	console_event("hello " DALANG_VERSION " %s %u", hv->name, cpus_ready());
+	read_config();
 	for (const host_driver_t *d = __host_drivers_start; d < __host_drivers_end; d++)
 		(*d)();
-	read_config();
 	create_vms();
 	host_vm_ended(); /* ours: see nr_live */
 	sched_loop();

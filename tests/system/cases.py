@@ -27,6 +27,7 @@ FILES = [
     "virtio",
     "hostdisk",
     "net",
+    "uplink",
 ]
 
 

@@ -260,6 +260,8 @@ class Pack:
         """Write dalang.cfg; it goes first, so that a person who looks finds it first."""
         started = [v.packed for v in self.vms if not v.refused]
         cfg = "vms = [ " + ", ".join(quote(p) for p in started) + " ]\nexit_when_empty = 1\n"
+        if "DALANG_TEST_UPLINK" in os.environ:
+            cfg += f"uplink = [ {quote(os.environ['DALANG_TEST_UPLINK'])} ]\n"
         if "DALANG_TEST_LOGLEVEL" in os.environ:
             cfg += f"loglevel = {quote(os.environ['DALANG_TEST_LOGLEVEL'])}\n"
         self.files = {"dalang.cfg": cfg.encode(), **self.files}
