@@ -28,6 +28,9 @@ static int print_vm(const struct vm_config *vm)
 		printf("ramdisk=%s\n", vm->ramdisk);
 	for (u32 i = 0; i < vm->nr_disks; i++)
 		printf("disk=%s\n", vm->disks[i].target);
+	for (u32 i = 0; i < vm->nr_vifs; i++)
+		if (vm->vifs[i].mirror)
+			printf("mirror=%u\n", i);
 	return 0;
 }
 

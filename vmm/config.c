@@ -411,6 +411,7 @@ static const struct config_key vm_keys[] = {
 static const struct config_key host_keys[] = {
 	{"vms", set_vms, 0, 0, 0, 0, NULL},
 	{"uplink", set_net, 0, 0, 0, HOST_MAX_UPLINKS, NULL},
+	{"mirror", set_number, HOSTS(mirror), BOOLEAN},
 	{"exit_when_empty", set_number, HOSTS(exit_when_empty), BOOLEAN},
 	{"loglevel", set_loglevel, 0, 0, 0, 0, NULL},
 };

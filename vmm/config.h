@@ -52,6 +52,7 @@ struct vm_vif {
 	u8 mac[6];
 	bool mac_given; /* else it is made of the VM's name */
 	bool antispoof; /* it may send from its own MAC only; and, if there are any, from its `ip` only */
+	bool mirror;	/* what passes it goes to the mirror, too */
 	bool isolated;	/* it hears from, and is heard by, those ports of its bridge only that are not */
 	u8 queues;	/* pairs */
 	bool untagged;	/* frames without a tag are in VLAN pvid (0: no VLAN), else they are dropped */
@@ -105,6 +106,7 @@ struct host_config {
 	char vms[HOST_MAX_VMS][128]; /* VM file names as in boot_info */
 	u32 nr_uplinks;
 	struct vm_vif uplinks[HOST_MAX_UPLINKS]; /* the n-th is where the host's n-th NIC is plugged in */
+	bool mirror; /* mirror = 1: what passes any network card goes to the mirror (drivers/net/mirror.c) */
 	bool exit_when_empty; /* exit_when_empty = 1: power the host off when every VM has ended */
 	int loglevel;         /* loglevel = "error" | "warning" | "info" | "debug" */
 };

@@ -233,21 +233,27 @@ static bool set_numbers(struct vif_spec *v)
 {
 	u64 n;
 
-	switch (v->key[0]) {
-	case 'm':
+	if (!strcmp(v->key, "mtu")) {
 		if (!number(v, 68, 9216, &n))
 			return false;
 		v->vif->mtu = (u16)n;
-		return true;
-	case 'q':
+	} else {
 		if (!number(v, 1, 8, &n))
 			return false;
 		v->vif->queues = (u8)n;
-		return true;
 	}
+	return true;
+}
+
+static bool set_bool(struct vif_spec *v)
+{
+	u64 n;
+
 	if (!number(v, 0, 1, &n))
 		return false;
-	*(v->key[0] == 'a' ? &v->vif->antispoof : &v->vif->isolated) = n;
+	*(!strcmp(v->key, "antispoof") ? &v->vif->antispoof
+	  : !strcmp(v->key, "isolated") ? &v->vif->isolated
+					: &v->vif->mirror) = n;
 	return true;
 }
 
@@ -276,9 +282,9 @@ static const struct {
 	bool (*set)(struct vif_spec *v);
 	bool of_guests; /* makes no sense for an uplink */
 } vif_keys[] = {
-	{"bridge", set_bridge, false},	   {"vlan", set_vlan, false},	     {"isolated", set_numbers, false},
+	{"bridge", set_bridge, false},	   {"vlan", set_vlan, false},	     {"isolated", set_bool, false},     {"mirror", set_bool, false},
 	{"rate", set_rate, false},	   {"mtu", set_numbers, false},	     {"mac", set_mac, true},
-	{"ip", set_ip, true},		   {"antispoof", set_numbers, true}, {"queues", set_numbers, true},
+	{"ip", set_ip, true},		   {"antispoof", set_bool, true}, {"queues", set_numbers, true},
 	{"model", set_model, true},	   {"type", set_model, true},	     {"script", unused, true},
 	{"vifname", unused, true},	   {"backend", unused, true},	     {"gatewaydev", unused, true},
 	{"netdev", unused, true},	   {"devid", unused, true},	     {"trusted", unused, true},
@@ -302,7 +308,7 @@ static bool parameter(struct vif_spec *v, const char *s, size_t n, u32 *seen)
 		*seen |= (u32)BIT(i);
 		return vif_keys[i].set(v);
 	}
-	return vif_fail(v, "%s: unknown parameter '%.*s'; known are bridge=, vlan=, rate=, mtu=, isolated=%s",
+	return vif_fail(v, "%s: unknown parameter '%.*s'; known are bridge=, vlan=, rate=, mtu=, isolated=, mirror=%s",
 			v->host ? "uplink" : "vif", (int)MIN(k, 40), s, v->host ? "" : ", mac=, ip=, antispoof=, queues=, model=");
 }
 

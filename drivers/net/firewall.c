@@ -194,17 +194,22 @@ static bool about_known(struct filter *f, const struct net_pkt *pk, bool out, u3
 
 /* ---- rules ---- */
 
+static bool is_for(const struct net_port *p, const struct net_rule *r)
+{
+	return r->vif == RULE_ALL_VIFS || r->vif == p->index;
+}
+
 static bool in_range(const u16 range[2], u16 port)
 {
 	return port >= range[0] && port <= range[1];
 }
 
-static bool fits(const struct net_rule *r, const struct net_l3 *l, bool out)
+static bool fits(const struct net_port *p, const struct net_rule *r, const struct net_l3 *l, bool out)
 {
 	u8 family = l->kind == L3_V4 ? 4 : l->kind == L3_V6 ? 6 : 0;
 	bool ports = r->sport[0] || r->sport[1] != 65535 || r->port[0] || r->port[1] != 65535;
 
-	if (r->is_default || r->out != out)
+	if (r->is_default || r->out != out || !is_for(p, r))
 		return false;
 	if (r->proto == RULE_ICMP ? l->proto != PROTO_ICMP && l->proto != PROTO_ICMP6 : r->proto && r->proto != l->proto)
 		return false;
@@ -218,15 +223,17 @@ static bool fits(const struct net_rule *r, const struct net_l3 *l, bool out)
 	return in_range(r->sport, l->sport) && in_range(r->port, l->dport);
 }
 
-static bool judge(struct filter *f, const struct net_l3 *l, bool out)
+static bool judge(struct net_port *p, const struct net_l3 *l, bool out)
 {
+	struct filter *f = p->filter;
+
 	for (u32 i = 0; i < f->nr; i++)
-		if (fits(&f->rules[i], l, out)) {
+		if (fits(p, &f->rules[i], l, out)) {
 			f->hits[i]++;
 			return f->rules[i].allow;
 		}
 	for (u32 i = 0; i < f->nr; i++)
-		f->hits[i] += f->rules[i].is_default && f->rules[i].out == out;
+		f->hits[i] += f->rules[i].is_default && f->rules[i].out == out && is_for(p, &f->rules[i]);
 	return !f->deny[out];
 }
 
@@ -251,14 +258,14 @@ bool net_filter(struct net_port *p, struct net_pkt *pk, bool out)
 	if (is_error(l) && about_known(f, pk, out, now))
 		return true;
 	if (!tracked(l))
-		return judge(f, l, out);
+		return judge(p, l, out);
 	k = key_of(l);
 	c = conn_find(f, &k, out, now);
 	if (c) {
 		conn_seen(c, l, out, now);
 		return true;
 	}
-	if (!judge(f, l, out))
+	if (!judge(p, l, out))
 		return false;
 	/* What ends or refuses a connection begins none. */
 	if (!(l->proto == PROTO_TCP && l->tcp_flags & (TCP_FIN | TCP_RST)))
@@ -277,8 +284,11 @@ void net_filter_free(struct net_port *p)
 int net_filter_set(struct net_port *p, const struct net_rule *rules, u32 nr)
 {
 	struct filter *f = p->filter;
+	bool any = false;
 
-	if (!nr) {
+	for (u32 i = 0; i < nr; i++)
+		any |= is_for(p, &rules[i]);
+	if (!any) {
 		net_filter_free(p);
 		return 0;
 	}
@@ -291,7 +301,7 @@ int net_filter_set(struct net_port *p, const struct net_rule *rules, u32 nr)
 	f->seed = (net_now() * 0x9e3779b97f4a7c15ull) | 1;
 	memcpy(f->rules, rules, f->nr * sizeof(*rules));
 	for (u32 i = 0; i < f->nr; i++)
-		if (rules[i].is_default)
+		if (rules[i].is_default && is_for(p, &rules[i]))
 			f->deny[rules[i].out] = !rules[i].allow;
 	p->filter = f;
 	return 0;

@@ -70,7 +70,7 @@ static void drain(struct timer *t)
 
 bool net_mirror_start(u32 snap)
 {
-	const struct pcap_header h = {.magic = 0xa1b23c4d, .major = 2, .minor = 4, .snap = snap, .link = 1};
+	const struct pcap_header h = {.magic = 0xa1b23c4d, .major = 2, .minor = 4, .snap = NET_MAX_FRAME, .link = 1};
 
 	spin_lock(&mirror.lock);
 	if (!mirror.ring) {
@@ -81,7 +81,7 @@ bool net_mirror_start(u32 snap)
 		put(&h, sizeof(h)); /* once: then it is one file, whatever is turned on and off */
 		come_back();
 	}
-	mirror.snap = snap;
+	mirror.snap = snap ?: mirror.snap ?: NET_MAX_FRAME;
 	spin_unlock(&mirror.lock);
 	return mirror.ring;
 }

@@ -4,6 +4,7 @@
 #include "arch/x86_64/frame.h"
 #include "lib/errno.h"
 #include "lib/string.h"
+#include "vmm/host.h"
 
 static struct list bridges = {&bridges, &bridges};
 static struct spinlock bridges_lock = SPINLOCK(LOCK_BRIDGES);
@@ -94,13 +95,15 @@ struct net_port *net_open(const struct net_port_ops *ops, void *priv, const stru
 		p->up = true;
 		p->credit = (s64)vif->burst;
 		p->credit_at = net_now();
-		p->mirrored = mirror_all;
+		p->mirrored = vif->mirror || mirror_all || host_config()->mirror;
 		spin_lock(&b->lock);
 		wrong = plug_in(b, p);
 		spin_unlock(&b->lock);
 		free_if_empty(b);
 	}
 	spin_unlock(&bridges_lock);
+	if (!wrong && p->mirrored)
+		net_mirror_start(0);
 	if (!wrong)
 		return p;
 	snprintf(why, n, "vif %u: bridge %s %s", index, vif->bridge, wrong);

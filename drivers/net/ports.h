@@ -23,5 +23,5 @@ int net_set_link(u16 owner, u32 index, bool up); /* 0 or -ENODEV */
 u32 net_set_mirror(u32 owner, u32 index, bool on); /* how many ports that are */
 
 /* mirror.c */
-bool net_mirror_start(u32 snap); /* keep so many bytes of each frame; the file's header comes first. false: no memory */
+bool net_mirror_start(u32 snap); /* keep so many bytes of each frame, 0: as before; the file's header comes first. false: no memory */
 u64 net_mirror_lost(void); /* frames that found no room since */

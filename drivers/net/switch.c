@@ -20,12 +20,6 @@
 #define GROUP		1ull /* of a MAC as mac_of() has it */
 #define ETH_VLAN	0x8100u
 
-const char *const net_drop_names[NR_DROPS] = {
-	[DROP_MALFORMED] = "malformed", [DROP_SIZE] = "size",	      [DROP_LINK] = "link",   [DROP_VLAN] = "vlan",
-	[DROP_SPOOFED] = "spoofed",	[DROP_FIREWALL] = "firewall", [DROP_FLOOD] = "flood", [DROP_FULL] = "full",
-	[DROP_DENIED] = "denied",	[DROP_REFUSED] = "refused",
-};
-
 /* ---- the rings ---- */
 
 struct net_rx *net_reserve(struct net_port *p, u32 len)

@@ -16,7 +16,6 @@ enum net_drop {
 	DROP_FULL, DROP_DENIED, DROP_REFUSED, /* the receiver's: its ring, its firewall, its own word */
 	NR_DROPS
 };
-extern const char *const net_drop_names[NR_DROPS];
 
 struct net_count {
 	u64 packets, bytes;

@@ -44,7 +44,7 @@ class Client(Linux):
         return text.strip()
 
 
-def pair(*host, blocks=64, vif="bridge=lan0", **more):
+def pair(*host, blocks=16, vif="bridge=lan0", **more):
     """Two guests ping each other, by IPv4 and IPv6, and copy a file each way."""
     def test(ctx):
         ramdisk = guests.module_initramfs("virtio-net", *guests.NET)

@@ -10,6 +10,7 @@
 #include "lib/errno.h"
 #include "lib/log.h"
 #include "lib/string.h"
+#include "drivers/net/ports.h"
 #include "vmm/console.h"
 #include "vmm/host.h"
 #include "vmm/monitor/monitor.h"
@@ -55,6 +56,39 @@ void *kzalloc(size_t size, enum frame_type type, u16 owner)
 	assert(arena_used <= sizeof(arena));
 	return memset(p, 0, size);
 }
+bool net_stat(u32 n, struct net_stat *st)
+{
+	*st = (struct net_stat){.kind = "virtio-net", .owner = n == 2 ? OWNER_HOST : 1, .index = (u8)n, .up = true, .bridge = "lan0"};
+	st->vif.untagged = true;
+	st->vif.pvid = n == 1 ? 7 : 0;
+	st->vif.vlans[1] = n;
+	st->drops[DROP_FULL] = st->drops[DROP_VLAN] = 2;
+	st->sent = (struct net_count){3, 180};
+	return n < 3;
+}
+int net_set_rules(u16 owner, u32 index, const struct net_rule *rules, u32 nr)
+{
+	(void)rules;
+	snprintf(did, sizeof(did), "rules %u.%u %u", owner, index, nr);
+	return 0;
+}
+bool net_rule_hits(u16 owner, u32 index, u32 rule, u64 *hits)
+{
+	*hits = owner * 100 + rule * 10 + index;
+	return true;
+}
+int net_set_link(u16 owner, u32 index, bool up)
+{
+	snprintf(did, sizeof(did), "link %u.%u %d", owner, index, up);
+	return 0;
+}
+u32 net_set_mirror(u32 owner, u32 index, bool on)
+{
+	snprintf(did, sizeof(did), "mirror %d.%d %d", owner, index, on);
+	return 2;
+}
+bool net_mirror_start(u32 snap) { return snap != 77; }
+u64 net_mirror_lost(void) { return 5; }
 const struct boot_info *host_boot_info(void) { return &fake_boot_info; }
 const char *host_vm_file_name(u32 i) { return i ? NULL : "c"; }
 int host_create_vm(const char *name, char *why, size_t n)
@@ -167,6 +201,7 @@ static void fake_setup(void)
 		vm->id = (u16)(i + 1);
 		vm->ram_bytes = MIB(64);
 		vm->cfg.cpu_weight = 256;
+		vm->cfg.nr_vifs = 2;
 		vm->cfg.vcpus = vm->nr_vcpus = 2;
 		vm->run.state = VM_RUNS;
 		vm->nr_slots = 2;

@@ -7,6 +7,7 @@
 #include "lib/errno.h"
 #include "lib/string.h"
 #include "vmm/console.h"
+#include "vmm/host.h"
 #include "vmm/timer.h"
 
 static u64 clock_ns = 1000000000000;
@@ -46,6 +47,9 @@ size_t console_send(u32 channel, const void *buf, size_t n)
 	return n;
 }
 
+static struct host_config fake_host;
+const struct host_config *host_config(void) { return &fake_host; }
+
 static int kicks[16]; /* by index of the card */
 static void kick(struct net_port *p) { kicks[p->index]++; }
 static const struct net_port_ops fake_ops = {.kind = "fake", .kick = kick};
@@ -53,7 +57,7 @@ static const struct net_port_ops fake_ops = {.kind = "fake", .kick = kick};
 static const u8 mac_a[6] = {2, 0, 0, 0, 0, 0xa}, mac_b[6] = {2, 0, 0, 0, 0, 0xb}, mac_c[6] = {2, 0, 0, 0, 0, 0xc},
 		broadcast[6] = {255, 255, 255, 255, 255, 255};
 
-static struct vm_vif fake_vif(const u8 *mac)
+static inline struct vm_vif fake_vif(const u8 *mac)
 {
 	struct vm_vif v = {.bridge = "lan0", .antispoof = true, .untagged = true, .mtu = 1500, .queues = 1};
 
@@ -68,7 +72,7 @@ static struct vm_vif fake_vif(const u8 *mac)
 static u8 pkt[70000];
 static u32 pkt_len;
 
-static void eth(const u8 *dst, const u8 *src, u16 type)
+static inline void eth(const u8 *dst, const u8 *src, u16 type)
 {
 	memcpy(pkt, dst, 6);
 	memcpy(pkt + 6, src, 6);
@@ -76,26 +80,26 @@ static void eth(const u8 *dst, const u8 *src, u16 type)
 	pkt_len = 14;
 }
 
-static void add(const void *p, u32 n)
+static inline void add(const void *p, u32 n)
 {
 	memcpy(pkt + pkt_len, p, n);
 	pkt_len += n;
 }
 
-static void fill(u32 n)
+static inline void fill(u32 n)
 {
 	for (u32 i = 0; i < n; i++)
 		pkt[pkt_len++] = (u8)(i * 7 + (i >> 8));
 }
 
-static u32 slow_sum(const u8 *p, u32 n, u32 sum)
+static inline u32 slow_sum(const u8 *p, u32 n, u32 sum)
 {
 	for (u32 i = 0; i < n; i++)
 		sum += i & 1 ? p[i] : (u32)p[i] << 8;
 	return sum;
 }
 
-static u16 slow_fold(u32 sum)
+static inline u16 slow_fold(u32 sum)
 {
 	while (sum >> 16)
 		sum = (sum & 0xffff) + (sum >> 16);
@@ -103,7 +107,7 @@ static u16 slow_fold(u32 sum)
 }
 
 /* An IPv4 header in front of what is there from pkt[14] on. */
-static void ip4(u8 proto, u32 src, u32 dst, u16 frag)
+static inline void ip4(u8 proto, u32 src, u32 dst, u16 frag)
 {
 	u32 n = pkt_len - 14;
 	u8 h[20] = {0x45, 0, 0, 0, 0x12, 0x34, (u8)(frag >> 8), (u8)frag, 64, proto};
@@ -120,7 +124,7 @@ static void ip4(u8 proto, u32 src, u32 dst, u16 frag)
 	put16(pkt + 12, 0x0800);
 }
 
-static void ip6(u8 proto, const u8 *src, const u8 *dst)
+static inline void ip6(u8 proto, const u8 *src, const u8 *dst)
 {
 	u32 n = pkt_len - 14;
 	u8 h[40] = {0x60, 0, 0, 0, 0, 0, proto, 64};
@@ -134,7 +138,7 @@ static void ip6(u8 proto, const u8 *src, const u8 *dst)
 	put16(pkt + 12, 0x86dd);
 }
 
-static void tcp(u16 sport, u16 dport, u8 flags, u32 payload)
+static inline void tcp(u16 sport, u16 dport, u8 flags, u32 payload)
 {
 	u8 h[20] = {0, 0, 0, 0, 0x12, 0x34, 0x56, 0x78, 0, 0, 0, 0, 0x50, flags, 255, 255};
 
@@ -144,7 +148,7 @@ static void tcp(u16 sport, u16 dport, u8 flags, u32 payload)
 	fill(payload);
 }
 
-static void udp(u16 sport, u16 dport, u32 payload)
+static inline void udp(u16 sport, u16 dport, u32 payload)
 {
 	u8 h[8];
 
@@ -156,7 +160,7 @@ static void udp(u16 sport, u16 dport, u32 payload)
 	fill(payload);
 }
 
-static void arp4(const u8 *mac, u32 ip)
+static inline void arp4(const u8 *mac, u32 ip)
 {
 	u8 h[28] = {0, 1, 8, 0, 6, 4, 0, 1};
 
@@ -173,7 +177,7 @@ static int read_rest(const struct net_frame *f, u32 off, void *to, u32 n)
 }
 
 /* pkt, in two pieces if it is long enough, as a guest's card has it. */
-static void send_hdr(struct net_port *p, struct net_hdr h)
+static inline void send_hdr(struct net_port *p, struct net_hdr h)
 {
 	u8 *copy = malloc(pkt_len), *head = malloc(MIN(pkt_len, NET_HEAD)); /* for the sanitizer */
 	struct net_frame f = {.hdr = h, .len = pkt_len, .head_len = MIN(pkt_len, NET_HEAD), .head = head, .read = read_rest,
@@ -186,7 +190,7 @@ static void send_hdr(struct net_port *p, struct net_hdr h)
 	free(head);
 }
 
-static void send_pkt(struct net_port *p)
+static inline void send_pkt(struct net_port *p)
 {
 	send_hdr(p, (struct net_hdr){.flags = 0});
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* unit: vmm/monitor/monitor.c vmm/monitor/out.c vmm/monitor/serial.c vmm/monitor/verbs.c vmm/monitor/verb_host.c vmm/monitor/verb_vm.c vmm/monitor/verb_sched.c vmm/monitor/verb_stat.c vmm/monitor/verb_trace.c vmm/trace.c vmm/config.c vmm/config_cpus.c vmm/config_disk.c drivers/net/config_vif.c drivers/net/config_rule.c lib/cfg.c lib/string.c */
+/* unit: vmm/monitor/monitor.c vmm/monitor/out.c vmm/monitor/serial.c vmm/monitor/verbs.c vmm/monitor/verb_host.c vmm/monitor/verb_vm.c vmm/monitor/verb_sched.c vmm/monitor/verb_stat.c vmm/monitor/verb_trace.c vmm/trace.c vmm/config.c vmm/config_cpus.c vmm/config_disk.c drivers/net/config_vif.c drivers/net/config_rule.c drivers/net/verb_net.c lib/cfg.c lib/string.c */
 /* The monitor's lines: what each verb reaches, how its answer looks in text and in JSON, and what is said to those
  * that are wrong. */
 #include <setjmp.h>
@@ -115,6 +115,25 @@ static void verbs(void **state)
 	assert_true(vcpus[1][0].sched.cpus[0] == 1 && vcpus[1][1].sched.cpus[0] == 1);
 	assert_string_equal(line("vcpu-set b 2"), "ok\r\n");
 	assert_string_equal(line("mem-set b 64"), "ok\r\n");
+	line("network-link b 1 down");
+	assert_string_equal(did, "link 2.1 0");
+	line("firewall b add vif 1 in allow tcp  port 22");
+	assert_string_equal(did, "rules 2.1 1");
+	line("firewall b add out default deny");
+	assert_non_null(strstr(line("firewall b"), "  1          401 vif 1 in allow tcp port 22"));
+	assert_non_null(strstr(line("firewall b"), "  2          421 out default deny"));
+	line("firewall b del 1");
+	assert_string_equal(did, "rules 2.1 1");
+	assert_null(strstr(line("firewall b"), "allow"));
+	line("firewall b flush");
+	assert_string_equal(did, "rules 2.1 0");
+	line("mirror on -s 100 b 1");
+	assert_string_equal(did, "mirror 2.1 1");
+	line("mirror off");
+	assert_string_equal(did, "mirror -1.-1 0");
+	assert_non_null(strstr(line("network-list"), "x.Y-1                   1   1 virtio-net lan0            00:00:00:00:00:00 7p/...   up"));
+	assert_null(strstr(line("network-list x.Y-1"), "(host)"));
+	assert_non_null(strstr(line("network-list -l 0"), "vlan_drop"));
 	line("stat b on");
 	assert_int_equal(vcpus[1][1].watch, WATCH_TIME);
 	assert_non_null(vcpus[1][1].watching.time);
@@ -168,6 +187,7 @@ static void json(void **state)
 		"shutdown -j a", "reboot -j a", "reset -j a", "pause -j a", "unpause -j a", "rename -j a z",
 		"trigger -j b nmi", "sendkey -j b a", "sendmouse -j b 1,2", "regions -j b", "info -j", "mem -j", "mem b -j", "dmesg -j", "uptime -j", "top -j", "top -d 1 -j b", "vcpu-list -j",
 		"vcpu-pin -j b 0 1", "vcpu-set -j b 2", "mem-set -j b 64", "sched -j", "sched -j -d b", "sched -j -d b -w 9",
+		"network-list -j", "network-list -l -j", "network-link -j b 0 up", "firewall -j b", "firewall b -j add in deny", "mirror -j on",
 		"stat -j b", "stat b -j on", "stat b off -j", "trace -j on", "trace show -j", "trace -j off", "torture b -j 5"};
 	bool met[64] = {false};
 
@@ -225,6 +245,17 @@ static void errors(void **state)
 		{"vcpu-pin a 0 9", "vcpu-pin: no such CPU"},
 		{"torture a 0", "torture: 0 is no seed: a number from 1, or off"},
 		{"torture a 99999999999999999999", "torture: 99999999999999999999 is no seed: a number from 1, or off"},
+		{"network-link b 2 up", "network-link: it has no card 2; `network-list` shows them"},
+		{"network-link b 0 maybe", "network-link: maybe is neither up nor down"},
+		{"firewall b add in", "firewall: it ends too early; write allow or deny"},
+		{"firewall b add vif 3 in deny", "firewall: it has no vif 3"},
+		{"firewall b del 9", "firewall: say which rule: 1 to 0"},
+		{"firewall b show", "firewall: show is none of add, del and flush"},
+		{"mirror maybe", "mirror: maybe is neither on nor off"},
+		{"mirror on -s 13", "mirror: 13 is no number of bytes from 14 to 65535"},
+		{"mirror on -s 77", "mirror: no memory of our own is left"},
+		{"mirror on zz", "mirror: no such VM; `list` shows them"},
+		{"mirror on b 8", "mirror: 8 is no card's index"},
 		{"top -d 0", "top: 0 is no number of seconds from 1 to 3600"},
 		{"stat a maybe", "stat: maybe is neither on nor off"},
 		{"trace maybe", "trace: maybe is none of on, off and show"},

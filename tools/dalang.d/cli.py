@@ -56,6 +56,7 @@ def parse(argv):
     p.add_argument("--icount", action="store_true")
     p.add_argument("--timeout", type=_seconds)
     p.add_argument("--control", metavar="SOCKET")
+    p.add_argument("--pcap", metavar="FILE")
     p.add_argument("--gdb", action="append", default=[], metavar="[VM:]PORT[,nowait]")
     opts = p.parse_args(argv)
     opts.gdb = gdb.parse(opts.gdb)
@@ -100,10 +101,10 @@ def _run(opts, work, watch, stdin, stdout):
         return USAGE
     for vm, _, waits in opts.gdb:
         pack.debug(vm, waits)
-    files = pack.finish()
+    files = pack.finish(mirror=opts.pcap is not None)
     cpus, memory = machine.size(opts, chosen, pack)
     say(f"{chosen.describe()}; boot by {opts.boot}; {cpus} host CPU(s), {memory} MiB")
     emu = emulator.make(chosen, opts.boot, cpus, memory, files, work, opts.icount)
     order = [None if v.refused else v.name for v in pack.vms]
     return Session(emu, order, opts.timeout, stdin, stdout, watch, opts.control or control.default_path(),
-                   opts.gdb).run()
+                   opts.gdb, opts.pcap).run()

@@ -5,6 +5,7 @@ MARK_MAX = 1024  # longer than any event; an ESC _ d without an end is a guest's
 ESC = 0x1B
 CHANNEL_MONITOR = 1
 CHANNEL_FIRST = 2  # of the first guest: where what is typed goes
+CHANNEL_MIRROR = 65534  # the network's, a pcap file
 CHANNEL_TERMINAL = 65535  # the monitor as a person has it
 TERMINAL_RESET = b"\xff"  # somebody new sits at it
 LEAVE = 0x1D  # Ctrl-]: the one special byte

@@ -6,9 +6,10 @@ import sys
 import time
 
 from control import Control
-from framing import (CHANNEL_FIRST, CHANNEL_GDB, CHANNEL_MONITOR, CHANNEL_TERMINAL, LEAVE, Demux, Lines, NoCsi,
+from framing import (CHANNEL_FIRST, CHANNEL_GDB, CHANNEL_MIRROR, CHANNEL_MONITOR, CHANNEL_TERMINAL, LEAVE, Demux, Lines, NoCsi,
                      encode_input)
 from gdb import Debugger
+from pcap import Pcap
 from util import KILLED, OK, PANIC, TIMEOUT, TOOL, USAGE, Raw, Voice, say
 
 GRACE_END = 5.0    # after host-end, to power off
@@ -128,9 +129,9 @@ class Terminal(Raw):
 
 class Session:
     """order: as in Outcome. watch(name, bytes): sees each guest's output and may return bytes to type.
-    control: where others reach the monitor. gdb: [(VM or None for the first, TCP port, does it wait)]."""
+    control: where others reach the monitor. pcap: where the network's mirror goes. gdb: [(VM or None for the first, TCP port, does it wait)]."""
 
-    def __init__(self, emulator, order, timeout=None, stdin=None, stdout=None, watch=None, control=None, gdb=()):
+    def __init__(self, emulator, order, timeout=None, stdin=None, stdout=None, watch=None, control=None, gdb=(), pcap=None):
         self.emulator = emulator
         self.outcome = Outcome(order)
         self._several = len(self.outcome.order) > 1
@@ -139,6 +140,7 @@ class Session:
         self._stdout = 1 if stdout is None else stdout
         self._watch = watch
         self._control = Control(control) if control else None
+        self._pcap = Pcap(pcap) if pcap else None
         self._debuggers = [Debugger(vm or self.outcome.order[0], port, waits) for vm, port, waits in gdb]
         self._in_channel = None  # nobody has said yet that we speak docs/console.md
         self._demux, self._nocsi = Demux(), NoCsi()
@@ -197,6 +199,10 @@ class Session:
                 self._monitor_says(data)
             if channel == CHANNEL_MONITOR and self._control:
                 self._control.answer(data)
+                continue
+            if channel == CHANNEL_MIRROR:
+                if self._pcap:
+                    self._pcap.feed(data)
                 continue
             if channel == CHANNEL_TERMINAL:
                 self._monitor_says(data)
@@ -326,7 +332,7 @@ class Session:
                 self._lines.idle(time.monotonic(), force=True)
         finally:
             self.emulator.kill()
-            for end in [self._control, *self._debuggers]:
+            for end in [self._control, self._pcap, *self._debuggers]:
                 if end:
                     end.close()
         status, line = self.outcome.final(why)

@@ -21,6 +21,7 @@ class Vm:
         self.name, self.source = name, source
         self.memory = 0
         self.refused = False
+        self.mirrored = False  # one of its network cards is: by its file
 
 
 def quote(text):
@@ -229,6 +230,7 @@ class Pack:
             Voice.line(f"{path}: error: name = {quote(vm.name)} is taken by {twin.source}; two VMs must "
                 f"have two names")
             raise Refused
+        vm.mirrored = "mirror" in dict(pairs)
         memory = dict(pairs).get("memory", "")
         vm.memory = int(memory) if memory.isdigit() else 256
         found = {}
@@ -256,14 +258,16 @@ class Pack:
         if waits:
             self.files[vm.packed] += b"\ngdb = 1\n"
 
-    def finish(self):
-        """Write dalang.cfg; it goes first, so that a person who looks finds it first."""
+    def finish(self, mirror=False):
+        """mirror: that of the network is wanted, of the cards that a file marks, or of all. Write dalang.cfg; it goes first, so that a person who looks finds it first."""
         started = [v.packed for v in self.vms if not v.refused]
         cfg = "vms = [ " + ", ".join(quote(p) for p in started) + " ]\nexit_when_empty = 1\n"
         if "DALANG_TEST_UPLINK" in os.environ:
             cfg += f"uplink = [ {quote(os.environ['DALANG_TEST_UPLINK'])} ]\n"
         if "DALANG_TEST_LOGLEVEL" in os.environ:
             cfg += f"loglevel = {quote(os.environ['DALANG_TEST_LOGLEVEL'])}\n"
+        if mirror and not any(v.mirrored for v in self.running()):
+            cfg += "mirror = 1\n"
         self.files = {"dalang.cfg": cfg.encode(), **self.files}
         return self.files
 

@@ -97,6 +97,21 @@ const struct verb monitor_verbs[] = {
 		 "after off. show: the newest 64, or COUNT. Info is a port, an address, an MSR, a CPUID leaf or\n"
 		 "the hardware's own word; of inject, type and vector. Ticks are as in stat.",
 	 .takes = VERB_HOST, .opts = "n:", .min = 1, .max = 2, .run = verb_trace},
+	{.name = "network-list", .args = "[-l] [NAME]", .help = "the network cards, their bridges, and what passed",
+	 .more = "Of all VMs and the host's uplinks. VLAN: the untagged one, and whether there are others with tag.\n"
+		 "-l: frames dropped, by reason (docs/network.md has the reasons).",
+	 .takes = VERB_HOST, .opts = "l", .max = 1, .begin = network_list_begin, .run = verb_network_list},
+	{.name = "network-link", .args = "NAME INDEX up|down", .help = "plug a card's cable in, or pull it out",
+	 .takes = VERB_VM, .min = 2, .max = 2, .run = verb_network_link},
+	{.name = "firewall", .args = "NAME [add RULE|del NR|flush]", .help = "the rules of its cards: show or change them",
+	 .more = "RULE as in a VM file, without quotes: in allow tcp from 10.0.0.0/8 port 22; in default deny.\n"
+		 "A new one comes last. Hits: packets that it decided, those of known connections left out.\n"
+		 "A change begins the counts anew, and forgets connections.",
+	 .takes = VERB_VM, .max = 14, .run = verb_firewall},
+	{.name = "mirror", .args = "on|off [-s BYTES] [all|NAME [INDEX]]", .help = "what passes a card goes to the mirror, too",
+	 .more = "Of all cards, of a VM's, or one. -s: so many bytes of each frame. `tools/dalang run --pcap F` writes\n"
+		 "the mirror to a file; lost are frames for which the serial line was too slow.",
+	 .takes = VERB_HOST, .opts = "s:", .min = 1, .max = 3, .run = verb_mirror},
 	{.name = "torture", .args = "NAME SEED|off", .help = "torture mode, as torture = SEED in its file",
 	 .more = "For testing Dalang itself: at random exits the VM is rebuilt from its saved state.",
 	 .takes = VERB_VM, .min = 1, .max = 1, .run = verb_torture},

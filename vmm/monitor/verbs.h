@@ -61,5 +61,11 @@ void sched_begin(struct mon_call *c);
 enum mon_status verb_sched(struct mon_call *c);
 /* verb_stat.c */
 enum mon_status verb_stat(struct mon_call *c);
+/* drivers/net/verb_net.c */
+void network_list_begin(struct mon_call *c);
+enum mon_status verb_network_list(struct mon_call *c);
+enum mon_status verb_network_link(struct mon_call *c);
+enum mon_status verb_firewall(struct mon_call *c);
+enum mon_status verb_mirror(struct mon_call *c);
 /* verb_trace.c */
 enum mon_status verb_trace(struct mon_call *c);
