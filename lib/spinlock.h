@@ -14,7 +14,8 @@ enum lock_class {
 	LOCK_BRIDGES = 15, /* the list of bridges */
 	LOCK_SWITCH = 16,  /* a bridge: its ports, tables and the rings' filling side; copies frames */
 	LOCK_MIRROR = 17,  /* the network's mirror; copies frames */
-	LOCK_DISK = 18,	   /* a disk of the host's: its ring and who has it open */
+	LOCK_NIC = 18,	   /* a network card of the host's: what it sends */
+	LOCK_DISK = 19,	   /* a disk of the host's: its ring and who has it open */
 	LOCK_NESTED = 20,  /* writer lock of a VM's nested tables */
 	LOCK_RUN = 25,	   /* whether a VM runs: vm.c */
 	LOCK_SCHED = 30,

@@ -6,7 +6,7 @@
 
 struct vm;
 
-/* What the host drives for itself (drivers/host/): started on the boot CPU when the backend runs, before any VM. */
+/* What the host drives for itself (drivers/host/): started on the boot CPU when dalang.cfg is read, before any VM. */
 typedef void (*host_driver_t)(void);
 #define HOST_DRIVER(fn) static const host_driver_t fn##_entry __used __section(".host_drivers") = fn
 

@@ -37,6 +37,7 @@ enum host_vector {
 	VEC_SERIAL = 0xe0,
 	VEC_KEYBOARD = 0xe1,
 	VEC_DISK = 0xe2,     /* all the disks that the host drives */
+	VEC_NIC = 0xe3,	     /* all its network cards */
 	VEC_SPURIOUS = 0xff,
 };
 typedef void (*irq_handler_t)(void);

@@ -29,6 +29,7 @@ FILES = [
     "server",
     "hostdisk",
     "net",
+    "uplink",
 ]
 
 

@@ -255,6 +255,8 @@ class Pack:
         """mirror: that of the network is wanted, of the cards that a file marks, or of all. Write dalang.cfg; it goes first, so that a person who looks finds it first."""
         started = [v.packed for v in self.vms if not v.refused]
         cfg = "vms = [ " + ", ".join(quote(p) for p in started) + " ]\nexit_when_empty = 1\n"
+        if "DALANG_TEST_UPLINK" in os.environ:
+            cfg += f"uplink = [ {quote(os.environ['DALANG_TEST_UPLINK'])} ]\n"
         if "DALANG_TEST_LOGLEVEL" in os.environ:
             cfg += f"loglevel = {quote(os.environ['DALANG_TEST_LOGLEVEL'])}\n"
         if mirror:
