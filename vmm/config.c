@@ -371,6 +371,7 @@ static const struct config_key vm_keys[] = {
 	{"debugcon", set_number, VMS(debugcon), BOOLEAN},
 	{"fw_cfg", set_fw_cfg, 0, 0, 0, 0, NULL},
 	{"hpet", set_number, VMS(hpet), BOOLEAN},
+	{"balloon", set_number, VMS(balloon), BOOLEAN},
 	{"rng", set_number, VMS(rng), BOOLEAN},
 	{"paravirt", set_number, VMS(paravirt), BOOLEAN},
 	{"testdev", set_number, VMS(testdev), 0, 8, ""},
@@ -499,10 +500,11 @@ static bool check_memory(struct config_ctx *c, struct vm_config *vm)
 			    "maxmem = %llu is less than memory = %llu; write at least %llu",
 			    (unsigned long long)vm->maxmem, (unsigned long long)vm->memory,
 			    (unsigned long long)vm->memory);
-	if (vm->memory && vm->maxmem > vm->memory)
-		warn(c, max->line, max->col,
-		     "maxmem = %llu: memory does not grow yet, the guest keeps memory = %llu",
-		     (unsigned long long)vm->maxmem, (unsigned long long)vm->memory);
+	if (vm->memory && vm->maxmem > vm->memory && !seen(c, "balloon")->line)
+		vm->balloon = true;
+	if (vm->memory && vm->maxmem > vm->memory && !vm->balloon)
+		return fail(c, max->line, max->col, "maxmem = %llu beside balloon = 0, without which memory does not grow; take one of the two out",
+			    (unsigned long long)vm->maxmem);
 	return true;
 }
 

@@ -50,7 +50,7 @@ struct vm_config {
 	u32 nr_disks;
 	struct vm_disk disks[VM_MAX_DISKS];
 	enum vm_action on_poweroff, on_reboot, on_crash;
-	bool debug_exit, debugcon, hpet, rng, gdb;
+	bool debug_exit, debugcon, hpet, rng, balloon, gdb;
 	char fw_cfg[VM_FW_CFG_MAX]; /* strings "opt/NAME=CONTENT" one behind the other; an empty one ends them */
 	u32 testdev; /* testdev = N: as many PCI devices for tests (platform/pci_testdev.c) */
 	bool paravirt; /* paravirt = 0: do not offer KVM's paravirtual interface (pv.h) */

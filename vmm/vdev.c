@@ -379,6 +379,16 @@ u64 vm_memory_bytes(const struct vm *vm)
 	return vm->ram_bytes;
 }
 
+bool vm_balloon_wanted(const struct vm *vm)
+{
+	return vm->cfg.balloon;
+}
+
+u64 vm_balloon_start(const struct vm *vm)
+{
+	return MIB(vm->cfg.maxmem - vm->cfg.memory) / PAGE_SIZE;
+}
+
 bool vm_debug_exit_wanted(const struct vm *vm)
 {
 	return vm->cfg.debug_exit;

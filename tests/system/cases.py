@@ -25,6 +25,7 @@ FILES = [
     "tsc",
     "hostile",
     "virtio",
+    "balloon",
 ]
 
 

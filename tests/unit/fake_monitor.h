@@ -149,6 +149,7 @@ int pt_query(const struct pt *pt, u64 va, struct pt_leaf *leaf)
 	leaf->va = ALIGN_DOWN(va, leaf->size);
 	return 0;
 }
+bool vm_backed(const struct vm *vm, gpa_t gpa) { (void)vm; return gpa < MIB(8); }
 const char *hv_exit_name(u32 code) { return code ? "port I/O" : "none"; }
 
 /* Names that no file and no `rename` lets through: the answers must hold all the same. */

@@ -224,7 +224,11 @@ static void keys(void **state)
 	warned("vnc=1", "v.cfg:4:1: warning: 'vnc' is known to xl, not used by Dalang");
 	warned("vif=['mac=1']", "'vif' is known to xl");
 	warned("on_soft_reset='destroy'", "'on_soft_reset' is known to xl");
-	warned("maxmem=128", "memory does not grow yet");
+	refused("maxmem=128\nballoon=0", "v.cfg:4:1: error: maxmem = 128 beside balloon = 0");
+	parse_vm("name='a'\nkernel='k'\nmemory=64\nmaxmem=128");
+	assert_true(vm.balloon);
+	parse_vm("name='a'\nkernel='k'\nmemory=64");
+	assert_false(vm.balloon);
 	refused("kernal='x'", "v.cfg:4:1: error: unknown key 'kernal'; did you mean 'kernel'?");
 	refused("Memory=3", "did you mean 'memory'?");
 	refused("nestedhvn=3", "did you mean 'nestedhvm'?");

@@ -247,7 +247,7 @@ static void errors(void **state)
 	assert_non_null(strstr(line("pci-detach a 13"), "nothing in slot 13 that could be taken out"));
 	did[0] = 0;
 	assert_non_null(strstr(line("vcpu-set a 3"), "it has 2 vCPUs and keeps them: CPU hotplug"));
-	assert_non_null(strstr(line("mem-set a 32"), "it has 64 MiB and keeps them: there is no balloon"));
+	assert_non_null(strstr(line("mem-set a 32"), "it has no balloon device; write balloon = 1 in its file"));
 	assert_string_equal(line(""), "");
 	assert_string_equal(line("   "), "");
 	memset(text, 'x', sizeof(text));

@@ -78,8 +78,9 @@ const struct verb monitor_verbs[] = {
 	{.name = "vcpu-set", .args = "NAME VCPUS", .help = "how many vCPUs it has: no other number than it has",
 	 .more = "CPU hotplug is not built.",
 	 .takes = VERB_VM, .min = 1, .max = 1, .run = verb_vcpu_set},
-	{.name = "mem-set", .args = "NAME MEMORY", .help = "how many MiB it has: no other number than it has",
-	 .more = "There is no balloon device yet.",
+	{.name = "mem-set", .args = "NAME MEMORY", .help = "how many MiB its balloon is to leave it",
+	 .more = "Up to maxmem. The guest's driver gives the rest back, as it can; `list` says how far it is, and\n"
+		 "`mem` what the VM holds: pages go back in blocks of 2 MiB.",
 	 .takes = VERB_VM, .min = 1, .max = 1, .run = verb_mem_set},
 	{.name = "sched", .args = "[-d NAME] [-w WEIGHT] [-c CAP]", .help = "weights and caps: show or set them",
 	 .more = "As xl's sched-credit2. Weight 1 to 65535, 256 is usual. Cap: per cent of one CPU, 0 for none.",
@@ -87,7 +88,8 @@ const struct verb monitor_verbs[] = {
 
 	{.name = "stat", .args = "NAME [on|off]", .help = "its exits by reason, interrupts, steal, pages by size",
 	 .more = "on: also time its exits from now on, in ticks of the TSC from exit to the end of what is done\n"
-		 "about it; Timed says how many were. Times in seconds. Counts are since it was created.",
+		 "about it; Timed says how many were. Times in seconds. Counts are since it was created. With a\n"
+		 "balloon: what is in it, and what the guest's driver last said; asking has it say more.",
 	 .takes = VERB_VM, .max = 1, .run = verb_stat},
 	{.name = "regions", .args = "NAME", .help = "its ports and device memory, and whose they are",
 	 .more = "docs/pc.md says which specification each follows.",
