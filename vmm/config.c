@@ -244,6 +244,12 @@ static bool set_disks(struct config_ctx *c, const struct cfg_assign *a, const st
 	return each_string(c, a, VM_MAX_DISKS, config_add_disk);
 }
 
+static bool set_channels(struct config_ctx *c, const struct cfg_assign *a, const struct config_key *k)
+{
+	(void)k;
+	return each_string(c, a, VM_MAX_CHANNELS, config_add_channel);
+}
+
 static size_t fw_cfg_name(const char *s)
 {
 	const char *end = strchr(s, '=');
@@ -372,6 +378,8 @@ static const struct config_key vm_keys[] = {
 	{"fw_cfg", set_fw_cfg, 0, 0, 0, 0, NULL},
 	{"hpet", set_number, VMS(hpet), BOOLEAN},
 	{"balloon", set_number, VMS(balloon), BOOLEAN},
+	{"pv_console", set_number, VMS(pv_console), BOOLEAN},
+	{"channel", set_channels, 0, 0, 0, 0, NULL},
 	{"rng", set_number, VMS(rng), BOOLEAN},
 	{"paravirt", set_number, VMS(paravirt), BOOLEAN},
 	{"testdev", set_number, VMS(testdev), 0, 8, ""},

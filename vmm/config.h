@@ -13,6 +13,8 @@
 /* The build machine reads these files too, before names are made relative: room for its paths. */
 #define VM_PATH_MAX    256
 #define VM_MAX_DISKS   8
+#define VM_MAX_CHANNELS 7 /* ports of virtio's console behind the first */
+#define VM_CHANNEL_MAX 48
 #define HOST_MAX_VMS   64
 #define VM_CMDLINE_MAX 2048
 /* fw_cfg: so many strings, so many bytes with their ends, names so long (fw_cfg.rst). */
@@ -51,6 +53,9 @@ struct vm_config {
 	struct vm_disk disks[VM_MAX_DISKS];
 	enum vm_action on_poweroff, on_reboot, on_crash;
 	bool debug_exit, debugcon, hpet, rng, balloon, gdb;
+	bool pv_console; /* pv_console = 1: virtio's console, hvc0 to Linux */
+	u32 nr_channels;
+	char channels[VM_MAX_CHANNELS][VM_CHANNEL_MAX]; /* names of its further ports */
 	char fw_cfg[VM_FW_CFG_MAX]; /* strings "opt/NAME=CONTENT" one behind the other; an empty one ends them */
 	u32 testdev; /* testdev = N: as many PCI devices for tests (platform/pci_testdev.c) */
 	bool paravirt; /* paravirt = 0: do not offer KVM's paravirtual interface (pv.h) */

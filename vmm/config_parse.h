@@ -38,5 +38,7 @@ struct config_ctx {
 int config_word(const char *s, const char *const *words);
 /* Append one disk of xl-disk-configuration(5) to c->out (struct vm_config), which has room. */
 bool config_add_disk(struct config_ctx *c, const struct cfg_item *it);
+/* The same of one of its channels. */
+bool config_add_channel(struct config_ctx *c, const struct cfg_item *it);
 /* The CPUs that xl's list in `it` names, into mask[VM_CPUS_MAX / 64]. */
 bool config_cpus(struct config_ctx *c, const struct cfg_item *it, u64 *mask);

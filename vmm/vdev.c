@@ -379,6 +379,21 @@ u64 vm_memory_bytes(const struct vm *vm)
 	return vm->ram_bytes;
 }
 
+unsigned vm_nr_ports(const struct vm *vm)
+{
+	return vm->cfg.pv_console || vm->cfg.nr_channels ? 1 + vm->cfg.nr_channels : 0;
+}
+
+const char *vm_port_name(const struct vm *vm, unsigned port)
+{
+	return port ? vm->cfg.channels[port - 1] : "pv";
+}
+
+struct port_device *vm_port_device(struct vm *vm)
+{
+	return &vm->port_device;
+}
+
 bool vm_balloon_wanted(const struct vm *vm)
 {
 	return vm->cfg.balloon;

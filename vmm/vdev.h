@@ -159,6 +159,24 @@ struct vm_balloon {
 };
 struct vm_balloon *vm_balloon(struct vm *vm);
 /*
+ * Ports of virtio's console: pv_console = 1 gives the VM port 0, a console like COM1; each `channel` is one more. Written
+ * bytes go out as the console's (how many were taken: all, or none, as long as the host's port is busy); typed ones are
+ * taken, up to n, or with n = 0 it is only said whether there are some. Device lock held.
+ */
+#define VM_MAX_PORTS 8u
+unsigned vm_nr_ports(const struct vm *vm); /* 0: there is no such device */
+const char *vm_port_name(const struct vm *vm, unsigned port); /* of port 0: "pv" */
+u64 vm_port_write(struct vm *vm, unsigned port, const void *buf, u64 n);
+size_t vm_port_typed(struct vm *vm, unsigned port, u8 *buf, size_t n);
+struct port_device {
+	struct vdev *d; /* NULL: there is none */
+	const struct port_ops {
+		void (*feed)(struct vdev *d, unsigned port); /* bytes have been typed */
+		void (*resize)(struct vdev *d, u16 cols, u16 rows); /* of port 0 */
+	} *ops;
+};
+struct port_device *vm_port_device(struct vm *vm);
+/*
  * For what the host drives (drivers/host/). Between begin and end something of the host's is at work on this VM's memory or
  * devices: the DMA of a disk, or the interrupt that brings its end. So long the VM is not freed, started anew or rebuilt
  * from its bytes. Begin while the VM is known to be there: its device lock is held, or a lock that its device's end takes.

@@ -230,6 +230,8 @@ struct vm {
 	char end_reason[160];
 	struct vm_boot boot;
 	struct vm_console console;
+	struct vm_console *port[VM_MAX_PORTS]; /* of virtio's console; NULL: no such */
+	struct port_device port_device;
 };
 
 /* --- vm.c: life and death --- */
@@ -247,6 +249,8 @@ void vm_hold(struct vcpu *v); /* REQ_STOP, for the scheduler */
 extern struct list vm_list;        /* guarded by vm_list_lock */
 extern struct spinlock vm_list_lock;
 struct vm *vm_by_channel(u32 channel); /* vm_list_lock held */
+/* Its console of that channel; NULL: it has none. */
+struct vm_console *vm_console_by_channel(struct vm *vm, u32 channel);
 
 /* Not started after all: its file or its kernel is no good. One line says why. */
 void vm_refuse(struct vm *vm, const char *why);

@@ -26,6 +26,7 @@ FILES = [
     "hostile",
     "virtio",
     "balloon",
+    "pvconsole",
 ]
 
 

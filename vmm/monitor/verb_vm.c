@@ -258,10 +258,34 @@ enum mon_status verb_regions(struct mon_call *c)
 
 enum mon_status verb_console(struct mon_call *c)
 {
-	const char *wrong = c->out->console ? c->out->console(c->out, c->vm)
-					    : "not from here: this way to the monitor shows no consoles";
+	const char *which = mon_opt(c, 't') ?: "serial", *wrong;
+	struct vm *vm = c->vm;
+	const struct vm_console *con = strcmp(which, "serial") ? NULL : &vm->console;
 
+	for (unsigned i = 0; !con && i < vm_nr_ports(vm); i++)
+		if (!strcmp(which, vm_port_name(vm, i)))
+			con = vm->port[i];
+	if (!con)
+		return mon_fail(c, "it has no console %.32s; pv_console = 1 or channel = [...] in its file gives more", which);
+	wrong = c->out->console ? c->out->console(c->out, con->channel)
+				: "not from here: this way to the monitor shows no consoles";
 	return wrong ? mon_fail(c, "%s", wrong) : MON_DONE;
+}
+
+enum mon_status verb_console_size(struct mon_call *c)
+{
+	struct vm *vm = c->vm;
+	u64 cols, rows;
+	bool there;
+
+	if (!mon_number(c->argv[0], 0xffff, &cols) || !mon_number(c->argv[1], 0xffff, &rows))
+		return mon_fail(c, "columns and rows are numbers up to 65535");
+	spin_lock(&vm->dev_lock);
+	there = vm->port_device.d;
+	if (there)
+		vm->port_device.ops->resize(vm->port_device.d, (u16)cols, (u16)rows);
+	spin_unlock(&vm->dev_lock);
+	return there ? MON_DONE : mon_fail(c, "it has no paravirtual console; write pv_console = 1 in its file");
 }
 
 enum mon_status verb_mem_set(struct mon_call *c)

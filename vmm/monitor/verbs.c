@@ -47,8 +47,11 @@ const struct verb monitor_verbs[] = {
 	 .more = "To the right, up, and down its wheel. BUTTONS are those that are down then: 1 left, 2 right,\n"
 		 "4 middle.",
 	 .takes = VERB_VM, .min = 1, .max = 1, .run = verb_sendmouse},
-	{.name = "console", .args = "NAME", .help = "show its console and type into it; Ctrl-] leads back",
-	 .takes = VERB_VM, .run = verb_console},
+	{.name = "console", .args = "[-t serial|pv|CHANNEL] NAME", .help = "show its console and type into it; Ctrl-] leads back",
+	 .more = "serial is COM1; pv virtio's (pv_console = 1), and CHANNEL a name of its `channel`.",
+	 .takes = VERB_VM, .opts = "t:", .run = verb_console},
+	{.name = "console-size", .args = "NAME COLUMNS ROWS", .help = "how large its paravirtual console is",
+	 .takes = VERB_VM, .min = 2, .max = 2, .run = verb_console_size},
 
 	{.name = "info", .args = "", .help = "the host: CPUs, memory, version, features, uptime",
 	 .more = "Memory in MiB but for what ends in _kib. total_memory is both pools, free_memory what guests\n"

@@ -40,6 +40,7 @@ enum mon_status verb_pci_detach(struct mon_call *c);
 enum mon_status verb_sendmouse(struct mon_call *c);
 enum mon_status verb_regions(struct mon_call *c);
 enum mon_status verb_console(struct mon_call *c);
+enum mon_status verb_console_size(struct mon_call *c);
 enum mon_status verb_mem_set(struct mon_call *c);
 enum mon_status verb_torture(struct mon_call *c);
 /* verb_host.c */
