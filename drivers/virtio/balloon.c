@@ -77,9 +77,11 @@ static void give(struct vdev *d, struct held *h)
 	h->queue = NO_CHAIN;
 }
 
-static void hold(struct held *h, unsigned queue, const struct virtq_chain *c)
+static void hold(struct vdev *d, struct held *h, unsigned queue, const struct virtq_chain *c)
 {
-	*h = (struct held){.queue = (u16)queue, .id = c->id, .nr_ring = c->nr_ring};
+	*h = (struct held){.queue = (u16)queue, .id = c->id};
+	if (virtio_of(d)->queue[queue].packed) /* elsewhere it says nothing */
+		h->nr_ring = c->nr_ring;
 }
 
 static void take_stats(struct vdev *d, unsigned queue)
@@ -102,7 +104,7 @@ static void take_stats(struct vdev *d, unsigned queue)
 		s->known |= (u16)(1u << one.tag);
 	}
 	s->stats_ns = vm_time_ns(d->vm);
-	hold(&s->stats, queue, &c);
+	hold(d, &s->stats, queue, &c);
 	if (s->ask)
 		give(d, &s->stats);
 	s->ask = 0;
@@ -193,7 +195,7 @@ static bool serve(struct vdev *d, unsigned queue, unsigned what)
 		return false;
 	}
 	s->done[queue] = 0;
-	hold(&s->held, queue, &c);
+	hold(d, &s->held, queue, &c);
 	if (vm_release_waits(d->vm))
 		flush(d);
 	else
