@@ -67,8 +67,6 @@ def balloon(*host, start=256, most=384, least=160, file=96, cpus=1, **more):
 
 CASES = [
     Case("balloon-amd", balloon("--cpu", "amd", "--boot", "direct", "--host-cpus", "2", cpus=2, vcpus=2), 30, timeout=300),
-    Case("balloon-intel", balloon("--cpu", "intel", "--boot", "grub", "--host-cpus", "1", start=160, most=256, least=136,
-                                  file=32), 90, timeout=560),
     Case("torture-balloon-amd", balloon("--cpu", "amd", "--boot", "direct", "--host-cpus", "2", cpus=2, vcpus=2,
                                         torture=6), 40, timeout=400),
 ]
