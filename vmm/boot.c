@@ -188,7 +188,7 @@ static bool step_zero(struct vm *vm)
 	struct vm_boot *b = &vm->boot;
 	struct memobj *o = vm->slots[0].obj;
 
-	if (gpool_zero_block(o->blocks[b->block], &b->pos)) {
+	if (o->blocks[b->block] == HPA_NONE || gpool_zero_block(o->blocks[b->block], &b->pos)) {
 		b->pos = 0;
 		b->block++;
 	}

@@ -272,6 +272,12 @@ static bool set_net(struct config_ctx *c, const struct cfg_assign *a, const stru
 	return each_string(c, a, (u32)k->max, a->key[0] == 'v' ? add_vif : a->key[0] == 'f' ? add_rule : add_uplink);
 }
 
+static bool set_channels(struct config_ctx *c, const struct cfg_assign *a, const struct config_key *k)
+{
+	(void)k;
+	return each_string(c, a, VM_MAX_CHANNELS, config_add_channel);
+}
+
 static size_t fw_cfg_name(const char *s)
 {
 	const char *end = strchr(s, '=');
@@ -401,6 +407,9 @@ static const struct config_key vm_keys[] = {
 	{"debugcon", set_number, VMS(debugcon), BOOLEAN},
 	{"fw_cfg", set_fw_cfg, 0, 0, 0, 0, NULL},
 	{"hpet", set_number, VMS(hpet), BOOLEAN},
+	{"balloon", set_number, VMS(balloon), BOOLEAN},
+	{"pv_console", set_number, VMS(pv_console), BOOLEAN},
+	{"channel", set_channels, 0, 0, 0, 0, NULL},
 	{"rng", set_number, VMS(rng), BOOLEAN},
 	{"paravirt", set_number, VMS(paravirt), BOOLEAN},
 	{"testdev", set_number, VMS(testdev), 0, 8, ""},
@@ -531,10 +540,11 @@ static bool check_memory(struct config_ctx *c, struct vm_config *vm)
 			    "maxmem = %llu is less than memory = %llu; write at least %llu",
 			    (unsigned long long)vm->maxmem, (unsigned long long)vm->memory,
 			    (unsigned long long)vm->memory);
-	if (vm->memory && vm->maxmem > vm->memory)
-		warn(c, max->line, max->col,
-		     "maxmem = %llu: memory does not grow yet, the guest keeps memory = %llu",
-		     (unsigned long long)vm->maxmem, (unsigned long long)vm->memory);
+	if (vm->memory && vm->maxmem > vm->memory && !seen(c, "balloon")->line)
+		vm->balloon = true;
+	if (vm->memory && vm->maxmem > vm->memory && !vm->balloon)
+		return fail(c, max->line, max->col, "maxmem = %llu beside balloon = 0, without which memory does not grow; take one of the two out",
+			    (unsigned long long)vm->maxmem);
 	return true;
 }
 

@@ -16,6 +16,8 @@
 #define VM_MAX_VIFS    8
 #define VM_MAX_RULES   64 /* of its firewall */
 #define VIF_MAX_IPS    8
+#define VM_MAX_CHANNELS 7 /* ports of virtio's console behind the first */
+#define VM_CHANNEL_MAX 48
 #define HOST_MAX_VMS   64
 #define HOST_MAX_UPLINKS 4
 #define VM_CMDLINE_MAX 2048
@@ -93,7 +95,10 @@ struct vm_config {
 	struct vm_vif vifs[VM_MAX_VIFS];
 	struct net_rule rules[VM_MAX_RULES];
 	enum vm_action on_poweroff, on_reboot, on_crash;
-	bool debug_exit, debugcon, hpet, rng, gdb;
+	bool debug_exit, debugcon, hpet, rng, balloon, gdb;
+	bool pv_console; /* pv_console = 1: virtio's console, hvc0 to Linux */
+	u32 nr_channels;
+	char channels[VM_MAX_CHANNELS][VM_CHANNEL_MAX]; /* names of its further ports */
 	char fw_cfg[VM_FW_CFG_MAX]; /* strings "opt/NAME=CONTENT" one behind the other; an empty one ends them */
 	u32 testdev; /* testdev = N: as many PCI devices for tests (platform/pci_testdev.c) */
 	bool paravirt; /* paravirt = 0: do not offer KVM's paravirtual interface (pv.h) */

@@ -38,6 +38,8 @@ struct config_ctx {
 int config_word(const char *s, const char *const *words);
 /* Append one disk of xl-disk-configuration(5) to c->out (struct vm_config), which has room. */
 bool config_add_disk(struct config_ctx *c, const struct cfg_item *it);
+/* The same of one of its channels. */
+bool config_add_channel(struct config_ctx *c, const struct cfg_item *it);
 /* A card of xl-network-configuration(5). host: an uplink, which has no MAC of its own and sends in others' names. */
 bool config_vif(struct config_ctx *c, const struct cfg_item *it, bool host, struct vm_vif *vif);
 /* The MACs that were not given, which no two cards may share; false: reported. */

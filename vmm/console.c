@@ -221,12 +221,12 @@ void console_aside(enum console_term t, u32 channel)
 	spin_unlock_irq(&con.lock, flags);
 }
 
-void console_vm_gone(const struct vm *vm)
+void console_vm_gone(struct vm *vm)
 {
 	u64 flags = spin_lock_irq(&con.lock);
 
 	for (enum console_term t = 0; t < NR_TERMS; t++) {
-		if (!con.term[t].channel || con.term[t].channel != vm->console.channel)
+		if (!con.term[t].channel || !vm_console_by_channel(vm, con.term[t].channel))
 			continue;
 		set_live(t, false);
 		con.term[t].channel = 0;
@@ -249,10 +249,10 @@ static void keep(struct vm_console *c, const u8 *b, size_t n)
 		c->ring[c->written++ % CONSOLE_RING] = b[i];
 }
 
-bool console_replay(enum console_term t, const struct vm *vm)
+bool console_replay(enum console_term t, struct vm *vm)
 {
-	const struct vm_console *c = &vm->console;
 	u64 flags = spin_lock_irq(&con.lock), pos = con.term[t].pos;
+	const struct vm_console *c = vm_console_by_channel(vm, con.term[t].channel) ?: &vm->console;
 	u32 from, n;
 	bool done;
 
@@ -338,28 +338,44 @@ size_t console_send(u32 channel, const void *buf, size_t n)
 	return n;
 }
 
-void vm_console_write(struct vm *vm, const void *buf, size_t n)
+/* Does the host's port get it, too? */
+static bool write_console(struct vm_console *c, const void *buf, size_t n)
 {
-	struct vcpu *v = vcpu_current();
-	u32 channel = vm->console.channel;
+	u32 channel = c->channel;
 	u64 flags = spin_lock_irq(&con.lock);
 	bool sent = !con.plain;
 
-	keep(&vm->console, buf, n);
+	keep(c, buf, n);
 	if (sent)
 		port_bytes(channel, buf, n);
 	for (enum console_term t = 0; t < NR_TERMS; t++) {
 		if (!channel || con.term[t].channel != channel || !con.term[t].live)
 			continue;
-		con.term[t].pos = vm->console.written;
+		con.term[t].pos = c->written;
 		if (t == TERM_SCREEN || con.plain)
 			term_bytes(t, buf, n);
 		sent |= t == TERM_SERIAL;
 	}
 	spin_unlock_irq(&con.lock, flags);
+	return sent;
+}
+
+void vm_console_write(struct vm *vm, const void *buf, size_t n)
+{
+	struct vcpu *v = vcpu_current();
+
 	/* The port is slower than the guest: let it wait rather than lose bytes. */
-	if (sent && serial_space() < SPACE_LOW && v && v->vm == vm && v->state == VCPU_RUNNING)
+	if (write_console(&vm->console, buf, n) && serial_space() < SPACE_LOW && v && v->vm == vm &&
+	    v->state == VCPU_RUNNING)
 		vcpu_park(v, PARK_NS);
+}
+
+u64 vm_port_write(struct vm *vm, unsigned port, const void *buf, u64 n)
+{
+	if (serial_space() < SPACE_LOW)
+		return 0;
+	write_console(vm->port[port], buf, n);
+	return n;
 }
 
 u32 console_new_channel(void)
@@ -381,7 +397,7 @@ bool console_type(u32 channel, const u8 *b, size_t n)
 		while (n--)
 			gdb_input(vm, *b++);
 	} else if (vm && channel < CHANNEL_GDB) {
-		struct vm_console *c = &vm->console;
+		struct vm_console *c = vm_console_by_channel(vm, channel);
 
 		for (; n && c->in_head - c->in_tail < CONSOLE_IN_SIZE; n--) {
 			c->in[c->in_head % CONSOLE_IN_SIZE] = *b++;
@@ -474,9 +490,34 @@ static void input_byte(u8 b)
 	}
 }
 
+size_t vm_port_typed(struct vm *vm, unsigned port, u8 *buf, size_t n)
+{
+	struct vm_console *c = vm->port[port];
+	size_t have = __atomic_load_n(&c->in_head, __ATOMIC_ACQUIRE) - c->in_tail;
+
+	if (!n)
+		return have;
+	n = MIN(n, have);
+	for (size_t i = 0; i < n; i++)
+		buf[i] = c->in[c->in_tail++ % CONSOLE_IN_SIZE];
+	return n;
+}
+
+static void feed_ports(struct vm *vm)
+{
+	spin_lock(&vm->dev_lock);
+	for (unsigned i = 0; vm->port_device.d && i < VM_MAX_PORTS; i++)
+		if (vm->port[i] && vm_port_typed(vm, i, NULL, 0))
+			vm->port_device.ops->feed(vm->port_device.d, i);
+	spin_unlock(&vm->dev_lock);
+}
+
 void console_feed(struct vm *vm)
 {
 	struct vm_console *c = &vm->console;
+
+	if (unlikely(vm->port_device.d))
+		feed_ports(vm);
 
 	while (c->in_tail != __atomic_load_n(&c->in_head, __ATOMIC_ACQUIRE)) {
 		u8 b = c->in[c->in_tail % CONSOLE_IN_SIZE];

@@ -29,7 +29,7 @@ u32 console_new_channel(void);
 /* Type to the guest of that channel; what it has no room for is lost. false: there is none. Boot CPU. */
 bool console_type(u32 channel, const u8 *b, size_t n);
 /* A VM leaves the list: terminals that show its console go back to the monitor. */
-void console_vm_gone(const struct vm *vm);
+void console_vm_gone(struct vm *vm);
 
 /* --- for vmm/monitor/term.c --- */
 enum console_term { TERM_SERIAL, TERM_SCREEN, NR_TERMS };
@@ -43,4 +43,4 @@ u32 console_attached(enum console_term t); /* channel of the console that it sho
 void console_attach(enum console_term t, u32 channel, u64 pos);
 u64 console_detach(enum console_term t);
 void console_aside(enum console_term t, u32 channel); /* typed to, and the port shows it with all the others */
-bool console_replay(enum console_term t, const struct vm *vm); /* vm_list_lock held */
+bool console_replay(enum console_term t, struct vm *vm); /* vm_list_lock held */

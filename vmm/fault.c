@@ -35,18 +35,20 @@ void fault_ram(struct vcpu *v, const struct vm_exit *e)
 {
 	struct vm *vm = v->vm;
 	u32 need = e->npf.write ? PT_W : e->npf.fetch ? PT_X : PT_R;
-	bool allowed = false;
+	bool there, lacks, allowed = false;
 	struct pt_leaf l;
 	int r = 0;
 
 	spin_lock(&vm->nested_lock);
 	vm->in_exit = true;
-	if (pt_query(&vm->nested, e->npf.gpa, &l))
+	there = !pt_query(&vm->nested, e->npf.gpa, &l);
+	lacks = !there && !vm_backed(vm, e->npf.gpa);
+	if (!there && !lacks)
 		r = vm_nested_populate(vm, e->npf.gpa);
-	else if ((l.prot & need) != need)
+	else if (there && (l.prot & need) != need)
 		r = allow_all(vm, &l);
 	else
-		allowed = true;
+		allowed = there;
 	vm->in_exit = false;
 	spin_unlock(&vm->nested_lock);
 	if (allowed) {
@@ -54,6 +56,8 @@ void fault_ram(struct vcpu *v, const struct vm_exit *e)
 		return;
 	}
 	v->same_faults = 0;
+	if (lacks)
+		vcpu_back(v, e->npf.gpa); /* it faults again */
 	if (!r)
 		return;
 	/* Out of frames: the guest stays out until there are some, and faults here again. */

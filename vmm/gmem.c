@@ -7,11 +7,24 @@
 #include "lib/string.h"
 #include "vmm/vm.h"
 
-static hpa_t slot_hpa(const struct slot *s, gpa_t gpa)
+/* RAM that the guest has given back, and which is touched in its stead. HPA_NONE: the VM ends. */
+static __attribute__((noinline)) hpa_t back(struct vm *vm, const struct slot *s, gpa_t gpa)
 {
-	u64 at = gpa - s->gpa + s->off;
+	hpa_t block = vm_back_block(vm, &s->obj->blocks[slot_block(s, gpa)]);
 
-	return s->obj->blocks[at / PAGE_2M] + (at & (PAGE_2M - 1));
+	if (block != HPA_NONE)
+		return block + (gpa & (PAGE_2M - 1));
+	vm_kill(vm, "it makes use of memory at %#lx that it had given back, and the host has none left",
+		(unsigned long)gpa);
+	return HPA_NONE;
+}
+
+/* HPA_NONE: there is no memory for it. */
+static inline hpa_t slot_hpa(struct vm *vm, const struct slot *s, gpa_t gpa)
+{
+	hpa_t block = READ_ONCE(s->obj->blocks[slot_block(s, gpa)]);
+
+	return likely(block != HPA_NONE) ? block + (gpa & (PAGE_2M - 1)) : back(vm, s, gpa);
 }
 
 bool gmem_is_ram(struct vm *vm, gpa_t gpa, u64 n)
@@ -52,8 +65,12 @@ static int transfer(struct vm *vm, gpa_t gpa, void *buf, u64 n, bool write)
 		before_write(vm, gpa, n);
 	while (n) {
 		u64 part = MIN(n, PAGE_SIZE - (gpa & (PAGE_SIZE - 1)));
-		void *w = window_open(slot_hpa(vm_slot(vm, gpa), gpa));
+		hpa_t at = slot_hpa(vm, vm_slot(vm, gpa), gpa);
+		void *w;
 
+		if (unlikely(at == HPA_NONE))
+			return -EFAULT;
+		w = window_open(at);
 		memcpy(write ? w : buf, write ? buf : w, part);
 		window_close(w);
 		gpa += part;
@@ -80,8 +97,11 @@ int gmem_copy_from_phys(struct vm *vm, gpa_t gpa, hpa_t src, u64 n)
 	before_write(vm, gpa, n);
 	while (n) {
 		u64 part = MIN(n, PAGE_SIZE - (gpa & (PAGE_SIZE - 1)));
+		hpa_t at = slot_hpa(vm, vm_slot(vm, gpa), gpa);
 
-		phys_copy(slot_hpa(vm_slot(vm, gpa), gpa), src, part);
+		if (unlikely(at == HPA_NONE))
+			return -EFAULT;
+		phys_copy(at, src, part);
 		gpa += part;
 		src += part;
 		n -= part;
@@ -95,8 +115,8 @@ bool gmem_to_phys(struct vm *vm, gpa_t gpa, size_t n, hpa_t *hpa)
 
 	if (!s || n > PAGE_SIZE - (gpa & (PAGE_SIZE - 1)) || gpa - s->gpa + n > s->size)
 		return false;
-	*hpa = slot_hpa(s, gpa);
-	return true;
+	*hpa = slot_hpa(vm, s, gpa);
+	return *hpa != HPA_NONE;
 }
 
 void *gmem_map(struct vm *vm, gpa_t gpa, size_t n, bool write)
@@ -127,23 +147,35 @@ static __attribute__((noinline)) void *hold_slow(struct vm *vm, unsigned hold, g
 	return window_pin(GMEM_FIRST_HOLD + hold, hpa);
 }
 
+/* The place of n bytes in one page of the main run of RAM, as in vm_slot(); HPA_NONE: something is not as usual. */
+static inline hpa_t usual_hpa(struct vm *vm, gpa_t gpa, size_t n)
+{
+	const struct slot *s = &vm->slots[1];
+	hpa_t block;
+
+	if (unlikely(gpa - s->gpa >= s->size || n > PAGE_SIZE - (gpa & (PAGE_SIZE - 1))))
+		return HPA_NONE; /* slots are whole pages */
+	block = READ_ONCE(s->obj->blocks[slot_block(s, gpa)]);
+	return likely(block != HPA_NONE) ? block + (gpa & (PAGE_2M - 1)) : HPA_NONE;
+}
+
 /* Both are on the way of every descriptor: no call but the last, so nothing is saved. */
 void *gmem_hold(struct vm *vm, unsigned hold, gpa_t gpa, size_t n)
 {
-	const struct slot *s = &vm->slots[1]; /* as in vm_slot() */
+	hpa_t hpa = usual_hpa(vm, gpa, n);
 
-	if (unlikely(gpa - s->gpa >= s->size || n > PAGE_SIZE - (gpa & (PAGE_SIZE - 1))))
+	if (unlikely(hpa == HPA_NONE))
 		return hold_slow(vm, hold, gpa, n, false);
-	return window_pin(GMEM_FIRST_HOLD + hold, slot_hpa(s, gpa)); /* slots are whole pages */
+	return window_pin(GMEM_FIRST_HOLD + hold, hpa);
 }
 
 void *gmem_hold_write(struct vm *vm, unsigned hold, gpa_t gpa, size_t n)
 {
-	const struct slot *s = &vm->slots[1];
+	hpa_t hpa = unlikely(vm->write_protected) ? HPA_NONE : usual_hpa(vm, gpa, n);
 
-	if (unlikely(vm->write_protected || gpa - s->gpa >= s->size || n > PAGE_SIZE - (gpa & (PAGE_SIZE - 1))))
+	if (unlikely(hpa == HPA_NONE))
 		return hold_slow(vm, hold, gpa, n, true);
-	return window_pin(GMEM_FIRST_HOLD + hold, slot_hpa(s, gpa));
+	return window_pin(GMEM_FIRST_HOLD + hold, hpa);
 }
 
 void *gmem_hold_phys(unsigned hold, hpa_t pa)
@@ -162,7 +194,9 @@ int gmem_pin(struct vm *vm, gpa_t gpa, u64 n, bool write, hpa_t *hpa, u64 *len)
 
 	if (!s)
 		return -EFAULT;
-	*hpa = slot_hpa(s, gpa);
+	*hpa = slot_hpa(vm, s, gpa);
+	if (*hpa == HPA_NONE)
+		return -EFAULT;
 	*len = MIN(MIN(n, s->size - (gpa - s->gpa)), PAGE_2M - (*hpa & (PAGE_2M - 1)));
 	if (write)
 		before_write(vm, gpa, *len);

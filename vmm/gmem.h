@@ -36,6 +36,13 @@ gpa_t gmem_main_ram(struct vm *vm, u64 *size);
 /* Is all of the range RAM? */
 bool gmem_is_ram(struct vm *vm, gpa_t gpa, u64 n);
 /*
+ * Has this VM RAM that may have no memory behind it (backing.c)? All functions here give it some, at once; a guest that
+ * asks for much at a time is served in turns: prepare() says 0: it is all there; -EAGAIN: one block of 2 MiB more is there, come
+ * again; -ENOMEM: the host has none now, come again later.
+ */
+bool gmem_sparse(const struct vm *vm);
+int gmem_prepare(struct vm *vm, gpa_t gpa, u64 n);
+/*
  * For DMA: where the first bytes of a range that is RAM lie, and how many of them one behind the other (at least one, to the
  * end of a block of 2 MiB at most). The block is not given to anybody else until gmem_unpin(), be the guest gone or not.
  * write: the device will write there: whoever looks for what has changed takes a pinned block for changed. -EFAULT: no RAM.

@@ -50,7 +50,8 @@ static bool memobj_put(struct memobj *o)
 		return true;
 	}
 	for (u32 n = BLOCKS_STEP; n && o->nr_blocks; n--)
-		gpool_put_block(o->blocks[--o->nr_blocks]);
+		if (o->blocks[--o->nr_blocks] != HPA_NONE)
+			gpool_put_block(o->blocks[o->nr_blocks]);
 	if (o->nr_blocks)
 		return false;
 	kfree(o);
@@ -59,16 +60,17 @@ static bool memobj_put(struct memobj *o)
 
 /*
  * From the second GiB on in runs of a GiB, which leaves of 1 GiB can show, as far as there are any. (The first
- * has the VGA hole in it.)
+ * has the VGA hole in it.) What lies beyond `backed` bytes has no memory yet.
  */
-static struct memobj *memobj_create(u64 bytes, u16 owner)
+static struct memobj *memobj_create(u64 bytes, u64 backed, u16 owner)
 {
-	u32 n = ALIGN_UP(bytes, PAGE_2M) / PAGE_2M;
+	u32 n = ALIGN_UP(bytes, PAGE_2M) / PAGE_2M, all = n;
 	struct memobj *o = kzalloc(sizeof(*o) + n * sizeof(o->blocks[0]), FRAME_VM, owner);
 
 	if (!o)
 		return NULL;
 	o->refs = 1;
+	n = MIN(n, ALIGN_UP(backed, PAGE_2M) / PAGE_2M);
 	while (o->nr_blocks < n) {
 		bool run = o->nr_blocks && IS_ALIGNED(o->nr_blocks, GIB_BLOCKS) && n - o->nr_blocks >= GIB_BLOCKS;
 		hpa_t b = run ? gpool_alloc_gib(owner) : HPA_NONE;
@@ -85,6 +87,8 @@ static struct memobj *memobj_create(u64 bytes, u16 owner)
 		}
 		o->blocks[o->nr_blocks++] = b;
 	}
+	while (o->nr_blocks < all)
+		o->blocks[o->nr_blocks++] = HPA_NONE;
 	return o;
 }
 
@@ -105,6 +109,10 @@ static int map_slot(struct pt *pt, const struct slot *s, gpa_t from, u64 size, u
 		u32 type;
 		int r;
 
+		if (*b == HPA_NONE) { /* the guest's first touch shows it */
+			done += n;
+			continue;
+		}
 		for (; n < size - done && b[1] == b[0] + PAGE_2M; b++)
 			n = MIN(n + PAGE_2M, size - done);
 		type = mtrr_type(&host_mtrr, pa, n, &n);
@@ -172,6 +180,7 @@ void vm_nested_flush(struct vcpu *self)
 	old = pt_take_retired(&vm->nested);
 	spin_unlock(&vm->nested_lock);
 	hv->flush_nested(&self->hv);
+	guest_code_forget(self);
 	for (u32 i = 0; i < vm->nr_vcpus; i++)
 		if (vm->vcpus[i] != self)
 			vcpu_request(vm->vcpus[i], REQ_FLUSH);
@@ -182,6 +191,7 @@ void vm_nested_flush(struct vcpu *self)
 			if (self->requests & REQ_FLUSH) {
 				__atomic_fetch_and(&self->requests, ~(u32)REQ_FLUSH, __ATOMIC_SEQ_CST);
 				hv->flush_nested(&self->hv);
+				guest_code_forget(self);
 			}
 			cpu_relax();
 		}
@@ -218,13 +228,13 @@ int vm_memory_create(struct vm *vm, char *why, size_t n)
 		.alloc = nested_alloc, .free = nested_free, .access = nested_access, .ctx = vm,
 		.leaf_1g = hv->nested_1g,
 	};
-	vm->ram_bytes = MIB(vm->cfg.memory);
+	vm->ram_bytes = MIB(vm->cfg.maxmem);
 	most = guest_memory_max(vm->cpuid->ext[8].eax & 0xff);
 	if (vm->ram_bytes > most) {
 		snprintf(why, n,
 			 "%s: memory = %lu MiB, but this CPU gives a guest %u address bits; at most "
 			 "%lu MiB fit",
-			 vm->name, (unsigned long)vm->cfg.memory, vm->cpuid->ext[8].eax & 0xff,
+			 vm->name, (unsigned long)vm->cfg.maxmem, vm->cpuid->ext[8].eax & 0xff,
 			 (unsigned long)(most >> 20));
 		return -EINVAL;
 	}
@@ -234,7 +244,14 @@ int vm_memory_create(struct vm *vm, char *why, size_t n)
 			 vm->name);
 		return r;
 	}
-	o = memobj_create(vm->ram_bytes, vm->id);
+	if (vm->cfg.balloon) {
+		vm->given = kzalloc(ALIGN_UP(vm->ram_bytes, PAGE_2M) / PAGE_2M * sizeof(u16), FRAME_VM, vm->id);
+		if (!vm->given) {
+			snprintf(why, n, "%s: no memory of our own is left for its balloon", vm->name);
+			return -ENOMEM;
+		}
+	}
+	o = memobj_create(vm->ram_bytes, MIB(vm->cfg.memory), vm->id);
 	if (!o) {
 		struct frame_stats st;
 
@@ -260,5 +277,12 @@ bool vm_memory_destroy(struct vm *vm)
 		return false;
 	if (vm->nr_slots && memobj_put(vm->slots[vm->nr_slots - 1].obj))
 		vm->nr_slots--;
-	return !vm->nr_slots;
+	if (vm->nr_slots)
+		return false;
+	while (vm->release.nr)
+		gpool_put_block(vm->release.block[--vm->release.nr]);
+	if (vm->given)
+		kfree(vm->given);
+	vm->given = NULL;
+	return true;
 }

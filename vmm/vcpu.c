@@ -82,6 +82,7 @@ void vcpu_destroy(struct vcpu *v)
 	timer_stop_sync(&v->lapic_timer);
 	timer_stop_sync(&v->park_timer);
 	vcpu_hv_destroy(&v->hv);
+	vcpu_back_drop(v);
 	if (v->watching.time)
 		kfree(v->watching.time);
 	kfree(v);
@@ -298,8 +299,10 @@ static void vcpu_serve_requests(struct vcpu *v)
 {
 	u32 req = __atomic_fetch_and(&v->requests, REQ_OUTSIDE, __ATOMIC_SEQ_CST);
 
-	if (req & REQ_FLUSH)
+	if (req & REQ_FLUSH) {
 		hv->flush_nested(&v->hv);
+		guest_code_forget(v); /* pinned windows are translations, too */
+	}
 	if (req & REQ_EVENT)
 		vcpu_take_posted(v);
 	if (req & REQ_SIGNALS)
@@ -315,6 +318,8 @@ static void vcpu_serve_requests(struct vcpu *v)
 		refill(v);
 	if (req & REQ_DEVICE)
 		vm_devices_work(v->vm);
+	if (req & REQ_RELEASE)
+		vcpu_release(v);
 	if (req & REQ_CONSOLE)
 		console_feed(v->vm);
 	if ((req & REQ_UNPARK) && v->state == VCPU_PARKED)

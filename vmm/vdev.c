@@ -405,6 +405,31 @@ u64 vm_memory_bytes(const struct vm *vm)
 	return vm->ram_bytes;
 }
 
+unsigned vm_nr_ports(const struct vm *vm)
+{
+	return vm->cfg.pv_console || vm->cfg.nr_channels ? 1 + vm->cfg.nr_channels : 0;
+}
+
+const char *vm_port_name(const struct vm *vm, unsigned port)
+{
+	return port ? vm->cfg.channels[port - 1] : "pv";
+}
+
+struct port_device *vm_port_device(struct vm *vm)
+{
+	return &vm->port_device;
+}
+
+bool vm_balloon_wanted(const struct vm *vm)
+{
+	return vm->cfg.balloon;
+}
+
+u64 vm_balloon_start(const struct vm *vm)
+{
+	return MIB(vm->cfg.maxmem - vm->cfg.memory) / PAGE_SIZE;
+}
+
 bool vm_debug_exit_wanted(const struct vm *vm)
 {
 	return vm->cfg.debug_exit;

@@ -137,6 +137,59 @@ const char *vm_name(const struct vm *vm);
 u16 vm_id(const struct vm *vm); /* owner of its frames */
 /* Its fw_cfg: strings "NAME=CONTENT" one behind the other; an empty one ends them. */
 const char *vm_fw_cfg(const struct vm *vm);
+/* balloon = 1, or maxmem above memory: */
+bool vm_balloon_wanted(const struct vm *vm);
+u64 vm_balloon_start(const struct vm *vm); /* pages that are to be in it at first: all above `memory` */
+/*
+ * For the balloon (backing.c), which gives blocks of 2 MiB back to the guests' pool: a page, of a block that goes with the last one;
+ * or a block at once. 0; -EFAULT: not RAM; -EAGAIN: not before vm_release_flush() has been
+ * answered. claim: the guest takes a page back. forget: the balloon is empty. Device lock held.
+ */
+int vm_release_page(struct vm *vm, gpa_t gpa);
+int vm_claim_page(struct vm *vm, gpa_t gpa);
+int vm_release_block(struct vm *vm, gpa_t gpa);
+bool vm_release_waits(const struct vm *vm); /* for a flush */
+void vm_release_forget(struct vm *vm);
+/* A ticket: ops->released() will be called with this one or a later one when what was released so far has left all TLBs.
+ * The driver must not be told before that it may use the pages again. */
+u32 vm_release_flush(struct vm *vm);
+/* The monitor's way to the balloon, and our own. Device lock held. */
+#define BALLOON_STATS 10u
+struct balloon_info {
+	u32 target, actual; /* pages */
+	bool driver;	    /* there is one in the guest */
+	u16 known;	    /* bit n: stat[n] is */
+	u64 age_ns;	    /* of them */
+	u64 stat[BALLOON_STATS]; /* virtio 1.2, 5.5.6.3 */
+};
+struct vm_balloon {
+	struct vdev *d; /* NULL: there is none */
+	const struct balloon_ops {
+		void (*set)(struct vdev *d, u32 pages);
+		void (*info)(struct vdev *d, struct balloon_info *i);
+		void (*ask)(struct vdev *d); /* the guest for new statistics */
+		void (*released)(struct vdev *d, u32 ticket);
+	} *ops;
+};
+struct vm_balloon *vm_balloon(struct vm *vm);
+/*
+ * Ports of virtio's console: pv_console = 1 gives the VM port 0, a console like COM1; each `channel` is one more. Written
+ * bytes go out as the console's (how many were taken: all, or none, as long as the host's port is busy); typed ones are
+ * taken, up to n, or with n = 0 it is only said whether there are some. Device lock held.
+ */
+#define VM_MAX_PORTS 8u
+unsigned vm_nr_ports(const struct vm *vm); /* 0: there is no such device */
+const char *vm_port_name(const struct vm *vm, unsigned port); /* of port 0: "pv" */
+u64 vm_port_write(struct vm *vm, unsigned port, const void *buf, u64 n);
+size_t vm_port_typed(struct vm *vm, unsigned port, u8 *buf, size_t n);
+struct port_device {
+	struct vdev *d; /* NULL: there is none */
+	const struct port_ops {
+		void (*feed)(struct vdev *d, unsigned port); /* bytes have been typed */
+		void (*resize)(struct vdev *d, u16 cols, u16 rows); /* of port 0 */
+	} *ops;
+};
+struct port_device *vm_port_device(struct vm *vm);
 /*
  * For what the host drives (drivers/host/). Between begin and end something of the host's is at work on this VM's memory or
  * devices: the DMA of a disk, or the interrupt that brings its end. So long the VM is not freed, started anew or rebuilt

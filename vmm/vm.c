@@ -19,12 +19,22 @@ struct spinlock vm_list_lock = SPINLOCK(LOCK_VM);
 #define LIFE_NS    250000000ull
 #define LIVES_FREE 40
 
+struct vm_console *vm_console_by_channel(struct vm *vm, u32 channel)
+{
+	if (vm->console.channel == channel)
+		return &vm->console;
+	for (unsigned i = 0; i < VM_MAX_PORTS; i++)
+		if (vm->port[i] && vm->port[i]->channel == channel)
+			return vm->port[i];
+	return NULL;
+}
+
 struct vm *vm_by_channel(u32 channel)
 {
 	list_for_each (n, &vm_list) {
 		struct vm *vm = list_entry(n, struct vm, node);
 
-		if (vm->console.channel == channel)
+		if (vm_console_by_channel(vm, channel))
 			return vm;
 	}
 	return NULL;
@@ -55,6 +65,11 @@ static bool vm_free(struct vm *vm)
 	kfree(vm->gdb);
 	kfree(vm->cpuid);
 	kfree(vm->console.ring);
+	for (unsigned i = 0; i < VM_MAX_PORTS; i++) {
+		if (vm->port[i])
+			kfree(vm->port[i]->ring);
+		kfree(vm->port[i]);
+	}
 	kfree(vm);
 	return true;
 }
@@ -80,6 +95,19 @@ void vm_unbuild(struct vm *vm)
 	frame_drop_owner(id);
 }
 
+static int make_ports(struct vm *vm)
+{
+	for (unsigned i = 0; i < vm_nr_ports(vm); i++) {
+		vm->port[i] = kzalloc(sizeof(*vm->port[i]), FRAME_VM, vm->id);
+		if (!vm->port[i])
+			return -ENOMEM;
+		vm->port[i]->ring = kzalloc(CONSOLE_RING, FRAME_VM, vm->id);
+		if (!vm->port[i]->ring)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
 static int build(struct vm *vm, char *why, size_t n)
 {
 	int r = choose_tsc(vm, why, n);
@@ -103,7 +131,7 @@ static int build(struct vm *vm, char *why, size_t n)
 		return r;
 	}
 	vm->console.ring = kzalloc(CONSOLE_RING, FRAME_VM, vm->id);
-	if (!vm->console.ring) {
+	if (!vm->console.ring || make_ports(vm)) {
 		snprintf(why, n, "%s: no memory of our own is left for its console", vm->name);
 		return -ENOMEM;
 	}
@@ -151,6 +179,8 @@ int vm_create(const struct vm_config *cfg, u32 channel, struct vm **out, char *w
 		return -ENOMEM;
 	vm->run.work.fn = vm_stopped;
 	vm->console.channel = channel ?: console_new_channel();
+	for (unsigned i = 0; i < vm_nr_ports(vm); i++)
+		vm->port[i]->channel = console_new_channel();
 	vm->run.queued = true; /* until vm_start() */
 	vm_boot_restart(vm, 0);
 	host_vm_started();
@@ -158,6 +188,8 @@ int vm_create(const struct vm_config *cfg, u32 channel, struct vm **out, char *w
 	list_insert(&vm_list, &vm->node);
 	spin_unlock(&vm_list_lock);
 	console_event("vm-start %s %u", vm->name, vm->console.channel);
+	for (unsigned i = 0; i < vm_nr_ports(vm); i++)
+		console_event("vm-port %s %s %u", vm->name, vm_port_name(vm, i), vm->port[i]->channel);
 	*out = vm;
 	return 0;
 }
@@ -376,6 +408,8 @@ static void rename_restart(struct vm *vm)
 	log_info("%s: kept as %s", cfg->name, vm->name);
 	spin_lock(&vm_list_lock);
 	vm->console.channel = 0;
+	for (unsigned i = 0; i < vm_nr_ports(vm); i++)
+		vm->port[i]->channel = 0;
 	spin_unlock(&vm_list_lock);
 	sched_vm_destroy(vm); /* its successor may need what it has */
 	if (vm_create(cfg, channel, &successor, why, sizeof(why)))

@@ -48,6 +48,7 @@ struct slot {
 #define REQ_UNPARK  BIT(4) /* what a parked vCPU waited for may be there */
 #define REQ_REFILL  BIT(5) /* the exit path is out of frames: take more */
 #define REQ_FLUSH   BIT(7) /* nested translations have lost rights: vm_nested_flush() */
+#define REQ_RELEASE BIT(15) /* blocks wait to go back: vcpu_release() */
 /* What other CPUs of the guest, or its board, do to this one. Together they are part of its state. */
 #define REQ_RESET   BIT(8) /* power-on */
 #define REQ_INIT    BIT(9)
@@ -67,6 +68,12 @@ enum vcpu_state { VCPU_OFF, VCPU_RUNNING, VCPU_HALTED, VCPU_PARKED, VCPU_WAIT_SI
 struct vcpu_msrs {
 	u64 mtrr_def, mtrr_fixed[11], mtrr_var[16];
 	u64 misc_enable, mcg_status, bios_sign, hwcr, tsc_adjust, debugctl;
+};
+
+/* A block that is being zeroed for the guest (backing.c). */
+struct vcpu_backing {
+	hpa_t *place, block; /* where it will stand; NULL: none */
+	u64 pos;
 };
 
 struct vcpu {
@@ -103,6 +110,7 @@ struct vcpu {
 	struct vcpu_gdb gdb;
 	u32 same_faults; /* fault.c: nested faults in a row with nothing to mend */
 	gpa_t fault_gpa;
+	struct vcpu_backing backing;
 	const struct msr_desc *last_msr; /* msr.c: found last */
 	u64 exits[HV_NR_EXITS];
 	u64 injected[HV_EV_SWEXC + 1]; /* by enum hv_event_type; not those that an exit had cut short */
@@ -156,6 +164,12 @@ struct vm_run {
 	struct sched_work work;
 };
 
+/* Blocks that are out of the guest's sight and not yet out of all TLBs. Guarded by the device lock. */
+struct vm_release {
+	u32 nr, asked; /* asked: by how many vm_release_flush() */
+	hpa_t block[32];
+};
+
 #define CONSOLE_IN_SIZE 4096
 struct vm_console {
 	u32 channel;
@@ -182,6 +196,10 @@ struct vm {
 	bool write_protected; /* some leaves of RAM are: writes of ours must ask first */
 	bool in_exit;	      /* nested tables come from the exit path's reserve */
 	u64 ram_low, ram_high, ram_bytes;
+	u16 *given; /* pages in the balloon, of each block; NULL: all of RAM is always backed */
+	struct vm_release release;
+	struct vm_balloon balloon;
+	bool lacked_memory; /* said once */
 
 	struct spinlock dev_lock; /* held while any device or interrupt controller is touched */
 	u32 dma; /* vm_dma_begin() without its end. What touches devices meanwhile has dev_lock */
@@ -215,6 +233,8 @@ struct vm {
 	char end_reason[160];
 	struct vm_boot boot;
 	struct vm_console console;
+	struct vm_console *port[VM_MAX_PORTS]; /* of virtio's console; NULL: no such */
+	struct port_device port_device;
 };
 
 /* --- vm.c: life and death --- */
@@ -232,6 +252,8 @@ void vm_hold(struct vcpu *v); /* REQ_STOP, for the scheduler */
 extern struct list vm_list;        /* guarded by vm_list_lock */
 extern struct spinlock vm_list_lock;
 struct vm *vm_by_channel(u32 channel); /* vm_list_lock held */
+/* Its console of that channel; NULL: it has none. */
+struct vm_console *vm_console_by_channel(struct vm *vm, u32 channel);
 
 /* Not started after all: its file or its kernel is no good. One line says why. */
 void vm_refuse(struct vm *vm, const char *why);
@@ -279,6 +301,20 @@ static inline const struct slot *vm_slot(const struct vm *vm, gpa_t gpa)
 			return &vm->slots[i];
 	return NULL;
 }
+
+/* Which of its object's blocks holds gpa. */
+static inline u64 slot_block(const struct slot *s, gpa_t gpa)
+{
+	return (gpa - s->gpa + s->off) / PAGE_2M;
+}
+
+/* --- backing.c --- */
+bool vm_backed(const struct vm *vm, gpa_t gpa); /* is there memory behind it, if it is RAM */
+/* Memory, zeroed, for a block that has none: all at once; HPA_NONE: the host has none. */
+hpa_t vm_back_block(struct vm *vm, hpa_t *place);
+void vcpu_back(struct vcpu *v, gpa_t gpa); /* the same in steps, for a fault of v's there */
+void vcpu_back_drop(struct vcpu *v);
+void vcpu_release(struct vcpu *v); /* REQ_RELEASE */
 
 /* --- fault.c --- */
 /* A nested fault on RAM: mend it and re-enter. */

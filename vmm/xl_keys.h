@@ -8,7 +8,7 @@
 static const char *const xl_keys[] = {
 	"acpi", "acpi_firmware", "acpi_laptop_slate", "acpi_s3", "acpi_s4", "altp2m", "altp2mhvm",
 	"apic", "assisted_x2apic", "assisted_xapic", "bios", "bios_path_override", "boot",
-	"bootloader", "bootloader_args", "bootloader_restrict", "builder", "channel", "cpuid",
+	"bootloader", "bootloader_args", "bootloader_restrict", "builder", "cpuid",
 	"cpus_soft", "device_model_args", "device_model_args_hvm", "device_model_args_pv",
 	"device_model_override", "device_model_stubdomain_override",
 	"device_model_stubdomain_seclabel", "device_model_user", "device_model_version",

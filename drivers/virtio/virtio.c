@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "drivers/virtio/virtio.h"
+#include "lib/errno.h"
 #include "lib/log.h"
 #include "lib/string.h"
+#include "vmm/gmem.h"
 #include "vmm/irq.h"
+
+#define MEMORY_WAIT_NS 10000000ull /* the host has none: until the next try */
 
 unsigned virtio_nr_queues(const struct vdev *d)
 {
@@ -27,7 +31,21 @@ static void note_live(struct virtio *v)
 		v->queue[i].live = well && v->queue[i].enabled && !v->queue[i].resetting;
 }
 
-bool virtio_pop(struct vdev *d, unsigned queue, struct virtq_chain *c)
+/* What it names may have to be given memory first, of which a turn gives one block: then it stays in the ring. */
+static __attribute__((noinline)) bool prepared(struct vdev *d, const struct virtq_chain *c)
+{
+	for (unsigned i = 0; i < c->nr_out + c->nr_in; i++) {
+		int r = gmem_prepare(d->vm, c->range[i].gpa, c->range[i].len);
+
+		if (!r)
+			continue;
+		vdev_timer_set(d, 0, r == -ENOMEM ? vm_time_ns(d->vm) + MEMORY_WAIT_NS : 0);
+		return false;
+	}
+	return true;
+}
+
+bool virtio_take(struct vdev *d, unsigned queue, struct virtq_chain *c)
 {
 	struct virtq *q = virtio_queue(d, queue);
 	const char *why;
@@ -36,6 +54,21 @@ bool virtio_pop(struct vdev *d, unsigned queue, struct virtq_chain *c)
 	if (r < 0)
 		virtio_broken(d, why);
 	return r == 1;
+}
+
+bool virtio_pop(struct vdev *d, unsigned queue, struct virtq_chain *c)
+{
+	struct virtq *q = &virtio_of(d)->queue[queue], before;
+
+	if (likely(!gmem_sparse(d->vm)))
+		return virtio_take(d, queue, c);
+	before = *q;
+	if (!virtio_take(d, queue, c))
+		return false;
+	if (prepared(d, c))
+		return true;
+	*q = before;
+	return false;
 }
 
 void virtio_push(struct vdev *d, unsigned queue, const struct virtq_chain *c, u32 written)

@@ -69,7 +69,7 @@ struct virtio_type {
 	/* As those of struct vdev_type, but that no registers are made in init(). */
 	int (*init)(struct vdev *d);
 	void (*destroy)(struct vdev *d);
-	void (*timer)(struct vdev *d, unsigned idx);
+	void (*timer)(struct vdev *d, unsigned idx); /* 0: look at the queues again; virtio_pop() may set it, too */
 	void (*work)(struct vdev *d);
 };
 
@@ -91,6 +91,8 @@ static inline struct virtq *virtio_queue(const struct vdev *d, unsigned queue)
 }
 /* The next chain of it: false: there is none, or the ring is broken, which has been dealt with. */
 bool virtio_pop(struct vdev *d, unsigned queue, struct virtq_chain *c);
+/* The same, as it is: its ranges may have no memory behind them (gmem_prepare()). */
+bool virtio_take(struct vdev *d, unsigned queue, struct virtq_chain *c);
 void virtio_push(struct vdev *d, unsigned queue, const struct virtq_chain *c, u32 written);
 /* Nothing of this queue is in flight any more: a reset that waits for it may go on. */
 void virtio_idle(struct vdev *d, unsigned queue);

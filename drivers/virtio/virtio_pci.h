@@ -27,7 +27,7 @@ extern const struct pci_bar virtio_pci_bars[PCI_BARS];
 	{                                                                                                             \
 		return virtio_valid(&type, s);                                                                        \
 	}                                                                                                             \
-	static const struct virtio_model type##_pci = {                                                               \
+	const struct virtio_model type##_pci = {                                                                      \
 		.vdev = {.name = label, .version = vers, .state_size = sizeof(state), .nr_timers = VIRTIO_TIMERS,      \
 			 .pci = &type##_pci.ident, .count = nr, .init = virtio_init, .destroy = virtio_destroy,        \
 			 .reset = virtio_reset, .valid = type##_state_valid, .timer = virtio_timer, .work = virtio_work},                    \

@@ -57,6 +57,10 @@ void log_set_sink(void (*fn)(int level, const char *line))
 {
 	log_sink = fn;
 }
+struct vm_console *vm_console_by_channel(struct vm *vm, u32 channel)
+{
+	return vm->console.channel == channel ? &vm->console : NULL;
+}
 struct vm *vm_by_channel(u32 channel)
 {
 	for (int i = 0; i < NR; i++)

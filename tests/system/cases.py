@@ -30,6 +30,8 @@ FILES = [
     "hostdisk",
     "net",
     "uplink",
+    "balloon",
+    "pvconsole",
 ]
 
 

@@ -185,7 +185,17 @@ int pt_query(const struct pt *pt, u64 va, struct pt_leaf *leaf)
 	leaf->va = ALIGN_DOWN(va, leaf->size);
 	return 0;
 }
+bool vm_backed(const struct vm *vm, gpa_t gpa) { (void)vm; return gpa < MIB(8); }
+unsigned vm_nr_ports(const struct vm *vm) { (void)vm; return 0; }
+const char *vm_port_name(const struct vm *vm, unsigned port) { (void)vm, (void)port; return "pv"; }
 const char *hv_exit_name(u32 code) { return code ? "port I/O" : "none"; }
+
+static void fake_resize(struct vdev *d, u16 cols, u16 rows)
+{
+	(void)d;
+	snprintf(did, sizeof(did), "resize %u %u", cols, rows);
+}
+static const struct port_ops fake_port_ops = {.resize = fake_resize};
 
 /* Names that no file and no `rename` lets through: the answers must hold all the same. */
 static void fake_setup(void)
@@ -207,6 +217,8 @@ static void fake_setup(void)
 		vm->cfg.vcpus = vm->nr_vcpus = 2;
 		vm->run.state = VM_RUNS;
 		vm->nr_slots = 2;
+		if (i == 1)
+			vm->port_device = (struct port_device){(struct vdev *)&fake_port_ops, &fake_port_ops};
 		vm->slots[0] = (struct slot){.gpa = 0, .size = KIB(640)};
 		vm->slots[1] = (struct slot){.gpa = MIB(2), .size = MIB(62)};
 		for (u32 k = 0; k < 2; k++) {

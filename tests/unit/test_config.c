@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* unit: lib/cfg.c vmm/config.c vmm/config_disk.c drivers/net/config_vif.c drivers/net/config_rule.c vmm/config_cpus.c */
+/* unit: lib/cfg.c vmm/config.c vmm/config_disk.c drivers/net/config_vif.c drivers/net/config_rule.c vmm/config_cpus.c vmm/config_channel.c */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -228,7 +228,19 @@ static void keys(void **state)
 	warned("vnc=1", "v.cfg:4:1: warning: 'vnc' is known to xl, not used by Dalang");
 	warned("vfb=['vnc=1']", "'vfb' is known to xl");
 	warned("on_soft_reset='destroy'", "'on_soft_reset' is known to xl");
-	warned("maxmem=128", "memory does not grow yet");
+	accepted("pv_console=1\nchannel=['name=org.a,connection=pty', 'connection=socket,name=b']");
+	assert_int_equal(vm.nr_channels, 2);
+	assert_string_equal(vm.channels[0], "org.a");
+	assert_string_equal(vm.channels[1], "b");
+	refused("channel=['name=b','name=b']", "channel b stands twice");
+	refused("channel=['connection=pty']", "channel name \"\": write letters");
+	refused("channel=['name=pv']", "and not pv or serial");
+	refused("channel=['nam=x']", "channel \"nam=x\": write 'name=NAME,connection=pty'");
+	refused("maxmem=128\nballoon=0", "v.cfg:4:1: error: maxmem = 128 beside balloon = 0");
+	parse_vm("name='a'\nkernel='k'\nmemory=64\nmaxmem=128");
+	assert_true(vm.balloon);
+	parse_vm("name='a'\nkernel='k'\nmemory=64");
+	assert_false(vm.balloon);
 	refused("kernal='x'", "v.cfg:4:1: error: unknown key 'kernal'; did you mean 'kernel'?");
 	refused("Memory=3", "did you mean 'memory'?");
 	refused("nestedhvn=3", "did you mean 'nestedhvm'?");

@@ -40,10 +40,17 @@ void log_set_sink(void (*fn)(int level, const char *line))
 {
 	assert_ptr_equal(fn, log_sink);
 }
+static struct vm_console port; /* of VM 0, if it has one */
+struct vm_console *vm_console_by_channel(struct vm *vm, u32 channel)
+{
+	if (vm->port[0] && port.channel == channel)
+		return &port;
+	return vm->console.channel == channel ? &vm->console : NULL;
+}
 struct vm *vm_by_channel(u32 channel)
 {
 	for (int i = 0; i < 2; i++)
-		if (vms[i].console.channel == channel)
+		if (vm_console_by_channel(&vms[i], channel))
 			return &vms[i];
 	return NULL;
 }
@@ -229,6 +236,48 @@ static void test_input(void **state)
 	requested[0] = 0;
 	vm_console_want_input(&vms[0]);
 	assert_int_equal(requested[0], 0);
+}
+
+/* A port of virtio's console is a console like the other; it is told that bytes wait, and takes nothing while the port is busy. */
+static u32 fed;
+static void port_feed(struct vdev *d, unsigned n)
+{
+	(void)d;
+	fed |= 1u << n;
+}
+
+static void test_ports(void **state)
+{
+	static const struct port_ops ops = {.feed = port_feed};
+	static u8 ring[CONSOLE_RING];
+	u8 buf[8];
+	u64 was = space;
+
+	(void)state;
+	port = (struct vm_console){.channel = 50, .ring = ring};
+	vms[0].port[0] = &port;
+	vms[0].port_device = (struct port_device){(struct vdev *)&fed, &ops};
+	assert_int_equal(vm_port_write(&vms[0], 0, "p\n", 2), 2);
+	expect("\x1b_d50\x1b\\p\n");
+	assert_memory_equal(ring, "p\n", 2);
+	space = 100;
+	assert_int_equal(vm_port_write(&vms[0], 0, "q", 1), 0);
+	assert_int_equal(port.written, 2);
+	space = was;
+	type("\x1d" "50;xyz\x1d" "2;");
+	console_feed(&vms[0]);
+	assert_int_equal(fed, 1);
+	assert_int_equal(vm_port_typed(&vms[0], 0, NULL, 0), 3);
+	assert_int_equal(vm_port_typed(&vms[0], 0, buf, 2), 2);
+	assert_int_equal(vm_port_typed(&vms[0], 0, buf + 2, 8), 1);
+	assert_memory_equal(buf, "xyz", 3);
+	fed = 0;
+	console_feed(&vms[0]);
+	assert_int_equal(fed, 0);
+	vms[0].port[0] = NULL;
+	vms[0].port_device.d = NULL;
+	vm_console_write(&vms[0], "", 0);
+	expect("\x1b_d2\x1b\\");
 }
 
 static void test_full_port(void **state)
@@ -456,6 +505,7 @@ int main(void)
 		cmocka_unit_test(test_output),
 		cmocka_unit_test(test_forgery),
 		cmocka_unit_test(test_input),
+		cmocka_unit_test(test_ports),
 		cmocka_unit_test(test_full_port),
 		cmocka_unit_test(test_port_without_interrupt),
 		cmocka_unit_test(test_terminal),

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* unit: vmm/monitor/monitor.c vmm/monitor/out.c vmm/monitor/serial.c vmm/monitor/verbs.c vmm/monitor/verb_host.c vmm/monitor/verb_vm.c vmm/monitor/verb_sched.c vmm/monitor/verb_stat.c vmm/monitor/verb_trace.c vmm/trace.c vmm/config.c vmm/config_cpus.c vmm/config_disk.c drivers/net/config_vif.c drivers/net/config_rule.c drivers/net/verb_net.c lib/cfg.c lib/string.c */
+/* unit: vmm/monitor/monitor.c vmm/monitor/out.c vmm/monitor/serial.c vmm/monitor/verbs.c vmm/monitor/verb_host.c vmm/monitor/verb_vm.c vmm/monitor/verb_sched.c vmm/monitor/verb_stat.c vmm/monitor/verb_trace.c vmm/trace.c vmm/config.c vmm/config_cpus.c vmm/config_disk.c drivers/net/config_vif.c drivers/net/config_rule.c drivers/net/verb_net.c lib/cfg.c lib/string.c vmm/config_channel.c */
 /* The monitor's lines: what each verb reaches, how its answer looks in text and in JSON, and what is said to those
  * that are wrong. */
 #include <setjmp.h>
@@ -141,6 +141,8 @@ static void verbs(void **state)
 	assert_non_null(strstr(line("network-list"), "x.Y-1                   1   1 virtio-net lan0            00:00:00:00:00:00 7p/...   up"));
 	assert_null(strstr(line("network-list x.Y-1"), "(host)"));
 	assert_non_null(strstr(line("network-list -l 0"), "vlan_drop"));
+	assert_string_equal(line("console-size b 133 37"), "ok\r\n");
+	assert_string_equal(did, "resize 133 37");
 	line("stat b on");
 	assert_int_equal(vcpus[1][1].watch, WATCH_TIME);
 	assert_non_null(vcpus[1][1].watching.time);
@@ -193,7 +195,7 @@ static void json(void **state)
 		"help -j", "help -j help", "list -j", "list -l -j", "list -j a", "create -j c", "destroy a -j",
 		"shutdown -j a", "reboot -j a", "reset -j a", "pause -j a", "unpause -j a", "rename -j a z",
 		"trigger -j b nmi", "sendkey -j b a", "sendmouse -j b 1,2", "regions -j b", "info -j", "mem -j", "mem b -j", "dmesg -j", "uptime -j", "top -j", "top -d 1 -j b", "vcpu-list -j",
-		"vcpu-pin -j b 0 1", "vcpu-set -j b 2", "mem-set -j b 64", "sched -j", "sched -j -d b", "sched -j -d b -w 9",
+		"vcpu-pin -j b 0 1", "vcpu-set -j b 2", "mem-set -j b 64", "console-size -j b 80 25", "sched -j", "sched -j -d b", "sched -j -d b -w 9",
 		"network-list -j", "network-list -l -j", "network-link -j b 0 up", "firewall -j b", "firewall b -j add in deny", "mirror -j on",
 		"stat -j b", "stat b -j on", "stat b off -j", "trace -j on", "trace show -j", "trace -j off", "torture b -j 5"};
 	bool met[64] = {false};
@@ -290,7 +292,9 @@ static void errors(void **state)
 	vms[0].preserved = true;
 	assert_non_null(strstr(line("vcpu-set a 1"), "it has ended"));
 	vms[0].preserved = false;
-	assert_non_null(strstr(line("mem-set a 32"), "it has 64 MiB and keeps them: there is no balloon"));
+	assert_non_null(strstr(line("console-size a 80 25"), "it has no paravirtual console; write pv_console = 1"));
+	assert_non_null(strstr(line("console -t x b"), "it has no console x; pv_console = 1 or channel"));
+	assert_non_null(strstr(line("mem-set a 32"), "it has no balloon device; write balloon = 1 in its file"));
 	assert_string_equal(line(""), "");
 	assert_string_equal(line("   "), "");
 	memset(text, 'x', sizeof(text));

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* unit: vmm/slot.c vmm/loader.c arch/x86_64/pt.c arch/x86_64/pt_format.c arch/x86_64/mtrr.c */
+/* unit: vmm/slot.c vmm/backing.c vmm/loader.c arch/x86_64/pt.c arch/x86_64/pt_format.c arch/x86_64/mtrr.c */
 /* A VM's memory of many sizes: what its E820 calls RAM is mapped, once, with the right type, and
  * nothing else is but the ROM area; and all of it comes back. */
 #include <setjmp.h>
@@ -11,6 +11,7 @@
 #include "lib/errno.h"
 #include "lib/log.h"
 #include "lib/string.h"
+#include "vmm/gmem.h"
 #include "vmm/loader_parts.h"
 #include "vmm/vm.h"
 
@@ -37,7 +38,7 @@ void *kzalloc(size_t size, enum frame_type type, u16 owner)
 void vcpu_request(struct vcpu *v, u32 req)
 {
 	assert_non_null(v);
-	assert_int_equal(req, REQ_FLUSH);
+	assert_true(req == REQ_FLUSH || req == (REQ_RELEASE | REQ_REFILL));
 	v->requests |= req;
 }
 void kfree(void *p)
@@ -114,6 +115,29 @@ int load_linux(struct load_ctx *c) { (void)c; return -1; }
 int load_multiboot1(struct load_ctx *c) { (void)c; return -1; }
 int load_pvh(struct load_ctx *c) { (void)c; return -1; }
 
+static hpa_t zeroed;
+bool gpool_zero_block(hpa_t block, u64 *pos)
+{
+	*pos += PAGE_2M / 16;
+	if (*pos == PAGE_2M)
+		zeroed = block;
+	return *pos == PAGE_2M;
+}
+static unsigned parked;
+void vcpu_park(struct vcpu *v, u64 ns)
+{
+	(void)v;
+	assert_true(ns > 0);
+	parked++;
+}
+struct vcpu *vcpu_current(void) { return NULL; }
+static unsigned forgot;
+void guest_code_forget(struct vcpu *v)
+{
+	(void)v;
+	forgot++;
+}
+
 static struct cpuid_table cpuids;
 static char why[256];
 
@@ -136,7 +160,7 @@ static int create(struct vm *vm, u64 mib, unsigned bits)
 	strcpy(vm->name, "v");
 	vm->cpuid = &cpuids;
 	cpuids.ext[8].eax = 0x3000 | bits;
-	vm->cfg.memory = mib;
+	vm->cfg.memory = vm->cfg.maxmem = mib;
 	blocks = 0;
 	blocks_left = ~0ull;
 	warnings = 0;
@@ -262,7 +286,7 @@ static void test_none_left(void **state)
 	memset(&vm, 0, sizeof(vm));
 	vm.cpuid = &cpuids;
 	cpuids.ext[8].eax = 0x3030;
-	vm.cfg.memory = 64;
+	vm.cfg.memory = vm.cfg.maxmem = 64;
 	blocks_left = 31;
 	assert_int_equal(vm_memory_create(&vm, why, sizeof(why)), -ENOMEM);
 	destroy(&vm);
@@ -297,11 +321,141 @@ static void test_types(void **state)
 	assert_int_equal(live, 0);
 }
 
+/* --- the balloon's side: backing.c --- */
+
+static u32 told;
+static void released(struct vdev *d, u32 ticket)
+{
+	(void)d;
+	told = ticket;
+}
+static const struct balloon_ops balloon_ops = {.released = released};
+static void flush_nested(struct hv_vcpu *h) { (void)h; }
+
+static struct vm *sparse(u64 memory, u64 maxmem)
+{
+	static struct vm vm;
+	static struct vcpu vcpu;
+
+	memset(&vm, 0, sizeof(vm));
+	vcpu = (struct vcpu){.vm = &vm};
+	ops.flush_nested = flush_nested;
+	vm.cpuid = &cpuids;
+	cpuids.ext[8].eax = 0x3030;
+	vm.cfg.memory = memory;
+	vm.cfg.maxmem = maxmem;
+	vm.cfg.balloon = true;
+	vm.balloon.ops = &balloon_ops;
+	vm.vcpus[0] = &vcpu;
+	vm.nr_vcpus = 1;
+	blocks = 0;
+	stride = 1;
+	blocks_left = ~0ull;
+	assert_int_equal(vm_memory_create(&vm, why, sizeof(why)), 0);
+	return &vm;
+}
+
+static bool shown(struct vm *vm, gpa_t gpa)
+{
+	struct pt_leaf l;
+
+	return !pt_query(&vm->nested, gpa, &l);
+}
+
+static void test_pages(void **state)
+{
+	struct vm *vm = sparse(32, 65);
+	struct vcpu *v = vm->vcpus[0];
+
+	(void)state;
+	assert_int_equal(blocks, 16);
+	assert_true(vm_backed(vm, MIB(31)) && !vm_backed(vm, MIB(32)) && !shown(vm, MIB(32)) && vm_backed(vm, MIB(65)));
+	/* 511 pages go and the block stays; one that comes back counts; the last takes the block with it. */
+	for (u64 i = 0; i < 511; i++)
+		assert_int_equal(vm_release_page(vm, MIB(4) + i * PAGE_SIZE), 0);
+	assert_int_equal(vm_claim_page(vm, MIB(4)), 0);
+	assert_int_equal(vm_release_page(vm, MIB(6) - PAGE_SIZE), 0);
+	assert_true(shown(vm, MIB(4)) && vm_backed(vm, MIB(4)));
+	assert_int_equal(vm_release_page(vm, MIB(4)), 0);
+	assert_false(shown(vm, MIB(4)) || vm_backed(vm, MIB(4)));
+	assert_true(shown(vm, MIB(6)) && shown(vm, MIB(4) - PAGE_SIZE));
+	/* It is nobody's else before the flush. */
+	u64 before = live;
+	assert_true(vm_release_waits(vm));
+	u32 ticket = vm_release_flush(vm);
+	assert_int_equal(v->requests, REQ_RELEASE | REQ_REFILL);
+	forgot = 0;
+	vcpu_release(v);
+	assert_int_equal(told, ticket);
+	assert_int_equal(forgot, 1);
+	assert_true(live < before && !vm_release_waits(vm));
+	/* A fault gives a zeroed one, by sixteen steps. */
+	for (unsigned i = 0; i < 15; i++)
+		vcpu_back(v, MIB(5));
+	assert_false(vm_backed(vm, MIB(5)));
+	zeroed = 0;
+	vcpu_back(v, MIB(5));
+	assert_true(vm_backed(vm, MIB(5)) && zeroed == vm_slot(vm, MIB(5))->obj->blocks[2]);
+	/* What is ended before another begins. */
+	vcpu_back(v, MIB(40));
+	for (unsigned i = 0; i < 15; i++)
+		vcpu_back(v, MIB(50));
+	assert_true(vm_backed(vm, MIB(40)) && !vm_backed(vm, MIB(50)));
+	/* None left: it waits. */
+	blocks_left = 0;
+	vcpu_back(v, MIB(50));
+	assert_int_equal(parked, 1);
+	assert_int_equal(gmem_prepare(vm, MIB(50), 1), -ENOMEM);
+	blocks_left = 2;
+	assert_int_equal(gmem_prepare(vm, MIB(50), MIB(4)), -EAGAIN);
+	assert_int_equal(gmem_prepare(vm, MIB(50), MIB(4)), -EAGAIN);
+	assert_int_equal(gmem_prepare(vm, MIB(50), MIB(4)), 0);
+	vcpu_back_drop(v);
+	/* The first block stays, and nothing that is not RAM goes; a page given twice counts once too often at most. */
+	assert_int_equal(vm_release_block(vm, MIB(1)), 0);
+	assert_true(vm_backed(vm, MIB(1)));
+	assert_int_equal(vm_release_block(vm, MIB(66)), -EFAULT);
+	assert_int_equal(vm_release_page(vm, MIB(66)), -EFAULT);
+	assert_int_equal(vm_claim_page(vm, GIB(5)), -EFAULT);
+	for (unsigned i = 0; i < 2000; i++)
+		assert_int_equal(vm_release_page(vm, MIB(8)), 0);
+	assert_int_equal(vm->given[4], 512);
+	vm_release_forget(vm);
+	assert_int_equal(vm->given[4], 0);
+	/* The last one has 256 pages. */
+	blocks_left = 1;
+	vm_back_block(vm, &vm->slots[1].obj->blocks[32]);
+	for (u64 i = 0; i < 256; i++) {
+		assert_true(vm_backed(vm, MIB(64)));
+		assert_int_equal(vm_release_page(vm, MIB(64) + i * PAGE_SIZE), 0);
+	}
+	assert_false(vm_backed(vm, MIB(64)));
+	destroy(vm);
+	assert_int_equal(live, 0);
+}
+
+/* The list of those that wait for a flush is full. */
+static void test_full(void **state)
+{
+	struct vm *vm = sparse(128, 128);
+	u64 n = 1;
+
+	(void)state;
+	while (!vm_release_block(vm, n * PAGE_2M))
+		n++;
+	assert_int_equal(n, 33);
+	assert_true(vm_backed(vm, n * PAGE_2M));
+	vcpu_release(vm->vcpus[0]);
+	assert_int_equal(vm_release_block(vm, n * PAGE_2M), 0);
+	destroy(vm);
+	assert_int_equal(live, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_sizes), cmocka_unit_test(test_bits),
-		cmocka_unit_test(test_none_left), cmocka_unit_test(test_types),
+		cmocka_unit_test(test_none_left), cmocka_unit_test(test_types), cmocka_unit_test(test_pages), cmocka_unit_test(test_full),
 	};
 
 	ops.nested_format = &pt_ept_format;

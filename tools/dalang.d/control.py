@@ -206,7 +206,7 @@ def ctl(argv):
         path, argv = argv[0], argv[1:]
     if argv[:1] == ["--"]:
         argv = argv[1:]
-    if not argv or (argv[0] == "console" and len(argv) == 2):
+    if not argv or (argv[0] == "console" and len(argv) in (2, 4)):
         return terminal(path or _choose(), (" ".join(argv) + "\r").encode() if argv else b"")
     lines, wrong = ask(path or _choose(), " ".join(argv), timeout=None)
     for line in lines:

@@ -30,6 +30,7 @@ class Outcome:
         self.names = [n for n in order if n is not None]
         self.status = {}
         self.channels = {}
+        self.ports = {}  # of virtio's consoles: channel to "VM:PORT"
         self.hello = None
         self.refused = []
         self.panic = None
@@ -46,6 +47,9 @@ class Outcome:
             self.channels[int(args[1])] = args[0]
             self.status.pop(args[0], None)  # created again
             return f"VM {args[0]}: started"
+        if word == "vm-port" and len(args) >= 3 and args[2].isdigit():
+            self.ports[int(args[2])] = f"{args[0]}:{args[1]}"
+            return None
         if word == "vm-end" and len(args) >= 2:
             return self._vm_end(args)
         if word == "vm-rename" and len(args) >= 2:
@@ -206,6 +210,10 @@ class Session:
                 continue
             if channel == CHANNEL_TERMINAL:
                 self._monitor_says(data)
+                continue
+            if channel in self.outcome.ports:
+                if not self._terminal.monitor:
+                    self._lines.feed(self.outcome.ports[channel], data, time.monotonic())
                 continue
             if name is None:
                 self._log(data)

@@ -21,9 +21,9 @@ struct mon_col {
 struct mon_out {
 	void (*write)(struct mon_out *o, const char *buf, size_t n);
 	size_t (*room)(struct mon_out *o); /* bytes that write() takes now without losing any; NULL: all */
-	/* The verb `console`: give the user vm's console. NULL, or what is wrong. vm_list_lock is held. NULL: this front
-	 * end has none to give. */
-	const char *(*console)(struct mon_out *o, struct vm *vm);
+	/* The verb `console`: give the user the console of that channel. NULL, or what is wrong. vm_list_lock is held. NULL:
+	 * this front end has none to give. */
+	const char *(*console)(struct mon_out *o, u32 channel);
 
 	bool json;
 	bool opened; /* something was said */

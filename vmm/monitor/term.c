@@ -69,11 +69,11 @@ static void prompt(struct term *t)
 
 /* --- consoles --- */
 
-static const char *want_console(struct mon_out *o, struct vm *vm)
+static const char *want_console(struct mon_out *o, u32 channel)
 {
 	struct term *t = container_of(o, struct term, out);
 
-	t->wanted = vm->console.channel;
+	t->wanted = channel;
 	return t->wanted ? NULL : "its console went to its successor";
 }
 

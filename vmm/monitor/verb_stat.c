@@ -47,7 +47,7 @@ static bool count_leaves(struct mon_call *c)
 			break;
 		c->pos = MAX(c->pos, s->gpa);
 		if (pt_query(&vm->nested, c->pos, &l)) {
-			c->pos += PAGE_SIZE;
+			c->pos += vm_backed(vm, c->pos) ? PAGE_SIZE : PAGE_2M - (c->pos & (PAGE_2M - 1));
 			continue;
 		}
 		c->sum[l.size == PAGE_SIZE ? 0 : l.size == PAGE_2M ? 1 : 2]++;
@@ -110,6 +110,41 @@ static void exit_rows(struct mon_out *o, const struct vm *vm, const u64 count[HV
 	}
 }
 
+/* Pages and statistics of the guest in KiB, but for what counts events; null: the guest has not said. */
+static void balloon_fields(struct mon_call *c)
+{
+	static const char *const names[BALLOON_STATS] = {
+		"guest_swap_in_kib", "guest_swap_out_kib", "guest_major_faults", "guest_minor_faults", "guest_free_kib",
+		"guest_total_kib", "guest_available_kib", "guest_caches_kib", "guest_hugetlb_allocs", "guest_hugetlb_fails",
+	};
+	const u16 bytes = 0xf3; /* which of them are */
+	struct vm *vm = c->vm;
+	struct mon_out *o = c->out;
+	struct balloon_info i;
+
+	spin_lock(&vm->dev_lock);
+	if (vm->balloon.d) {
+		vm->balloon.ops->info(vm->balloon.d, &i);
+		vm->balloon.ops->ask(vm->balloon.d);
+	}
+	spin_unlock(&vm->dev_lock);
+	if (!vm->balloon.d)
+		return;
+	mon_field(o, "balloon_driver");
+	mon_bool(o, i.driver);
+	mon_field(o, "balloon_target_kib");
+	mon_u64(o, (u64)i.target << 2);
+	mon_field(o, "balloon_kib");
+	mon_u64(o, (u64)i.actual << 2);
+	for (u32 k = 0; k < BALLOON_STATS; k++) {
+		mon_field(o, names[k]);
+		if (i.known & 1u << k)
+			mon_u64(o, bytes & 1u << k ? i.stat[k] >> 10 : i.stat[k]);
+		else
+			mon_none(o);
+	}
+}
+
 static void fields(struct mon_call *c, u64 exits)
 {
 	static const char *const sizes[] = {"pages_4k", "pages_2m", "pages_1g"};
@@ -145,6 +180,7 @@ static void fields(struct mon_call *c, u64 exits)
 	}
 	mon_field(o, "timing");
 	mon_bool(o, vm->vcpus[0]->watch & WATCH_TIME);
+	balloon_fields(c);
 }
 
 enum mon_status verb_stat(struct mon_call *c)

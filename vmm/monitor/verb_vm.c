@@ -37,6 +37,17 @@ u64 mon_vm_ran(const struct vm *vm)
 	return sum;
 }
 
+u64 mon_vm_memory(struct vm *vm)
+{
+	struct balloon_info i = {0};
+
+	spin_lock(&vm->dev_lock);
+	if (vm->balloon.d)
+		vm->balloon.ops->info(vm->balloon.d, &i);
+	spin_unlock(&vm->dev_lock);
+	return vm->ram_bytes - MIN((u64)i.actual * PAGE_SIZE, vm->ram_bytes);
+}
+
 #define LIST_COLS                                                                         \
 	{"name", "Name", -40}, {"id", "ID", 5}, {"memory", "Mem", 5}, {"vcpus", "VCPUs", 5}, \
 	{"state", "State", 10}, {"time", "Time(s)", 9}
@@ -59,13 +70,13 @@ void list_begin(struct mon_call *c)
 
 enum mon_status verb_list(struct mon_call *c)
 {
-	const struct vm *vm = c->vm;
+	struct vm *vm = c->vm;
 	struct mon_out *o = c->out;
 
 	mon_row(o);
 	mon_str(o, vm->name);
 	mon_u64(o, vm->id);
-	mon_u64(o, vm->ram_bytes >> 20);
+	mon_u64(o, mon_vm_memory(vm) >> 20);
 	mon_u64(o, vm_vcpus_present(vm));
 	mon_str(o, mon_state(vm));
 	mon_seconds(o, tsc_to_ns(mon_vm_ran(vm)), 1);
@@ -249,24 +260,53 @@ enum mon_status verb_regions(struct mon_call *c)
 
 enum mon_status verb_console(struct mon_call *c)
 {
-	const char *wrong = c->out->console ? c->out->console(c->out, c->vm)
-					    : "not from here: this way to the monitor shows no consoles";
+	const char *which = mon_opt(c, 't') ?: "serial", *wrong;
+	struct vm *vm = c->vm;
+	const struct vm_console *con = strcmp(which, "serial") ? NULL : &vm->console;
 
+	for (unsigned i = 0; !con && i < vm_nr_ports(vm); i++)
+		if (!strcmp(which, vm_port_name(vm, i)))
+			con = vm->port[i];
+	if (!con)
+		return mon_fail(c, "it has no console %.32s; pv_console = 1 or channel = [...] in its file gives more", which);
+	wrong = c->out->console ? c->out->console(c->out, con->channel)
+				: "not from here: this way to the monitor shows no consoles";
 	return wrong ? mon_fail(c, "%s", wrong) : MON_DONE;
+}
+
+enum mon_status verb_console_size(struct mon_call *c)
+{
+	struct vm *vm = c->vm;
+	u64 cols, rows;
+	bool there;
+
+	if (!mon_number(c->argv[0], 0xffff, &cols) || !mon_number(c->argv[1], 0xffff, &rows))
+		return mon_fail(c, "columns and rows are numbers up to 65535");
+	spin_lock(&vm->dev_lock);
+	there = vm->port_device.d;
+	if (there)
+		vm->port_device.ops->resize(vm->port_device.d, (u16)cols, (u16)rows);
+	spin_unlock(&vm->dev_lock);
+	return there ? MON_DONE : mon_fail(c, "it has no paravirtual console; write pv_console = 1 in its file");
 }
 
 enum mon_status verb_mem_set(struct mon_call *c)
 {
-	u64 mib, has = c->vm->ram_bytes >> 20;
+	struct vm *vm = c->vm;
+	u64 mib, most = vm->ram_bytes >> 20;
+	bool there;
 
 	if (!mon_number(c->argv[0], 1ull << 40, &mib))
 		return mon_fail(c, "%.32s is no number of MiB", c->argv[0]);
-	if (mib != has)
-		return mon_fail(c,
-				"it has %lu MiB and keeps them: there is no balloon device (virtio-balloon) yet by which a "
-				"guest could give memory back or take more",
-				(unsigned long)has);
-	return MON_DONE;
+	if (mib > most || !mib)
+		return mon_fail(c, "it may have 1 to %lu MiB; a higher maxmem in its file lets it have more", (unsigned long)most);
+	spin_lock(&vm->dev_lock);
+	there = vm->balloon.d;
+	if (there)
+		vm->balloon.ops->set(vm->balloon.d, (u32)((most - mib) << 8));
+	spin_unlock(&vm->dev_lock);
+	return there || mib == most ? MON_DONE
+				    : mon_fail(c, "it has no balloon device; write balloon = 1 in its file");
 }
 
 enum mon_status verb_torture(struct mon_call *c)

@@ -47,8 +47,11 @@ const struct verb monitor_verbs[] = {
 	 .more = "To the right, up, and down its wheel. BUTTONS are those that are down then: 1 left, 2 right,\n"
 		 "4 middle.",
 	 .takes = VERB_VM, .min = 1, .max = 1, .run = verb_sendmouse},
-	{.name = "console", .args = "NAME", .help = "show its console and type into it; Ctrl-] leads back",
-	 .takes = VERB_VM, .run = verb_console},
+	{.name = "console", .args = "[-t serial|pv|CHANNEL] NAME", .help = "show its console and type into it; Ctrl-] leads back",
+	 .more = "serial is COM1; pv virtio's (pv_console = 1), and CHANNEL a name of its `channel`.",
+	 .takes = VERB_VM, .opts = "t:", .run = verb_console},
+	{.name = "console-size", .args = "NAME COLUMNS ROWS", .help = "how large its paravirtual console is",
+	 .takes = VERB_VM, .min = 2, .max = 2, .run = verb_console_size},
 
 	{.name = "info", .args = "", .help = "the host: CPUs, memory, version, features, uptime",
 	 .more = "Memory in MiB but for what ends in _kib. total_memory is both pools, free_memory what guests\n"
@@ -82,8 +85,9 @@ const struct verb monitor_verbs[] = {
 		 "asked to let the last ones go: they are there until it ejects them, or until it restarts. The number\n"
 		 "holds for its next lives, too. `list -l` and `vcpu-list` show what is and what is wanted.",
 	 .takes = VERB_VM, .min = 1, .max = 1, .run = verb_vcpu_set},
-	{.name = "mem-set", .args = "NAME MEMORY", .help = "how many MiB it has: no other number than it has",
-	 .more = "There is no balloon device yet.",
+	{.name = "mem-set", .args = "NAME MEMORY", .help = "how many MiB its balloon is to leave it",
+	 .more = "Up to maxmem. The guest's driver gives the rest back, as it can; `list` says how far it is, and\n"
+		 "`mem` what the VM holds: pages go back in blocks of 2 MiB.",
 	 .takes = VERB_VM, .min = 1, .max = 1, .run = verb_mem_set},
 	{.name = "sched", .args = "[-d NAME] [-w WEIGHT] [-c CAP]", .help = "weights and caps: show or set them",
 	 .more = "As xl's sched-credit2. Weight 1 to 65535, 256 is usual. Cap: per cent of one CPU, 0 for none.",
@@ -91,7 +95,8 @@ const struct verb monitor_verbs[] = {
 
 	{.name = "stat", .args = "NAME [on|off]", .help = "its exits by reason, interrupts, steal, pages by size",
 	 .more = "on: also time its exits from now on, in ticks of the TSC from exit to the end of what is done\n"
-		 "about it; Timed says how many were. Times in seconds. Counts are since it was created.",
+		 "about it; Timed says how many were. Times in seconds. Counts are since it was created. With a\n"
+		 "balloon: what is in it, and what the guest's driver last said; asking has it say more.",
 	 .takes = VERB_VM, .max = 1, .run = verb_stat},
 	{.name = "regions", .args = "NAME", .help = "its ports and device memory, and whose they are",
 	 .more = "docs/pc.md says which specification each follows.",

@@ -17,6 +17,7 @@ struct vm *mon_vm(const char *name);
 struct vm *mon_vm_after(u32 id);
 /* xl's six letters. */
 const char *mon_state(const struct vm *vm);
+u64 mon_vm_memory(struct vm *vm); /* bytes that its balloon leaves it */
 u64 mon_vm_ran(const struct vm *vm); /* ticks that its vCPUs have run */
 
 #define MON_TABLE(o, key, cols, style) mon_table(o, key, cols, ARRAY_SIZE(cols), style)
@@ -39,6 +40,7 @@ enum mon_status verb_pci_detach(struct mon_call *c);
 enum mon_status verb_sendmouse(struct mon_call *c);
 enum mon_status verb_regions(struct mon_call *c);
 enum mon_status verb_console(struct mon_call *c);
+enum mon_status verb_console_size(struct mon_call *c);
 enum mon_status verb_mem_set(struct mon_call *c);
 enum mon_status verb_torture(struct mon_call *c);
 /* verb_host.c */
