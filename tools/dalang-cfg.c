@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* unit: lib/cfg.c vmm/config.c vmm/config_disk.c */
+/* unit: lib/cfg.c vmm/config.c vmm/config_channel.c vmm/config_disk.c */
 /*
  * dalang-cfg vm|host FILE: check a configuration file on the build machine with the hypervisor's
  * own parser, and print what other tools need of it as NAME=VALUE lines (values hold no line

@@ -40,8 +40,9 @@ static void set_pin(struct pcpu_arch *a, unsigned n, u64 entry)
 {
 	unsigned slot = WINDOW_MAX + n;
 
-	if (a->window_pte[slot] == entry)
+	if (likely(a->window_pte[slot] == entry))
 		return;
+	ASSERT(n < WINDOW_PINS && (entry & ~(PAGE_SIZE - 1) & ~BIT(63)) < MAX_PA);
 	WRITE_ONCE(a->window_pte[slot], entry);
 	invlpg(a->window_base + slot * PAGE_SIZE);
 }
@@ -50,7 +51,6 @@ void *window_pin(unsigned n, hpa_t pa)
 {
 	struct pcpu_arch *a = this_arch();
 
-	ASSERT(n < WINDOW_PINS && pa < MAX_PA);
 	set_pin(a, n, (pa & ~(PAGE_SIZE - 1)) | WINDOW_BITS);
 	return a->window_base + (WINDOW_MAX + n) * PAGE_SIZE + (pa & (PAGE_SIZE - 1));
 }

@@ -609,7 +609,8 @@ static bool net_valid(const void *state)
 
 static const struct virtio_type net = {
 	.config_size = sizeof(struct net_config),
-	.queue_size = VIRTQ_MAX_SIZE, .max_queues = VIRTIO_MAX_QUEUES, .nr_queues = net_queues, .features = net_features, .init = net_init, .destroy = net_destroy, .reset = net_reset, .config = net_config,
+	.queue_size = VIRTQ_MAX_SIZE, .max_queues = VIRTIO_MAX_QUEUES, .nr_queues = net_queues,
+	.features = net_features, .init = net_init, .destroy = net_destroy, .reset = net_reset, .config = net_config,
 	.config_write = net_config_write, .started = net_started, .kick = net_kick, .timer = net_timer, .work = net_work,
 	.valid = net_valid,
 };

@@ -45,29 +45,29 @@ static __attribute__((noinline)) bool prepared(struct vdev *d, const struct virt
 	return true;
 }
 
-bool virtio_take(struct vdev *d, unsigned queue, struct virtq_chain *c)
+static inline bool take(struct vdev *d, unsigned queue, struct virtq_chain *c)
 {
 	struct virtq *q = virtio_queue(d, queue);
 	const char *why;
 	int r = q ? virtq_pop(d->vm, q, c, &why) : 0;
 
-	if (r < 0)
+	if (unlikely(r < 0))
 		virtio_broken(d, why);
 	return r == 1;
 }
 
+bool virtio_take(struct vdev *d, unsigned queue, struct virtq_chain *c)
+{
+	return take(d, queue, c);
+}
+
 bool virtio_pop(struct vdev *d, unsigned queue, struct virtq_chain *c)
 {
-	struct virtq *q = &virtio_of(d)->queue[queue], before;
-
-	if (likely(!gmem_sparse(d->vm)))
-		return virtio_take(d, queue, c);
-	before = *q;
-	if (!virtio_take(d, queue, c))
+	if (!take(d, queue, c))
 		return false;
-	if (prepared(d, c))
+	if (likely(!gmem_sparse(d->vm)) || prepared(d, c))
 		return true;
-	*q = before;
+	virtq_unpop(&virtio_of(d)->queue[queue], c);
 	return false;
 }
 

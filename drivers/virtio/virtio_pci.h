@@ -30,7 +30,8 @@ extern const struct pci_bar virtio_pci_bars[PCI_BARS];
 	const struct virtio_model type##_pci = {                                                                      \
 		.vdev = {.name = label, .version = vers, .state_size = sizeof(state), .nr_timers = VIRTIO_TIMERS,      \
 			 .pci = &type##_pci.ident, .count = nr, .init = virtio_init, .destroy = virtio_destroy,        \
-			 .reset = virtio_reset, .valid = type##_state_valid, .timer = virtio_timer, .work = virtio_work},                    \
+			 .reset = virtio_reset, .valid = type##_state_valid, .timer = virtio_timer,          \
+			 .work = virtio_work},                                                                         \
 		.ident = {.vendor = VIRTIO_PCI_VENDOR, .device = VIRTIO_PCI_DEVICE + type##_ID,                       \
 			  .subsys_vendor = VIRTIO_PCI_VENDOR, .subsys = 0x1100, .class_rev = (class_code) << 8 | 1,    \
 			  .int_pin = 1, .endpoint = true, .msix = (vectors), .msix_bar = 1, .bar = virtio_pci_bars},   \

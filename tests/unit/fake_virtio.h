@@ -104,7 +104,7 @@ static void drive(u64 features)
 	virtio_set_status(&dev, VIRTIO_ACKNOWLEDGE | VIRTIO_DRIVER);
 	virtio_accept(&dev, (features & virtio_offered(&dev)) | VIRTIO_F_VERSION_1);
 	virtio_set_status(&dev, VIRTIO_FEATURES_OK);
-	for (unsigned i = 0; i < virtio_type_of(&dev)->nr_queues(&dev); i++) {
+	for (unsigned i = 0; i < virtio_nr_queues(&dev); i++) {
 		struct virtq *q = &virtio_of(&dev)->queue[i];
 
 		q->size = 8;

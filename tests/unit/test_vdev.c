@@ -55,6 +55,8 @@ extern const struct vdev_type *const vdevs_end[] __asm__("__vdevs_end");
 __asm__(".globl __vdevs_end\n.set __vdevs_end, __vdevs_start + 8");
 
 u64 tsc_khz = 1000000;
+void gmem_release(void) {}
+void vcpu_request(struct vcpu *v, u32 req) { (void)v, (void)req; }
 void *kzalloc(size_t n, enum frame_type type, u16 owner) { (void)type, (void)owner; return calloc(1, n); }
 void kfree(void *p) { free(p); }
 void timer_init(struct timer *t, void (*fn)(struct timer *t)) { t->fn = fn; }

@@ -47,6 +47,8 @@ void log_line(enum log_level level, const char *fmt, ...) { (void)level, (void)f
 enum { NEXT = 1, WRITE = 2 };
 static u16 next_desc[8];
 
+bool gmem_sparse(const struct vm *v) { (void)v; return false; }
+int gmem_prepare(struct vm *v, gpa_t gpa, u64 n) { (void)v, (void)gpa, (void)n; return 0; }
 static void store(gpa_t at, unsigned n, u64 v) { memcpy(fake_ram + at, &v, n); }
 static u64 load(gpa_t at, unsigned n)
 {
