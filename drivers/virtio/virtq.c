@@ -97,7 +97,7 @@ static inline int load_desc(struct vm *vm, unsigned hold, gpa_t gpa, struct desc
 {
 	const struct desc *p;
 
-	if (unlikely(!in_page(gpa, sizeof(*d)))) /* only a table that is not aligned */
+	if (unlikely(!IS_ALIGNED(gpa, 8) || !in_page(gpa, sizeof(*d)))) /* an indirect table may lie anywhere */
 		return gmem_read(vm, gpa, d, sizeof(*d));
 	p = gmem_hold(vm, hold, gpa, sizeof(*d));
 	if (!p)
@@ -159,7 +159,7 @@ static int bad(const char **why, const char *what)
 /* A table of descriptors, if it is in one page, as the rings of most drivers are: else NULL, and each is looked for. */
 static const void *whole_table(struct vm *vm, unsigned hold, gpa_t table, u32 entries)
 {
-	return in_page(table, 16ull * entries) ? gmem_hold(vm, hold, table, 16ull * entries) : NULL;
+	return IS_ALIGNED(table, 8) && in_page(table, 16ull * entries) ? gmem_hold(vm, hold, table, 16ull * entries) : NULL;
 }
 
 /* What a walk along a chain needs. */
