@@ -111,8 +111,13 @@ static void exit_triple_fault(struct vcpu *v, const struct vm_exit *e)
 
 static void exit_entry_failed(struct vcpu *v, const struct vm_exit *e)
 {
-	vm_kill(v->vm, "the CPU refused to enter the guest (reason %#x, %#lx)", e->hw_reason,
-		(unsigned long)e->hw_info1);
+	struct hv_segment cs;
+	struct hv_paging p;
+
+	hv->get_seg(&v->hv, SEG_CS, &cs);
+	hv->get_paging(&v->hv, &p);
+	vm_kill(v->vm, "the CPU refused to enter the guest (reason %#x, %#lx; CR0 %#lx, CS %#x)", e->hw_reason,
+		(unsigned long)e->hw_info1, (unsigned long)p.cr0, cs.selector);
 }
 
 static void exit_unknown(struct vcpu *v, const struct vm_exit *e)

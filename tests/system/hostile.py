@@ -49,6 +49,13 @@ def wait_for_end(ctx, host, p, seed, silence=SILENCE):
     return resets
 
 
+def refused_by_bochs(cpu, text):
+    """Bochs 2.7 wants CS.RPL to be the segment's DPL (0) in real mode, too, where bits 1:0 of CS are what a far jump left
+    there; the SDM has no such check (vol. 3, 27.3.1.2: "non-conforming CS.RPL <> CS.DPL" is Bochs' own)."""
+    m = re.search(rb"CR0 0x([0-9a-f]+), CS 0x([0-9a-f]+)\)", text)
+    return cpu == "intel" and m and not int(m.group(1), 16) & 1 and int(m.group(2), 16) & 3
+
+
 def run(cpu, boot, host_cpus, steps, seed=1, words="", vcpus=2, **more):
     user = "user" in words
 
@@ -80,7 +87,7 @@ def run(cpu, boot, host_cpus, steps, seed=1, words="", vcpus=2, **more):
         for text in re.findall(rb"attacker: killed: ([^\r\n]*)", p.err):
             ctx.log.write(b"<killed: " + text + b">\n")
             # What the CPU refuses we should have known.
-            check(b"refused to enter" not in text, f"seed {n}: {text.decode()}")
+            check(b"refused to enter" not in text or refused_by_bochs(cpu, text), f"seed {n}: {text.decode()}")
         check_status(p, 1, allow=[rb"attacker: killed: ", rb"^vCPU \d+ \(", rb"^  "])
     return test
 
