@@ -7,7 +7,7 @@
 #pragma once
 #include "vmm/vdev.h"
 
-#define VM_MAX_REGIONS 96
+#define VM_MAX_REGIONS 85 /* a table takes a page */
 
 struct region {
 	u64 first, last;
@@ -23,6 +23,7 @@ struct region_table {
 	u32 nr, hit; /* hit: index of what was found last; always inside the array */
 	struct region r[VM_MAX_REGIONS];
 };
+static_assert(sizeof(struct region_table) <= PAGE_SIZE, "see VM_MAX_REGIONS");
 
 /* -EEXIST: it overlaps one that is there; -ENOSPC: full. Nothing has changed then. */
 int regions_add(struct region_table *t, const struct region *n);

@@ -273,7 +273,7 @@ void torture_rebuild(struct vm *vm)
 	spin_lock(&vm->nested_lock); /* the monitor may be looking at the tables */
 	parts_swap(vm, p);
 	regions_drop_bars(&vm->pio);
-	regions_drop_bars(&vm->mmio);
+	regions_drop_bars(vm->mmio);
 	spin_unlock(&vm->nested_lock);
 	for (u32 i = 0; i < vm->nr_vcpus; i++) {
 		vm->vcpus[i]->hv.debug = p->hv[i].debug;

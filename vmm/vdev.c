@@ -66,7 +66,7 @@ int vdev_add_pio(struct vdev *d, const struct vdev_pio *r)
 
 int vdev_add_mmio(struct vdev *d, const struct vdev_mmio *r)
 {
-	return regions_add(&d->vm->mmio, &(struct region){
+	return regions_add(d->vm->mmio, &(struct region){
 		.first = r->base, .last = r->base + r->size - 1, .base = r->base, .d = d, .mmio = r});
 }
 
@@ -76,8 +76,8 @@ void vm_regions(struct vm *vm, vm_region_fn fn, void *arg)
 
 	for (u32 i = 0; i < t->nr; i++)
 		fn(arg, "port", t->r[i].first, t->r[i].last, t->r[i].d->type->name);
-	t = &vm->mmio;
-	for (u32 i = 0; i < t->nr; i++)
+	t = vm->mmio;
+	for (u32 i = 0; t && i < t->nr; i++)
 		fn(arg, "memory", t->r[i].first, t->r[i].last, t->r[i].d->type->name);
 	/* Each vCPU's own, where its base MSR says: above all devices, unless the guest moves it. */
 	fn(arg, "memory", PLAT_LAPIC_BASE, PLAT_LAPIC_BASE + PLAT_LAPIC_SIZE - 1, "lapic");
@@ -193,7 +193,8 @@ int vm_devices_create(struct vm *vm, char *why, size_t n)
 {
 	vm->dev_timers = kzalloc(VM_MAX_DEVS * VDEV_MAX_TIMERS * sizeof(struct dev_timer),
 				 FRAME_DEVICE, vm->id);
-	if (!vm->dev_timers) {
+	vm->mmio = kzalloc(sizeof(*vm->mmio), FRAME_DEVICE, vm->id);
+	if (!vm->dev_timers || !vm->mmio) {
 		snprintf(why, n, "%s: no memory of our own is left for devices", vm->name);
 		return -ENOMEM;
 	}
@@ -237,10 +238,13 @@ void vm_devices_destroy(struct vm *vm)
 		timer_stop_sync(&vm->dev_timers[i].t);
 	for (u32 i = 0; i < vm->nr_devs; i++)
 		free_device(&vm->devs[i]);
-	vm->nr_devs = vm->pio.nr = vm->mmio.nr = vm->pio.hit = vm->mmio.hit = 0;
+	vm->nr_devs = vm->pio.nr = vm->pio.hit = 0;
 	if (vm->dev_timers)
 		kfree(vm->dev_timers);
+	if (vm->mmio)
+		kfree(vm->mmio);
 	vm->dev_timers = NULL;
+	vm->mmio = NULL;
 }
 
 void vm_devices_reset(struct vm *vm)
@@ -352,7 +356,7 @@ u64 vm_mmio_read(struct vcpu *v, gpa_t gpa, unsigned size)
 		return lapic_mmio_read(v, gpa & 0xfff, size);
 	}
 	spin_lock(&vm->dev_lock);
-	r = regions_find(&vm->mmio, gpa);
+	r = regions_find(vm->mmio, gpa);
 	if (unlikely(!region_covers(r, gpa, size)))
 		partly = size > 1 && region_touches(r, gpa, size);
 	else if (likely(r->mmio->read))
@@ -374,7 +378,7 @@ void vm_mmio_write(struct vcpu *v, gpa_t gpa, unsigned size, u64 val)
 		return;
 	}
 	spin_lock(&vm->dev_lock);
-	r = regions_find(&vm->mmio, gpa);
+	r = regions_find(vm->mmio, gpa);
 	if (unlikely(!region_covers(r, gpa, size)))
 		partly = size > 1 && region_touches(r, gpa, size);
 	else if (likely(r->mmio->write))
@@ -528,7 +532,7 @@ struct region_table *vm_pio_regions(struct vm *vm)
 
 struct region_table *vm_mmio_regions(struct vm *vm)
 {
-	return &vm->mmio;
+	return vm->mmio;
 }
 
 struct vdev **vm_pci_slots(struct vm *vm)

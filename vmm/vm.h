@@ -208,7 +208,7 @@ struct vm {
 	struct dev_timer *dev_timers; /* VDEV_MAX_TIMERS a device */
 	u64 dev_work; /* bit n: devs[n].type->work() is to be called */
 	u32 nr_devs; /* places in use; some may be free again */
-	struct region_table pio, mmio;
+	struct region_table pio, *mmio; /* mmio apart: struct vm is to fit into 32 KiB */
 	struct vdev *pci_slots[32]; /* function 0 of each device on bus 0 (platform/pci*.c) */
 	struct vm_irqchip irqchip;
 	bool pic_intr; /* the PIC's INTR output, kept by vm_pic_changed() */
