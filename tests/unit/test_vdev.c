@@ -48,7 +48,9 @@ static const struct vdev_pio pio[] = {
 static const struct vdev_mmio mmio[] = {
 	{0xd0001000, 0x1000, mem_in, mem_out}, {0xd0000000, 0x400, mem_in, mem_out}, {0xd0002000, 16, NULL, NULL},
 };
-static const struct vdev_type one = {.name = "one", .nr_pio = ARRAY_SIZE(pio), .pio = pio, .nr_mmio = ARRAY_SIZE(mmio),
+static int worked, asked;
+static void work(struct vdev *d) { worked += d->type != NULL; }
+static const struct vdev_type one = {.work = work, .name = "one", .nr_pio = ARRAY_SIZE(pio), .pio = pio, .nr_mmio = ARRAY_SIZE(mmio),
 				     .mmio = mmio, .nr_timers = 1};
 const struct vdev_type *const vdevs[] __asm__("__vdevs_start") = {&one};
 extern const struct vdev_type *const vdevs_end[] __asm__("__vdevs_end");
@@ -56,7 +58,6 @@ __asm__(".globl __vdevs_end\n.set __vdevs_end, __vdevs_start + 8");
 
 u64 tsc_khz = 1000000;
 void gmem_release(void) {}
-void vcpu_request(struct vcpu *v, u32 req) { (void)v, (void)req; }
 void *kzalloc(size_t n, enum frame_type type, u16 owner) { (void)type, (void)owner; return calloc(1, n); }
 void kfree(void *p) { free(p); }
 void timer_init(struct timer *t, void (*fn)(struct timer *t)) { t->fn = fn; }
@@ -73,6 +74,7 @@ void pci_firmware(struct vm *v) { (void)v; }
 void pv_eoi_take_back(struct vcpu *v) { (void)v; }
 u64 lapic_mmio_read(struct vcpu *v, u64 off, unsigned size) { (void)v, (void)size; return off; }
 void lapic_mmio_write(struct vcpu *v, u64 off, unsigned size, u64 val) { (void)v, (void)off, (void)size, (void)val; }
+void vcpu_request(struct vcpu *v, u32 req) { asked += v == &vcpu && req == REQ_DEVICE; }
 void panic(const char *fmt, ...) { (void)fmt; abort(); }
 
 static int setup(void **state)
@@ -206,9 +208,29 @@ static void table(void **state)
 
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
+/* Another pCPU asks for a device's work: once, however often it does, where vCPU 0 lives; not of one that has ended. */
+static void asked_work(void **state)
+{
+	(void)state;
+	vm.vcpus[0] = &vcpu;
+	worked = asked = 0;
+	vdev_work(&vm.devs[0]);
+	vdev_work(&vm.devs[0]);
+	assert_int_equal(asked, 2);
+	assert_int_equal(worked, 0);
+	vm_devices_work(&vm);
+	vm_devices_work(&vm);
+	assert_int_equal(worked, 1);
+	vdev_work(&vm.devs[0]);
+	vm.ending = true;
+	vm_devices_work(&vm);
+	vm.ending = false;
+	assert_int_equal(worked, 1);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = {T(ports), T(no_ports), T(memory), T(no_memory), T(table)};
+	const struct CMUnitTest tests[] = {T(ports), T(no_ports), T(memory), T(no_memory), T(table), T(asked_work)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
