@@ -7,7 +7,7 @@
 #include "cputest64.h"
 
 const struct known known[] = {
-	{"tcg", "exc-int1", "TCG: INT1 stops the emulator"},
+	{"tcg", "exc-int1", "TCG: INT1 is #UD"},
 	{"tcg", "exc-fault-rf", "TCG: faults push RF as it is"},
 	{"tcg", "exc-ss-canonical", "TCG: #GP instead of #SS"},
 	{"tcg", "exc-gp-idt-limit", "TCG: error code is 16 times the vector"},

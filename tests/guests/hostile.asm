@@ -85,10 +85,15 @@ start64:
 	jmp [rbx + PARAM + 20]
 
 global warm_entry, watchdog_entry
-extern warm_main, watchdog_main
+extern warm_main, watchdog_main, ap_stack
 warm_entry:
+	mov eax, 1
+	cpuid
+	shr ebx, 24
+	jnz .other			; a stray SIPI brought CPU 1 here: one CPU makes steps
 	mov byte [running], 0
 	call warm_main
+.other:	mov rsp, ap_stack + 4096 - 8
 watchdog_entry:
 	call watchdog_main
 

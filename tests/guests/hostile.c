@@ -4,10 +4,11 @@
  * dice from (seed, step) alone. It outlives its acts where hardware lets it: every exception has a handler on a stack
  * of its own, a second CPU ends what takes too long (hostile_cpus.c), and what it does to its CPU is put right behind
  * the step. Where the machine ends - killed, reset, triple fault - its file says "restart", and the CMOS tells the next
- * life where to go on. For Dalang alone: it has 16 MiB and two CPUs. Words of its command line:
+ * life where to go on. For Dalang alone: it has 16 MiB, two CPUs and test devices. Words of its command line:
  *   seed=N steps=N from=N   (default 1, 1000, 0)
  *   user                    all acts at CPL 3: the machine must not end by them, and it says so if it did
  *   every=N                 how often it reports where it is (16384)
+ *   pci                     half of the acts are those of hostile_pci.c
  *   trace                   prints each step before it is made
  *   emulator=tcg            spares that emulator what it breaks down under, bare, too
  * It reports "HOSTILE: seed S at N" now and then and "HOSTILE: done N steps, L lives, W warm" at the end.
@@ -26,6 +27,7 @@ struct tss {
 } __attribute__((packed));
 
 bool user_mode, tcg, bochs, trace;
+static bool pci;
 u64 seed = 1, clean_cr3;
 volatile bool finished;
 volatile u32 step, beat, stuck, last_vector, interrupts;
@@ -198,13 +200,15 @@ static void set_tables(void)
 #define CR0 0x80010033ull
 static u64 clean_cr4 = 0x620;
 
-/* Put right what a step may have left. Reading CRs makes no exit; writing them may. */
+/* Put right what a step may have left. */
 void restore(u32 dirty)
 {
-	u64 cr0, cr3, cr4;
+	u64 cr0, cr3, cr4 = clean_cr4;
 
-	if (dirty & DIRTY_CR) {
-		__asm__ volatile("mov %%cr0, %0; mov %%cr3, %1; mov %%cr4, %2" : "=r"(cr0), "=r"(cr3), "=r"(cr4));
+	if (dirty & DIRTY_CR4)
+		__asm__ volatile("mov %%cr4, %0" : "=r"(cr4));
+	if (dirty & DIRTY_SEG) {
+		__asm__ volatile("mov %%cr0, %0; mov %%cr3, %1" : "=r"(cr0), "=r"(cr3));
 		if (cr0 != CR0)
 			__asm__ volatile("mov %0, %%cr0" ::"r"(CR0));
 		if (cr3 != clean_cr3)
@@ -221,14 +225,23 @@ void restore(u32 dirty)
 		} __attribute__((packed))){sizeof(idt) - 1, (u64)idt})));
 		__asm__ volatile("fxrstor %0" ::"m"(clean_fpu));
 	}
-	if (dirty & DIRTY_MSR) {
+	if (dirty & DIRTY_EFER)
 		wrmsr(0xc0000080, 0xd01 & ~0x400u);
+	if (dirty & DIRTY_PAT)
 		wrmsr(0x277, 0x0007040600070406ull);
-		if (rdmsr(0x1b) != (LAPIC | 0x900)) {
-			wrmsr(0x1b, LAPIC | 0x100);
-			wrmsr(0x1b, LAPIC | 0x900);
-		}
+	if (dirty & DIRTY_BASE && rdmsr(0x1b) != (LAPIC | 0x900)) {
+		wrmsr(0x1b, LAPIC | 0x100);
+		wrmsr(0x1b, LAPIC | 0x900);
 	}
+}
+
+/* To write where code has run is dear in an emulator. */
+static void fill(u32 i)
+{
+	volatile u64 *to = (volatile u64 *)CODE + i;
+
+	if (*to != 0x38cd38cd38cd38cd)
+		*to = 0x38cd38cd38cd38cd;
 }
 
 void prepare(void)
@@ -246,20 +259,28 @@ void prepare(void)
 		run.rflags |= 0x40000; /* AC */
 	/* What strays beyond the step's code ends it. */
 	for (u32 i = 0; i < 24; i++)
-		((volatile u64 *)CODE)[i] = ((volatile u64 *)CODE)[0x1000 / 8 + i] = 0x38cd38cd38cd38cd;
+		fill(i), fill(0x1000 / 8 + i);
 	for (u32 i = 1; i < 5; i++)
-		((volatile u64 *)CODE)[0x1000 / 8 - i] = 0x38cd38cd38cd38cd;
+		fill(0x1000 / 8 - i);
 	code_from(run.rip);
 }
 
 /* --- steps --- */
 
-/* Where to go on: 8 bytes of CMOS, with their complement. */
+/* Where to go on: 4 bytes of CMOS, with their complement; only those that change. */
 static void note_step(u32 n)
 {
+	static u32 there[4] = {~0u, ~0u, ~0u, ~0u};
+
 	for (u32 i = 0; i < 4; i++) {
-		cmos_write((u8)(0x40 + i), (u8)(n >> 8 * i));
-		cmos_write((u8)(0x44 + i), (u8) ~(n >> 8 * i));
+		u8 b = (u8)(n >> 8 * i);
+
+		if (there[i] == b)
+			continue;
+		there[i] = ~0u; /* an INIT may come in between */
+		cmos_write((u8)(0x40 + i), b);
+		cmos_write((u8)(0x44 + i), (u8)~b);
+		there[i] = b;
 	}
 }
 
@@ -274,8 +295,9 @@ static u32 noted_step(void)
 	return n == ~not ? n : 0;
 }
 
-#define NOTE_EVERY 256
-#define PATIENCE   20000000 /* TSC ticks without a beat of the watchdog's, then it is started anew */
+#define NOTE_EVERY 32
+#define CALM_EVERY 512
+#define PATIENCE   (bochs ? 1000000 : 20000000) /* TSC ticks, some 10 ms, without a beat of the watchdog's: it is started anew */
 
 /* trace: what run_code() is about to run. */
 void show(void)
@@ -326,6 +348,8 @@ static u32 one_act(void)
 
 	if (!user_mode && !below(30000))
 		return end_it();
+	if (pci && below(2))
+		return bar_race();
 	if (!user_mode) {
 		switch (below(64)) {
 		case 0 ... 1:
@@ -335,6 +359,8 @@ static u32 one_act(void)
 		case 5:
 			note_step(step);
 			return other_mode();
+		case 6:
+			return bar_race();
 		case 7:
 			if (below(2))
 				return cpu_storm();
@@ -365,8 +391,10 @@ static void __attribute__((noreturn)) steps_from(u32 from)
 			say("seed ", seed, " step ", step);
 		dirty = one_act();
 		restore(dirty);
-		if (step % 64 == 63)
+		if (step % CALM_EVERY == CALM_EVERY - 1)
 			calm();
+		else if (step % 64 == 63)
+			calm_lapic(), restore(DIRTY_EFER | DIRTY_PAT);
 		if (beat != last_beat) {
 			last_beat = beat;
 			since = rdtsc();
@@ -400,7 +428,13 @@ static void cpu_set_up(void)
 	cpuid(7, r);
 	clean_cr4 |= r[1] & 1 ? 1u << 16 : 0; /* FSGSBASE */
 	__asm__ volatile("mov %1, %%cr4; fninit; fxsave %0" : "=m"(clean_fpu) : "r"(clean_cr4) : "memory");
-	restore(DIRTY_CR | DIRTY_MSR);
+	restore(DIRTY_CR | DIRTY_EFER | DIRTY_PAT | DIRTY_BASE);
+	if (user_mode) { /* SYSCALL is a way out of CPL 3: it ends the step */
+		wrmsr(0xc0000081, (u64)SEL_CODE << 32);
+		wrmsr(0xc0000082, (u64)recover);
+		wrmsr(0xc0000083, (u64)recover);
+		wrmsr(0xc0000084, 0x47700);
+	}
 }
 
 /* CPU 0 after an INIT. */
@@ -462,6 +496,7 @@ void main(u32 magic, u64 info)
 	seed = number(line, "seed=", 1);
 	steps = (u32)number(line, "steps=", 1000);
 	user_mode = has(line, "user");
+	pci = has(line, "pci");
 	trace = has(line, "trace");
 	tcg = has(line, "emulator=tcg");
 	bochs = has(line, "emulator=bochs");
@@ -477,8 +512,12 @@ void main(u32 magic, u64 info)
 	set_tables();
 	cpu_set_up();
 	modes_set_up();
-	/* The CMOS counts lives, too: 0x48, and its complement. */
-	lives = (cmos_read(0x48) ^ cmos_read(0x49)) == 0xff ? cmos_read(0x48) + 1u : 1;
+	pci_set_up();
+	/* The CMOS counts lives, too, by two bytes and their complements. */
+	lives = cmos_read(0x48) | (u32)cmos_read(0x4c) << 8;
+	lives = (lives ^ cmos_read(0x49) ^ (u32)cmos_read(0x4d) << 8) == 0xffff ? lives + 1 : 1;
+	if (lives == 1 && noted_step()) /* code gone astray has been there */
+		lives = 2, say("the count of lives is spoilt at ", noted_step(), ", seed ", seed);
 	if (lives > 1) {
 		u32 noted = noted_step(), again = cmos_read(0x4a);
 
@@ -495,6 +534,8 @@ void main(u32 magic, u64 info)
 	}
 	cmos_write(0x48, (u8)lives);
 	cmos_write(0x49, (u8)~lives);
+	cmos_write(0x4c, (u8)(lives >> 8));
+	cmos_write(0x4d, (u8)~(lives >> 8));
 	calm();
 	start_watchdog();
 	note_step(from);

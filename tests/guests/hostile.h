@@ -57,11 +57,15 @@ struct start_param {
 _Static_assert(offsetof(struct start_param, rsp) == 12, "hostile.asm");
 
 /* How much of the machine a step may have left in disorder. */
-#define DIRTY_CR    1u  /* control registers, descriptor tables, segments */
-#define DIRTY_MSR   2u
-#define DIRTY_APIC  4u  /* local APIC, its mode, interrupts */
-#define DIRTY_CPUS  8u  /* the other CPU may have been stopped */
-#define MAY_END     16u /* the machine may end by this step: note it first */
+#define DIRTY_SEG   1u  /* descriptor tables, segments, x87 and SSE, CR0, CR3: to look at those makes no exit */
+#define DIRTY_CR4   2u
+#define DIRTY_EFER  4u
+#define DIRTY_PAT   8u
+#define DIRTY_BASE  16u /* the local APIC's mode and address */
+#define DIRTY_APIC  32u /* local APIC, interrupts */
+#define DIRTY_CPUS  64u /* the other CPU may have been stopped */
+#define MAY_END     128u /* the machine may end by this step: note it first */
+#define DIRTY_CR    (DIRTY_SEG | DIRTY_CR4)
 
 extern bool user_mode, tcg, bochs, trace;
 extern u64 seed;
@@ -82,6 +86,7 @@ void watchdog_entry(void);
 void warm_entry(void);
 
 /* hostile_random.c */
+u64 next_random(u64 *dice);
 u64 random(void);
 u32 below(u32 n);
 u64 edge(void);            /* a number at which something changes */
@@ -103,15 +108,20 @@ u64 code_at(void);
 void put_device_insn(bool any);
 void put_end(void);
 
-/* hostile_modes.c, hostile_cpus.c, hostile_tables.c: acts that are no code of 64-bit mode */
+/* hostile_modes.c, hostile_cpus.c, hostile_tables.c, hostile_pci.c: acts that are no code of 64-bit mode */
 u32 other_mode(void);
 void modes_set_up(void);
 u32 bad_tables(void);
 u32 cpu_storm(void);
 u32 timers_and_irqs(void);
+u32 bar_race(void);
+void pci_set_up(void);
+bool pci_moves(void); /* CPU 1's share of bar_race() */
 void start_watchdog(void);
+void wake_watchdog(void);
 void cpus_set_up(void);
-void calm(void);
+void calm(void);       /* all devices, about 100 exits */
+void calm_lapic(void); /* and what has the CPU interrupted: 20 */
 void watchdog(void) __attribute__((noreturn));
 
 /* hostile.c */

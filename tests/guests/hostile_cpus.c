@@ -5,7 +5,8 @@
 #define TICK_MS 2
 #define TIMER_PER_MS 1000000u /* ticks of the APIC's timer at divide by 1: Dalang's */
 
-static u8 ap_stack[4096] __attribute__((aligned(16)));
+extern u8 ap_stack[4096];
+u8 ap_stack[4096] __attribute__((aligned(16)));
 static u8 warm_stack[8192] __attribute__((aligned(16)));
 
 static void start_page(u64 page, void (*entry)(void), u8 *top)
@@ -43,15 +44,18 @@ void start_watchdog(void)
 	icr(1, 0x4600 | (u32)(AP_PAGE >> 12));
 }
 
-/* xAPIC mode, enabled, all masked, nothing in service. */
-static void calm_lapic(void)
+/* For what it does beside its watch: pci_moves(). */
+void wake_watchdog(void)
+{
+	icr(1, 0x4000 | VEC_TICK);
+}
+
+/* xAPIC mode, enabled, all masked, nothing in service; HPET and PIT stand still. */
+void calm_lapic(void)
 {
 	static const u32 masked[] = {0x320, 0x330, 0x340, 0x350, 0x360, 0x370};
 
-	if (rdmsr(0x1b) != (LAPIC | 0x900)) {
-		wrmsr(0x1b, LAPIC | 0x100);
-		wrmsr(0x1b, LAPIC | 0x900);
-	}
+	restore(DIRTY_BASE);
 	mmio_write(LAPIC + 0xf0, 0x1ff);
 	mmio_write(LAPIC + 0x80, 0);
 	for (u32 i = 0; i < 6; i++)
@@ -60,13 +64,15 @@ static void calm_lapic(void)
 	for (u32 i = 0; i < 8; i++)
 		for (u32 n = 0; n < 32 && mmio_read(LAPIC + 0x100 + 16 * i); n++)
 			mmio_write(LAPIC + 0xb0, 0);
+	mmio_write(HPET + 0x10, 0);
+	outb(PIT_MODE, 0x30);
 }
 
 /* The machine's devices as quiet as after reset: now and then, since what is in disorder is worth something. */
 void calm(void)
 {
 	calm_lapic();
-	mmio_write(HPET + 0x10, 0);
+	restore(DIRTY_EFER | DIRTY_PAT);
 	for (u32 i = 0; i < 3; i++)
 		mmio_write(HPET + 0x100 + 0x20 * i, 0);
 	for (u32 pin = 0; pin < 24; pin++) {
@@ -74,7 +80,6 @@ void calm(void)
 		mmio_write(IOAPIC + 0x10, 0x10000);
 	}
 	pic_init();
-	outb(PIT_MODE, 0x30);
 	cmos_write(0xb, 2);
 	cmos_write(0xa, 0x26);
 	serial_init();
@@ -99,6 +104,8 @@ void watchdog(void)
 	for (;;) {
 		mmio_write(LAPIC + 0x380, (trace ? 100 : 1) * TICK_MS * TIMER_PER_MS);
 		sti_hlt_cli();
+		if (pci_moves())
+			continue;
 		beat++;
 		while (finished)
 			__asm__ volatile("cli; hlt");

@@ -162,7 +162,7 @@ static void put_odd_insn(void)
 				   0x90ccfb, 0x9090cc, 0xd0010f, 0xd1010f, 0x9090f3, 0x90080f};
 	u32 insn = ONE_OF(some);
 
-	if ((insn == 0x90f4fb && below(8)) || (tcg && insn == 0xd0230f))
+	if ((insn == 0x90f4fb && below(8)) || (tcg && (insn == 0xd0230f || insn == 0xf8230f)))
 		insn = 0x909090;
 	run.gpr[RCX] = a_msr();
 	put_code(insn, 3);
@@ -215,5 +215,5 @@ u32 other_mode(void)
 	}
 	saved_rsp = 0;
 	run_mode(mode, gpr);
-	return DIRTY_CR | DIRTY_MSR | DIRTY_APIC;
+	return DIRTY_CR | DIRTY_EFER | DIRTY_APIC;
 }

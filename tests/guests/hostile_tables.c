@@ -90,5 +90,5 @@ u32 bad_tables(void)
 	put_end();
 	run_code(&run);
 	pml4[2] = 0;
-	return DIRTY_CR | DIRTY_APIC;
+	return DIRTY_SEG | DIRTY_APIC;
 }

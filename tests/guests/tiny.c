@@ -6,7 +6,7 @@
  *   exitb=N, exitw=N  the same, 8 and 16 bits wide
  *   reboot     by port 0xcf9                       triple    by a triple fault
  *   kill       by an instruction nobody emulates   hang      halt with interrupts off
- *   spin       for ever, without halting
+ *   spin       for ever, without halting          shut      read a port for ever, with interrupts off
  *   hlt        halt with interrupts on             echo      repeat COM1's lines until "quit"
  *   memtest    RAM at every edge of the map        msrs      MSRs refuse bad bits; caches, CR0.CD
  *   ticks=N    N timer interrupts: is none lost?   scan       is all RAM zero, but for what the loader put there?
@@ -508,6 +508,10 @@ static void do_word(const char *w, unsigned n, u32 magic, u64 info)
 	} else if (IS("spin")) {
 		for (;;)
 			__asm__ volatile("pause");
+	} else if (IS("shut")) {
+		puts_("TINY: shut\n");
+		for (;;)
+			__asm__ volatile("cli; in $0x80, %%al" ::: "eax");
 	} else if (IS("hang")) {
 		for (;;)
 			__asm__ volatile("cli; hlt");

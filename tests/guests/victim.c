@@ -4,13 +4,13 @@
  * (general, x87, SSE, AVX, DR0 to DR3, segment bases, XCR0, CR8, CR2, the MSRs that no exit guards) and watches its clocks,
  * again and again, while others run. It prints "VICTIM: round N" every `every` rounds, "VICTIM: FAIL what" at the first
  * difference, and ends by the debug exit port: 1 then, 0 when a byte is typed.
- * Words: memory=KIB (default 4096), seed=N, every=N
+ * Words: memory=KIB (default 4096), seed=N, every=N, tick=US: of its timer, for one to three ticks of which it waits in each
+ * round (2000)
  */
 #include "pc.h"
 
 #define LAPIC     0xfee00000ull
 #define VEC_TICK  0x40
-#define TICK_NS   2000000u
 #define MEMORY    0x400000ull /* from here on */
 #define PART      0x8000u     /* bytes looked at in a round */
 
@@ -245,7 +245,7 @@ static void check_time(void)
 
 /* --- */
 
-static void set_up(void)
+static void set_up(u32 tick)
 {
 	struct {
 		u16 limit;
@@ -272,7 +272,7 @@ static void set_up(void)
 	*(volatile u32 *)(LAPIC + 0xf0) = 0x1ff;
 	*(volatile u32 *)(LAPIC + 0x3e0) = 0xb;
 	*(volatile u32 *)(LAPIC + 0x320) = VEC_TICK | 1u << 17;
-	*(volatile u32 *)(LAPIC + 0x380) = TICK_NS;
+	*(volatile u32 *)(LAPIC + 0x380) = tick * 1000;
 	*(volatile u64 *)(0xfed00000ull + 0x10) = 1; /* the HPET counts */
 }
 
@@ -304,7 +304,7 @@ void main(u32 magic, u64 info)
 	state = seed = number(line, "seed=", 1);
 	serial_init();
 	pic_init();
-	set_up();
+	set_up((u32)number(line, "tick=", 2000));
 	for (u64 at = MEMORY; at < MEMORY + size; at += 8)
 		*(volatile u64 *)at = word_of(at);
 	puts_("VICTIM: ready\n");

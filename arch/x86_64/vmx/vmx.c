@@ -87,12 +87,16 @@ static void sync_to_guest(struct hv_vcpu *v, struct vmx_vcpu *x)
 	sync_tpr(v, x);
 }
 
+#define SHUT_EXITS 512 /* some 10 ms of Bochs */
+
 static void sync_from_guest(struct hv_vcpu *v, struct vmx_vcpu *x)
 {
 	v->rip = x->rip = vmread(VMCS_GUEST_RIP);
 	v->gpr[REG_RSP] = x->rsp = vmread(VMCS_GUEST_RSP);
 	v->rflags = x->rflags = vmread(VMCS_GUEST_RFLAGS);
 	v->cr2 = x->cr2 = read_cr2();
+	if (unlikely(!(v->rflags & RFLAGS_IF)) && unlikely(++x->shut_exits % SHUT_EXITS == 0))
+		vmx_end_timer(v); /* see vmx_restart_timer() */
 	if (unlikely(v->rflags & RFLAGS_TF)) { /* advance() may owe a single step */
 		vmx_follow_dr6(v, read_dr6());
 		vmx_step_exit(v);

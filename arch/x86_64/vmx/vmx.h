@@ -69,6 +69,7 @@ struct vmx_vcpu {
 	u32 proc, entry; /* the words that change in a vCPU's life, as last written */
 	u32 debug; /* HV_DEBUG_*, as in force */
 	u32 tpr_threshold;
+	u32 shut_exits; /* with interrupts shut */
 	/* What the VMCS, or the CPU, holds; written again only when hv_vcpu says otherwise. */
 	u64 rip, rsp, rflags, cr2, dr6;
 	u64 host_rsp, eptp;
@@ -171,6 +172,7 @@ void vmx_follow_debug(struct hv_vcpu *v); /* v->debug is another than what is in
 void vmx_reset_plain(struct hv_vcpu *v); /* the part that needs no loaded VMCS */
 void vmx_reset_vmcs(struct hv_vcpu *v);  /* the part in the VMCS */
 void vmx_restart_timer(const struct hv_vcpu *v);
+void vmx_end_timer(const struct hv_vcpu *v); /* the next entry is none */
 void vmx_live_msrs_load(struct vmx_vcpu *x);
 void vmx_live_msrs_save(struct vmx_vcpu *x);
 u64 vmx_get_reg(struct hv_vcpu *v, enum hv_reg r);
@@ -192,6 +194,8 @@ void vmx_step_entry(struct hv_vcpu *v);
 void vmx_step_exit(struct hv_vcpu *v);
 u32 vmx_intr_state(struct vmx_vcpu *x);
 void vmx_set_intr_state(struct vmx_vcpu *x, u32 state);
+/* rip as the code that runs has it: outside 64-bit code it is EIP, which wraps at 4 GiB. */
+u64 vmx_wrap_rip(struct hv_vcpu *v, u64 rip);
 void vmx_advance(struct hv_vcpu *v, unsigned len);
 void vmx_inject(struct hv_vcpu *v, const struct hv_event *ev);
 u32 vmx_windows(struct hv_vcpu *v);

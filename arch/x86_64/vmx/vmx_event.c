@@ -38,19 +38,21 @@ static void take_pending_debug(struct hv_vcpu *v)
 	vmwrite(VMCS_GUEST_PENDING_DEBUG, 0);
 }
 
+u64 vmx_wrap_rip(struct hv_vcpu *v, u64 rip)
+{
+	u64 cs = vmread(vmcs_nth(VMCS_GUEST_ES_ATTR, SEG_CS));
+
+	return vmx_of(v)->entry & ENTRY_IA32E_MODE && cs & SEG_ATTR_L ? rip : (u32)rip;
+}
+
 void vmx_advance(struct hv_vcpu *v, unsigned len)
 {
 	struct vmx_vcpu *x = vmx_of(v);
 	u64 rip = v->rip + len;
 
-	/* Only an address that crosses 4 GiB needs to know the mode: outside 64-bit code EIP wraps.
-	 */
-	if (unlikely((v->rip ^ rip) >> 32)) {
-		u64 cs = vmread(vmcs_nth(VMCS_GUEST_ES_ATTR, SEG_CS));
-
-		if (!(x->entry & ENTRY_IA32E_MODE) || !(cs & SEG_ATTR_L))
-			rip = (u32)rip;
-	}
+	/* Only an address that crosses 4 GiB needs to know the mode. */
+	if (unlikely((v->rip ^ rip) >> 32))
+		rip = vmx_wrap_rip(v, rip);
 	v->rip = rip;
 	v->rflags &= ~RFLAGS_RF; /* a completed instruction clears it (SDM 18.3.1.1) */
 	if (unlikely(vmx_intr_state(x) & (INTR_STI | INTR_MOVSS))) {

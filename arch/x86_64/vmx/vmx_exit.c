@@ -264,14 +264,20 @@ static const struct exit_row rows[REASON_NR] = {
 /* clang-format on */
 
 /*
- * A machine check during entry is the host's; the entry may be tried again. The event that it was
- * to inject is still in its field (27.8): it goes back as one cut short.
+ * Two failures of an entry let it be tried again: a machine check, which is the host's; and an EIP beyond 32 bits, which
+ * the CPU does not take (27.3.1.4) but Bochs 2.7 leaves where code outside 64-bit mode runs over the end of 4 GiB. The event
+ * that was to be injected is still in its field (27.8): it goes back as one cut short.
  */
-static void entry_machine_check(struct hv_vcpu *v, struct vm_exit *e)
+static void entry_failed(struct hv_vcpu *v, u32 basic, struct vm_exit *e)
 {
 	u32 info = (u32)vmread(VMCS_ENTRY_INTR_INFO);
+	u64 rip = vmx_wrap_rip(v, v->rip);
 
-	__asm__ volatile("int $18" ::: "memory");
+	if (basic == REASON_ENTRY_MCE)
+		__asm__ volatile("int $18" ::: "memory");
+	else if (basic != REASON_ENTRY_GUEST_STATE || rip == v->rip)
+		return;
+	v->rip = rip;
 	e->code = HV_EXIT_NONE;
 	if (!(info & INFO_VALID))
 		return;
@@ -294,8 +300,7 @@ void vmx_exit_convert(struct hv_vcpu *v, u32 reason, struct vm_exit *e)
 	e->insn_len = row->flags & F_LEN ? (u8)vmread(VMCS_EXIT_INSN_LEN) : 0;
 	e->interrupted.valid = 0;
 	if (unlikely(reason & REASON_ENTRY_FAILED)) {
-		if (basic == REASON_ENTRY_MCE)
-			entry_machine_check(v, e);
+		entry_failed(v, basic, e);
 		return;
 	}
 	/* What this exit cut short will be delivered again (28.2.4). */

@@ -120,7 +120,8 @@ void vmx_set_tsc(struct hv_vcpu *v, u64 offset, u64 ratio)
 /*
  * The host's interrupts end a guest's run by themselves. But Bochs 2.7 forgets them while a guest has interrupts shut, and
  * then one that loops would keep the pCPU for ever: so it leaves after 10 ms of its own time at the latest, unless the pCPU is its
- * own. (Saved at exits, the timer runs on over any number of them.) SDM 26.5.1, A.6.
+ * own. (Saved at exits, the timer runs on over any number of them; but what exits at every other instruction has hardly a time of
+ * its own, so SHUT_EXITS of them end it, too.) SDM 26.5.1, A.6.
  */
 #define LONGEST_RUN_MS 10
 
@@ -133,6 +134,12 @@ void vmx_restart_timer(const struct hv_vcpu *v)
 {
 	if (has_timer(v))
 		vmwrite(VMCS_PREEMPTION_TIMER, MIN(tsc_khz * LONGEST_RUN_MS >> (rdmsr(MSR_VMX_MISC) & 31), ~0u));
+}
+
+void vmx_end_timer(const struct hv_vcpu *v)
+{
+	if (has_timer(v))
+		vmwrite(VMCS_PREEMPTION_TIMER, 0);
 }
 
 /* Neither of the two controls without the other (SDM 27.2.1.1, 27.2.1.2). */
