@@ -49,7 +49,7 @@ static bool vm_stopped(struct sched_work *w);
 static bool vm_free(struct vm *vm)
 {
 	sched_vm_destroy(vm);
-	if (vm->torture || vm->dev_timers) {
+	if (vm->torture || vm->dev_timers || vm->mmio) {
 		torture_destroy(vm);
 		vm_devices_destroy(vm);
 		return false;
