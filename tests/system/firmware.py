@@ -217,7 +217,7 @@ def screen_monitor(ctx):
     s.see(r"(?s)\A(?=.*info boot: \d+ ticks from entry)(?=.*info other: )(?=.*info alone: ).*\ndalang>\Z")
     s.keys("lit", "left", "s", "end", "ret")
     s.see(r"^dalang> list\nName +ID .*\nalone +1 +64 .*\nother +2 +64 .*\ndalang>\Z", 1)
-    s.keys("cons", "tab", "al", "tab", "ret")
+    s.keys("cons", "tab", " al", "tab", "ret")
     s.see(r"^\[console of alone; Ctrl-\] leads back\]\nTINY: hello[^[]*TINY: type\Z", 1)
     s.keys("hi ", "shift-x", "1", "ret")
     s.see(r"^TINY: echo hi X1\Z", 1)

@@ -74,7 +74,7 @@ def uplink(*host, card="", rounds=1, **more):
 
 AMD = ("--cpu", "amd", "--boot", "direct", "--host-cpus", "2")
 CASES = [
-    Case("uplink-amd", uplink(*AMD, vcpus=2), 25, timeout=200),
+    Case("uplink-amd", uplink(*AMD, vcpus=2), 25, timeout=200, soak=True),
     Case("uplink-plain-amd", uplink(*AMD, card=",mrg_rxbuf=off,csum=off,gso=off,host_tso4=off,guest_csum=off,event_idx=off"), 25,
          timeout=200),
 ]
