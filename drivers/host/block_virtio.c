@@ -14,15 +14,9 @@
 #include "vmm/host.h"
 #include "vmm/vdev.h"
 
-#define WANTED (BLK_F_SIZE_MAX | BLK_F_SEG_MAX | BLK_F_RO | BLK_F_BLK_SIZE | BLK_F_FLUSH | BLK_F_DISCARD | BLK_F_WRITE_ZEROES | HV_F_INDIRECT)
+#define WANTED (BLK_F_SIZE_MAX | BLK_F_SEG_MAX | BLK_F_RO | BLK_F_BLK_SIZE | BLK_F_FLUSH | BLK_F_DISCARD | BLK_F_WRITE_ZEROES | VIRTIO_F_INDIRECT_DESC)
 
-/* 5.2.4 */
-#define CFG_CAPACITY	 0
-#define CFG_SIZE_MAX	 8
-#define CFG_SEG_MAX	 12
-#define CFG_BLK_SIZE	 20
-#define CFG_MAX_DISCARD	 36
-#define CFG_MAX_ZEROES	 48
+#define CFG(field) (u32) offsetof(struct virtio_blk_config, field)
 
 #define MAX_DISKS  16u
 #define ID_NS	   2000000000ull
@@ -137,10 +131,10 @@ static void ask_id(struct disk *d)
 
 	s = slot_take(d, &n);
 	s->status = 0xff;
-	s->header = (struct header){.type = T_GET_ID};
+	s->header = (struct virtio_blk_header){.type = BLK_GET_ID};
 	/* The answer goes where the table would be. */
 	seg[0] = (struct hvq_seg){.addr = frame_pa(&s->header), .len = sizeof(s->header)};
-	seg[1] = (struct hvq_seg){.addr = frame_pa(s->table), .len = ID_LEN};
+	seg[1] = (struct hvq_seg){.addr = frame_pa(s->table), .len = BLK_ID_SIZE};
 	seg[2] = (struct hvq_seg){.addr = frame_pa(&s->status), .len = 1};
 	if (hvq_add(&d->q, seg, 3, 1, n))
 		return;
@@ -155,9 +149,9 @@ static void ask_id(struct disk *d)
 		}
 		cpu_relax();
 	}
-	if (s->status == STATUS_OK)
-		memcpy(d->id, s->table, ID_LEN);
-	for (u32 i = 0; i < ID_LEN && d->id[i]; i++)
+	if (s->status == BLK_OK)
+		memcpy(d->id, s->table, BLK_ID_SIZE);
+	for (u32 i = 0; i < BLK_ID_SIZE && d->id[i]; i++)
 		if (d->id[i] <= ' ' || d->id[i] > '~')
 			d->id[i] = d->id[i] == ' ' ? '_' : '?';
 	slot_give(d, s);
@@ -167,13 +161,13 @@ static void ask_id(struct disk *d)
 /* NULL, or what is wrong with what it says of itself. */
 static const char *measure(struct disk *d)
 {
-	u64 sectors = hvirtio_config(&d->v, CFG_CAPACITY, 8);
+	u64 sectors = hvirtio_config(&d->v, CFG(capacity), 8);
 
-	d->sector = hvirtio_has(&d->v, BLK_F_BLK_SIZE) ? (u32)hvirtio_config(&d->v, CFG_BLK_SIZE, 4) : BLOCK_SECTOR;
-	d->size_max = hvirtio_has(&d->v, BLK_F_SIZE_MAX) ? (u32)hvirtio_config(&d->v, CFG_SIZE_MAX, 4) : 0;
-	d->seg_max = hvirtio_has(&d->v, BLK_F_SEG_MAX) ? (u32)hvirtio_config(&d->v, CFG_SEG_MAX, 4) : 0;
-	d->max_discard = hvirtio_has(&d->v, BLK_F_DISCARD) ? (u32)hvirtio_config(&d->v, CFG_MAX_DISCARD, 4) : 0;
-	d->max_zeroes = hvirtio_has(&d->v, BLK_F_WRITE_ZEROES) ? (u32)hvirtio_config(&d->v, CFG_MAX_ZEROES, 4) : 0;
+	d->sector = hvirtio_has(&d->v, BLK_F_BLK_SIZE) ? (u32)hvirtio_config(&d->v, CFG(blk_size), 4) : BLOCK_SECTOR;
+	d->size_max = hvirtio_has(&d->v, BLK_F_SIZE_MAX) ? (u32)hvirtio_config(&d->v, CFG(size_max), 4) : 0;
+	d->seg_max = hvirtio_has(&d->v, BLK_F_SEG_MAX) ? (u32)hvirtio_config(&d->v, CFG(seg_max), 4) : 0;
+	d->max_discard = hvirtio_has(&d->v, BLK_F_DISCARD) ? (u32)hvirtio_config(&d->v, CFG(max_discard_sectors), 4) : 0;
+	d->max_zeroes = hvirtio_has(&d->v, BLK_F_WRITE_ZEROES) ? (u32)hvirtio_config(&d->v, CFG(max_zeroes_sectors), 4) : 0;
 	if (d->sector != 512 && d->sector != 4096)
 		return "its sectors are neither of 512 nor of 4096 bytes";
 	if (sectors > (1ull << 54) || sectors * BLOCK_SECTOR < d->sector)
@@ -223,7 +217,7 @@ static void init(void)
 {
 	const struct pci_dev *pci;
 
-	for (u32 i = 0; nr_disks < MAX_DISKS && (pci = hvirtio_find(HVIRTIO_BLK, i)); i++) {
+	for (u32 i = 0; nr_disks < MAX_DISKS && (pci = hvirtio_find(VIRTIO_ID_BLK, i)); i++) {
 		struct disk *d = kzalloc(sizeof(*d), FRAME_DEVICE, OWNER_HOST);
 		const char *why;
 

@@ -6,36 +6,14 @@
 #include "lib/list.h"
 #include "lib/spinlock.h"
 
-#define BLK_F_SIZE_MAX	   BIT(1)
-#define BLK_F_SEG_MAX	   BIT(2)
-#define BLK_F_RO	   BIT(5)
-#define BLK_F_BLK_SIZE	   BIT(6)
-#define BLK_F_FLUSH	   BIT(9)
-#define BLK_F_DISCARD	   BIT(13)
-#define BLK_F_WRITE_ZEROES BIT(14)
-
-/* 5.2.6 */
-enum { T_IN = 0, T_OUT = 1, T_FLUSH = 4, T_GET_ID = 8, T_DISCARD = 11, T_WRITE_ZEROES = 13 };
-#define STATUS_OK 0
-#define ID_LEN	  20u
-struct header {
-	u32 type, reserved;
-	u64 sector;
-};
-struct extent {
-	u64 sector;
-	u32 sectors, flags;
-};
-static_assert(sizeof(struct header) == 16 && sizeof(struct extent) == 16, "virtio 1.2, 5.2.6");
-
 #define MAX_SLOTS  64u
 #define MAX_SEGS   126u /* of data, in a request */
 #define MAX_BYTES  KIB(512)
 
 struct slot {
-	struct hvq_desc table[MAX_SEGS + 2];
-	struct header header;
-	struct extent extent;
+	struct virtq_desc table[MAX_SEGS + 2];
+	struct virtio_blk_header header;
+	struct virtio_blk_range range;
 	u8 status, pad[7];
 	struct opened *by;     /* NULL: it has closed the disk */
 	struct block_req *req;
@@ -52,7 +30,7 @@ struct disk {
 	struct slot *slots;
 	u16 free;
 	bool told_error, writer;
-	char id[ID_LEN + 1];
+	char id[BLK_ID_SIZE + 1];
 	u32 number, sector, size_max, seg_max, max_discard, max_zeroes;
 	u64 size;
 	struct list opens;

@@ -132,8 +132,8 @@ static int build(struct disk *d, struct builder *b, struct vm *vm, struct block_
 {
 	struct slot *s = b->s;
 	bool native = r->op == BLOCK_DISCARD || (r->op == BLOCK_ZERO && d->max_zeroes);
-	u32 type = r->op == BLOCK_READ ? T_IN : r->op == BLOCK_FLUSH ? T_FLUSH : r->op == BLOCK_DISCARD ? T_DISCARD
-		 : native ? T_WRITE_ZEROES : T_OUT;
+	u32 type = r->op == BLOCK_READ ? BLK_IN : r->op == BLOCK_FLUSH ? BLK_FLUSH : r->op == BLOCK_DISCARD ? BLK_DISCARD
+		 : native ? BLK_WRITE_ZEROES : BLK_OUT;
 	int err;
 
 	b->nr = 1;
@@ -141,13 +141,13 @@ static int build(struct disk *d, struct builder *b, struct vm *vm, struct block_
 	b->size_max = d->size_max;
 	s->nr_pins = 0;
 	s->status = 0xff;
-	s->header = (struct header){.type = type, .sector = native ? 0 : r->pos / BLOCK_SECTOR};
+	s->header = (struct virtio_blk_header){.type = type, .sector = native ? 0 : r->pos / BLOCK_SECTOR};
 	b->seg[0] = (struct hvq_seg){.addr = frame_pa(&s->header), .len = sizeof(s->header)};
 	if (native) {
 		b->len = MIN(MIN(r->len, MAX_ZEROES), (u64)(r->op == BLOCK_ZERO ? d->max_zeroes : d->max_discard) * BLOCK_SECTOR);
 		b->len = ALIGN_DOWN(b->len, (u64)d->sector);
-		s->extent = (struct extent){.sector = r->pos / BLOCK_SECTOR, .sectors = (u32)(b->len / BLOCK_SECTOR)};
-		b->seg[b->nr++] = (struct hvq_seg){.addr = frame_pa(&s->extent), .len = sizeof(s->extent)};
+		s->range = (struct virtio_blk_range){.sector = r->pos / BLOCK_SECTOR, .sectors = (u32)(b->len / BLOCK_SECTOR)};
+		b->seg[b->nr++] = (struct hvq_seg){.addr = frame_pa(&s->range), .len = sizeof(s->range)};
 	} else if (r->op != BLOCK_FLUSH) {
 		err = add_data(b, vm, r);
 		if (err)
@@ -156,10 +156,10 @@ static int build(struct disk *d, struct builder *b, struct vm *vm, struct block_
 	}
 	if (!b->len && r->op != BLOCK_FLUSH)
 		return -EIO; /* one sector in more pieces than the disk takes */
-	b->nr_out = type == T_IN ? 1 : b->nr;
+	b->nr_out = type == BLK_IN ? 1 : b->nr;
 	b->seg[b->nr++] = (struct hvq_seg){.addr = frame_pa(&s->status), .len = 1};
 	r->len = b->len;
-	if (hvirtio_has(&d->v, HV_F_INDIRECT))
+	if (hvirtio_has(&d->v, VIRTIO_F_INDIRECT_DESC))
 		hvq_fill(s->table, b->seg, b->nr, b->nr_out);
 	return 0;
 }
@@ -191,7 +191,7 @@ void slot_give(struct disk *d, struct slot *s)
 /* Into the ring; the disk's lock is held. */
 static int enqueue(struct disk *d, struct builder *b, u16 n)
 {
-	if (hvirtio_has(&d->v, HV_F_INDIRECT))
+	if (hvirtio_has(&d->v, VIRTIO_F_INDIRECT_DESC))
 		return hvq_add_table(&d->q, frame_pa(b->s->table), b->nr, n);
 	return hvq_add(&d->q, b->seg, b->nr, b->nr_out, n);
 }
@@ -267,7 +267,7 @@ static void finish(struct disk *d, struct slot *s, int err)
 
 	vm_devices_lock(vm);
 	unpin(s);
-	if (!err && s->status != STATUS_OK)
+	if (!err && s->status != BLK_OK)
 		err = -EIO;
 	spin_lock(&d->lock);
 	r = s->by ? s->req : NULL;

@@ -7,45 +7,10 @@
 #include "arch/x86_64/asm.h"
 #include "lib/string.h"
 
-#define VENDOR	      0x1af4
-#define TRANSITIONAL  0x1000 /* net, blk, ... : 4.1.2.1 */
-#define MODERN	      0x1040 /* + the device's number */
-
-/* 4.1.4 */
-#define CAP_LEN	   2
-#define CAP_TYPE   3
-#define CAP_BAR	   4
-#define CAP_OFFSET 8
-#define CAP_LENGTH 12
-#define CAP_MULTIPLIER 16
-enum { CFG_COMMON = 1, CFG_NOTIFY = 2, CFG_DEVICE = 4 };
-
-/* 4.1.4.3 */
-#define DEVICE_FEATURE_SELECT 0x00
-#define DEVICE_FEATURE	      0x04
-#define DRIVER_FEATURE_SELECT 0x08
-#define DRIVER_FEATURE	      0x0c
-#define CONFIG_VECTOR	      0x10
-#define NUM_QUEUES	      0x12
-#define DEVICE_STATUS	      0x14
-#define CONFIG_GENERATION     0x15
-#define QUEUE_SELECT	      0x16
-#define QUEUE_SIZE	      0x18
-#define QUEUE_VECTOR	      0x1a
-#define QUEUE_ENABLE	      0x1c
-#define QUEUE_NOTIFY_OFF      0x1e
-#define QUEUE_DESC	      0x20
-#define QUEUE_DRIVER	      0x28
-#define QUEUE_DEVICE	      0x30
-#define COMMON_SIZE	      0x38
-#define NO_VECTOR	      0xffffu
-
-/* 2.1 */
-#define STATUS_ACKNOWLEDGE 1u
-#define STATUS_DRIVER	   2u
-#define STATUS_DRIVER_OK   4u
-#define STATUS_FEATURES_OK 8u
-#define STATUS_FAILED	   128u
+#define CAP(field) (u8) offsetof(struct virtio_pci_cap, field)
+#define REG(field) (u32) offsetof(struct virtio_pci_common, field)
+/* What is read and written of it: the rest is for features that are not asked for. */
+#define COMMON_SIZE REG(queue_notify_data)
 
 #define RESET_NS 1000000000ull /* it may have much to finish */
 
@@ -67,7 +32,7 @@ static void wr64(const struct hvirtio *v, u32 reg, u64 val)
 
 static void add_status(const struct hvirtio *v, u32 bits)
 {
-	wr(v, DEVICE_STATUS, 1, rd(v, DEVICE_STATUS, 1) | bits);
+	wr(v, REG(status), 1, rd(v, REG(status), 1) | bits);
 }
 
 const struct pci_dev *hvirtio_find(u32 kind, u32 i)
@@ -75,7 +40,7 @@ const struct pci_dev *hvirtio_find(u32 kind, u32 i)
 	const struct pci_dev *p;
 
 	for (u32 n = 0; (p = pci_dev(n)); n++)
-		if (p->vendor == VENDOR && (p->device == MODERN + kind || p->device == TRANSITIONAL + kind - 1) && !i--)
+		if (p->vendor == VIRTIO_PCI_VENDOR && (p->device == VIRTIO_PCI_MODERN + kind || p->device == VIRTIO_PCI_TRANSITIONAL + kind - 1) && !i--)
 			return p;
 	return NULL;
 }
@@ -86,13 +51,13 @@ static volatile u8 *registers(const struct pci_dev *p, u8 type, u32 least, u32 *
 	for (u8 at = 0; (at = pci_find_cap(p, PCI_CAP_VENDOR, at));) {
 		volatile u8 *regs;
 
-		if (pci_read(p, at + CAP_TYPE, 1) != type || pci_read(p, at + CAP_LEN, 1) < CAP_LENGTH + 4)
+		if (pci_read(p, at + CAP(type), 1) != type || pci_read(p, at + CAP(len), 1) < CAP(length) + 4)
 			continue;
-		*len = pci_read(p, at + CAP_LENGTH, 4);
+		*len = pci_read(p, at + CAP(length), 4);
 		*cap = at;
 		if (*len < least || *len > MIB(1))
 			continue;
-		regs = pci_map_bar(p, pci_read(p, at + CAP_BAR, 1), pci_read(p, at + CAP_OFFSET, 4), *len);
+		regs = pci_map_bar(p, pci_read(p, at + CAP(bar), 1), pci_read(p, at + CAP(offset), 4), *len);
 		if (regs)
 			return regs;
 	}
@@ -105,14 +70,14 @@ static const char *map_registers(struct hvirtio *v)
 	u8 cap;
 	u32 len;
 
-	v->common = registers(&v->pci, CFG_COMMON, COMMON_SIZE, &len, &cap);
+	v->common = registers(&v->pci, VIRTIO_CAP_COMMON, COMMON_SIZE, &len, &cap);
 	if (!v->common)
 		return "it has no modern registers (it is a legacy device), or firmware gave them no address";
-	v->notify = registers(&v->pci, CFG_NOTIFY, 2, &v->notify_len, &cap);
+	v->notify = registers(&v->pci, VIRTIO_CAP_NOTIFY, 2, &v->notify_len, &cap);
 	if (!v->notify)
 		return "it has no notification registers";
-	v->notify_multiplier = pci_read(&v->pci, cap + CAP_MULTIPLIER, 4);
-	v->config = registers(&v->pci, CFG_DEVICE, 1, &v->config_len, &cap);
+	v->notify_multiplier = pci_read(&v->pci, cap + CAP(multiplier), 4);
+	v->config = registers(&v->pci, VIRTIO_CAP_DEVICE, 1, &v->config_len, &cap);
 	return NULL;
 }
 
@@ -121,8 +86,8 @@ void hvirtio_stop(struct hvirtio *v)
 {
 	u64 end = rdtsc() + ns_to_tsc(RESET_NS);
 
-	wr(v, DEVICE_STATUS, 1, 0);
-	while (rd(v, DEVICE_STATUS, 1) && rdtsc() < end)
+	wr(v, REG(status), 1, 0);
+	while (rd(v, REG(status), 1) && rdtsc() < end)
 		cpu_relax();
 }
 
@@ -130,17 +95,17 @@ static bool negotiate(struct hvirtio *v, u64 wanted)
 {
 	u64 offered;
 
-	wr(v, DEVICE_FEATURE_SELECT, 4, 0);
-	offered = rd(v, DEVICE_FEATURE, 4);
-	wr(v, DEVICE_FEATURE_SELECT, 4, 1);
-	offered |= (u64)rd(v, DEVICE_FEATURE, 4) << 32;
-	v->features = offered & (wanted | HV_F_VERSION_1 | HV_F_PLATFORM | HV_F_EVENT_IDX);
-	wr(v, DRIVER_FEATURE_SELECT, 4, 0);
-	wr(v, DRIVER_FEATURE, 4, (u32)v->features);
-	wr(v, DRIVER_FEATURE_SELECT, 4, 1);
-	wr(v, DRIVER_FEATURE, 4, (u32)(v->features >> 32));
-	add_status(v, STATUS_FEATURES_OK);
-	return hvirtio_has(v, HV_F_VERSION_1) && rd(v, DEVICE_STATUS, 1) & STATUS_FEATURES_OK;
+	wr(v, REG(feature_select), 4, 0);
+	offered = rd(v, REG(feature), 4);
+	wr(v, REG(feature_select), 4, 1);
+	offered |= (u64)rd(v, REG(feature), 4) << 32;
+	v->features = offered & (wanted | VIRTIO_F_VERSION_1 | VIRTIO_F_ACCESS_PLATFORM | VIRTIO_F_EVENT_IDX);
+	wr(v, REG(driver_feature_select), 4, 0);
+	wr(v, REG(driver_feature), 4, (u32)v->features);
+	wr(v, REG(driver_feature_select), 4, 1);
+	wr(v, REG(driver_feature), 4, (u32)(v->features >> 32));
+	add_status(v, VIRTIO_FEATURES_OK);
+	return hvirtio_has(v, VIRTIO_F_VERSION_1) && rd(v, REG(status), 1) & VIRTIO_FEATURES_OK;
 }
 
 const char *hvirtio_start(struct hvirtio *v, const struct pci_dev *pci, u64 wanted)
@@ -156,12 +121,12 @@ const char *hvirtio_start(struct hvirtio *v, const struct pci_dev *pci, u64 want
 	v->msix = pci_msix_enable(&v->pci, &v->nr_msix);
 	if (!v->msix)
 		return "it has no MSI-X";
-	add_status(v, STATUS_ACKNOWLEDGE);
-	add_status(v, STATUS_DRIVER);
-	wr(v, CONFIG_VECTOR, 2, NO_VECTOR);
+	add_status(v, VIRTIO_ACKNOWLEDGE);
+	add_status(v, VIRTIO_DRIVER);
+	wr(v, REG(config_vector), 2, VIRTIO_NO_VECTOR);
 	if (negotiate(v, wanted))
 		return NULL;
-	add_status(v, STATUS_FAILED);
+	add_status(v, VIRTIO_FAILED);
 	return "it does not agree to the features of virtio 1";
 }
 
@@ -172,8 +137,8 @@ static bool give_vector(struct hvirtio *v, u16 index, u8 vector)
 
 	if (pci_msix_set(v->msix, entry, pcpus[0]->apic_id, vector))
 		return false;
-	wr(v, QUEUE_VECTOR, 2, entry);
-	return rd(v, QUEUE_VECTOR, 2) == entry; /* 4.1.5.1.2.2 */
+	wr(v, REG(queue_vector), 2, entry);
+	return rd(v, REG(queue_vector), 2) == entry; /* 4.1.5.1.2.2 */
 }
 
 const char *hvirtio_queue(struct hvirtio *v, struct hvq *q, u16 index, u16 max, u8 vector)
@@ -181,32 +146,32 @@ const char *hvirtio_queue(struct hvirtio *v, struct hvq *q, u16 index, u16 max, 
 	u16 size, off;
 	void *memory;
 
-	wr(v, QUEUE_SELECT, 2, index);
-	size = (u16)rd(v, QUEUE_SIZE, 2);
-	if (index >= rd(v, NUM_QUEUES, 2) || !size || (size & (size - 1)) || rd(v, QUEUE_ENABLE, 2))
+	wr(v, REG(queue_select), 2, index);
+	size = (u16)rd(v, REG(queue_size), 2);
+	if (index >= rd(v, REG(num_queues), 2) || !size || (size & (size - 1)) || rd(v, REG(queue_enable), 2))
 		return "it lacks a queue";
 	size = MIN(MIN(size, max), HVQ_MAX_SIZE);
-	off = (u16)rd(v, QUEUE_NOTIFY_OFF, 2);
+	off = (u16)rd(v, REG(queue_notify_off), 2);
 	if ((u64)off * v->notify_multiplier + 2 > v->notify_len)
 		return "a queue's notification register lies outside";
 	memory = kzalloc(MAX(hvq_bytes(size), PAGE_SIZE), FRAME_DEVICE, OWNER_HOST);
 	if (!memory)
 		return "there is no memory for a queue";
 	*q = (struct hvq){.dev = v, .index = index, .notify = v->notify + (u64)off * v->notify_multiplier};
-	hvq_init(q, size, memory, hvirtio_has(v, HV_F_EVENT_IDX));
-	wr(v, QUEUE_SIZE, 2, size);
+	hvq_init(q, size, memory, hvirtio_has(v, VIRTIO_F_EVENT_IDX));
+	wr(v, REG(queue_size), 2, size);
 	if (!give_vector(v, index, vector))
 		return "it takes no interrupt for a queue";
-	wr64(v, QUEUE_DESC, frame_pa(q->desc));
-	wr64(v, QUEUE_DRIVER, hvq_avail_at(q));
-	wr64(v, QUEUE_DEVICE, hvq_used_at(q));
-	wr(v, QUEUE_ENABLE, 2, 1);
+	wr64(v, REG(desc), frame_pa(q->desc));
+	wr64(v, REG(driver), hvq_avail_at(q));
+	wr64(v, REG(device), hvq_used_at(q));
+	wr(v, REG(queue_enable), 2, 1);
 	return NULL;
 }
 
 void hvirtio_ready(struct hvirtio *v)
 {
-	add_status(v, STATUS_DRIVER_OK);
+	add_status(v, VIRTIO_DRIVER_OK);
 }
 
 void hvq_kick(const struct hvq *q)
@@ -222,11 +187,11 @@ u64 hvirtio_config(const struct hvirtio *v, u32 off, unsigned size)
 	if (!v->config || off + size > v->config_len)
 		return 0;
 	for (u32 n = 0; n < 8; n++) { /* 2.5.2 */
-		before = rd(v, CONFIG_GENERATION, 1);
+		before = rd(v, REG(generation), 1);
 		val = pci_mmio_read(v->config + off, MIN(size, 4u));
 		if (size == 8)
 			val |= (u64)pci_mmio_read(v->config + off + 4, 4) << 32;
-		if (rd(v, CONFIG_GENERATION, 1) == before)
+		if (rd(v, REG(generation), 1) == before)
 			break;
 	}
 	return val;

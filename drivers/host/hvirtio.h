@@ -8,15 +8,7 @@
  */
 #pragma once
 #include "arch/x86_64/pci.h"
-
-#define HVIRTIO_BLK 2u
-#define HVIRTIO_NET 1u
-
-/* 6 */
-#define HV_F_INDIRECT	 BIT(28)
-#define HV_F_EVENT_IDX	 BIT(29)
-#define HV_F_VERSION_1	 (1ull << 32)
-#define HV_F_PLATFORM	 (1ull << 33) /* addresses are the bus's: ours, for the IOMMU is off */
+#include "drivers/virtio/abi.h"
 
 struct hvirtio {
 	struct pci_dev pci;
@@ -28,18 +20,12 @@ struct hvirtio {
 };
 
 /* A split ring (2.7) and what is in it. */
-struct hvq_desc {
-	u64 addr;
-	u32 len;
-	u16 flags, next;
-};
-static_assert(sizeof(struct hvq_desc) == 16, "virtio 1.2, 2.7.5");
 #define HVQ_MAX_SIZE 256u
 #define HVQ_NOBODY   0xffffu
 struct hvq {
 	struct hvirtio *dev;
 	volatile u8 *notify;
-	struct hvq_desc *desc;
+	struct virtq_desc *desc;
 	u16 *avail;	    /* flags, idx, ring[size], used_event */
 	u8 *used;	    /* flags, idx, {id, len}[size], avail_event */
 	u16 index, size, free, nr_free;
@@ -82,7 +68,7 @@ hpa_t hvq_used_at(const struct hvq *q);
 int hvq_add(struct hvq *q, const struct hvq_seg *segs, u32 n, u32 nr_out, u16 token);
 /* The same with one descriptor, for a table of n that lies at `table` (hvq_fill() writes one). */
 int hvq_add_table(struct hvq *q, hpa_t table, u32 n, u16 token);
-void hvq_fill(struct hvq_desc *table, const struct hvq_seg *segs, u32 n, u32 nr_out);
+void hvq_fill(struct virtq_desc *table, const struct hvq_seg *segs, u32 n, u32 nr_out);
 /* Show the device what was queued; true: it wants to be notified (hvq_kick()). */
 bool hvq_publish(struct hvq *q);
 void hvq_kick(const struct hvq *q);

@@ -5,20 +5,10 @@
 #include "lib/errno.h"
 #include "lib/string.h"
 
-#define DESC_NEXT     1u
-#define DESC_WRITE    2u
-#define DESC_INDIRECT 4u
-#define AVAIL_NO_INTERRUPT 1u
-#define USED_NO_NOTIFY	   1u
-
 /* In units of 16 bits. */
 #define AVAIL_FLAGS 0u
 #define AVAIL_IDX   1u
 #define AVAIL_RING  2u
-
-struct used_elem {
-	u32 id, len;
-};
 
 static u16 *used_word(const struct hvq *q, size_t off)
 {
@@ -26,12 +16,12 @@ static u16 *used_word(const struct hvq *q, size_t off)
 }
 
 #define USED_IDX(q)    READ_ONCE(*used_word(q, 2))
-#define AVAIL_EVENT(q) READ_ONCE(*used_word(q, 4 + sizeof(struct used_elem) * (q)->size))
+#define AVAIL_EVENT(q) READ_ONCE(*used_word(q, 4 + sizeof(struct virtq_used_elem) * (q)->size))
 #define USED_EVENT(q)  ((q)->avail[AVAIL_RING + (q)->size])
 
 static size_t avail_off(u16 size)
 {
-	return sizeof(struct hvq_desc) * size;
+	return sizeof(struct virtq_desc) * size;
 }
 
 static size_t used_off(u16 size)
@@ -41,7 +31,7 @@ static size_t used_off(u16 size)
 
 size_t hvq_bytes(u16 size)
 {
-	return used_off(size) + 4 + sizeof(struct used_elem) * size + 2;
+	return used_off(size) + 4 + sizeof(struct virtq_used_elem) * size + 2;
 }
 
 hpa_t hvq_avail_at(const struct hvq *q)
@@ -90,7 +80,7 @@ int hvq_add(struct hvq *q, const struct hvq_seg *segs, u32 n, u32 nr_out, u16 to
 	if (n > q->nr_free || !n)
 		return -ENOSPC;
 	for (u32 i = 0; i < n; i++) {
-		struct hvq_desc *d = &q->desc[at];
+		struct virtq_desc *d = &q->desc[at];
 
 		d->addr = segs[i].addr;
 		d->len = segs[i].len;
@@ -101,17 +91,17 @@ int hvq_add(struct hvq *q, const struct hvq_seg *segs, u32 n, u32 nr_out, u16 to
 	return 0;
 }
 
-void hvq_fill(struct hvq_desc *table, const struct hvq_seg *segs, u32 n, u32 nr_out)
+void hvq_fill(struct virtq_desc *table, const struct hvq_seg *segs, u32 n, u32 nr_out)
 {
 	for (u32 i = 0; i < n; i++)
-		table[i] = (struct hvq_desc){.addr = segs[i].addr, .len = segs[i].len, .next = i + 1 < n ? i + 1 : 0,
+		table[i] = (struct virtq_desc){.addr = segs[i].addr, .len = segs[i].len, .next = i + 1 < n ? i + 1 : 0,
 					     .flags = (i + 1 < n ? DESC_NEXT : 0) | (i >= nr_out ? DESC_WRITE : 0)};
 }
 
 int hvq_add_table(struct hvq *q, hpa_t table, u32 n, u16 token)
 {
 	u16 head = q->free;
-	struct hvq_desc *d = &q->desc[head];
+	struct virtq_desc *d = &q->desc[head];
 
 	if (q->dead)
 		return -EIO;
@@ -136,7 +126,7 @@ bool hvq_publish(struct hvq *q)
 	q->kicked_idx = now;
 	if (q->event_idx)
 		return (u16)(now - AVAIL_EVENT(q) - 1) < (u16)(now - old);
-	return !(READ_ONCE(*used_word(q, 0)) & USED_NO_NOTIFY);
+	return !(READ_ONCE(*used_word(q, 0)) & VIRTQ_NO_EVENT);
 }
 
 static void release(struct hvq *q, u16 head)
@@ -152,14 +142,14 @@ static void release(struct hvq *q, u16 head)
 
 bool hvq_get(struct hvq *q, u16 *token, u32 *len)
 {
-	struct used_elem *e;
+	struct virtq_used_elem *e;
 	u16 idx = USED_IDX(q);
 	u32 id;
 
 	if (q->dead || idx == q->used_idx)
 		return false;
 	__atomic_thread_fence(__ATOMIC_ACQUIRE);
-	e = (struct used_elem *)(q->used + 4) + q->used_idx % q->size;
+	e = (struct virtq_used_elem *)(q->used + 4) + q->used_idx % q->size;
 	id = READ_ONCE(e->id);
 	/* More finished than there can be, or something that is not under way. */
 	if ((u16)(idx - q->used_idx) > q->size || id >= q->size || q->token[id] == HVQ_NOBODY) {

@@ -16,15 +16,6 @@
 #include "vmm/config.h"
 #include "vmm/host.h"
 
-#define NET_F_CSUM	 BIT(0)
-#define NET_F_GUEST_CSUM BIT(1)
-#define NET_F_GUEST_TSO4 BIT(7)
-#define NET_F_GUEST_TSO6 BIT(8)
-#define NET_F_GUEST_ECN	 BIT(9)
-#define NET_F_HOST_TSO4	 BIT(11)
-#define NET_F_HOST_TSO6	 BIT(12)
-#define NET_F_HOST_ECN	 BIT(13)
-#define NET_F_MRG_RXBUF	 BIT(15)
 #define WANTED (NET_F_CSUM | NET_F_GUEST_CSUM | NET_F_HOST_TSO4 | NET_F_HOST_TSO6 | NET_F_HOST_ECN | NET_F_MRG_RXBUF)
 /* Only with buffers that merge: else each would have to hold the longest. */
 #define WANTED_MERGING (NET_F_GUEST_TSO4 | NET_F_GUEST_TSO6 | NET_F_GUEST_ECN)
@@ -337,7 +328,7 @@ static void init(void)
 	char text[160];
 	u32 i;
 
-	for (i = 0; nr_nics < MAX_NICS && (pci = hvirtio_find(HVIRTIO_NET, i)) && (vif = host_uplink(i)); i++) {
+	for (i = 0; nr_nics < MAX_NICS && (pci = hvirtio_find(VIRTIO_ID_NET, i)) && (vif = host_uplink(i)); i++) {
 		struct nic *n = kzalloc(sizeof(*n), FRAME_DEVICE, OWNER_HOST);
 		const char *why;
 

@@ -15,45 +15,6 @@
 #include "lib/string.h"
 #include "vmm/config.h"
 
-#define BLK_F_SEG_MAX	   BIT(2)
-#define BLK_F_RO	   BIT(5)
-#define BLK_F_BLK_SIZE	   BIT(6)
-#define BLK_F_FLUSH	   BIT(9)
-#define BLK_F_TOPOLOGY	   BIT(10)
-#define BLK_F_MQ	   BIT(12)
-#define BLK_F_DISCARD	   BIT(13)
-#define BLK_F_WRITE_ZEROES BIT(14)
-
-enum { REQ_IN = 0, REQ_OUT = 1, REQ_FLUSH = 4, REQ_GET_ID = 8, REQ_DISCARD = 11, REQ_WRITE_ZEROES = 13 };
-enum { STATUS_OK, STATUS_IOERR, STATUS_UNSUPP };
-#define ID_SIZE 20u
-
-struct blk_config {
-	u64 capacity; /* in units of 512 bytes, as all sectors here */
-	u32 size_max, seg_max;
-	u16 cylinders;
-	u8 heads, sectors;
-	u32 blk_size;
-	u8 physical_exp, alignment;
-	u16 min_io;
-	u32 opt_io;
-	u8 writeback, unused;
-	u16 num_queues;
-	u32 max_discard_sectors, max_discard_seg, discard_alignment;
-	u32 max_zeroes_sectors, max_zeroes_seg;
-	u8 zeroes_may_unmap, pad[3];
-} __packed;
-static_assert(sizeof(struct blk_config) == 60, "virtio 1.2, 5.2.4");
-struct blk_header {
-	u32 type, reserved;
-	u64 sector;
-};
-struct blk_range {
-	u64 sector;
-	u32 sectors, flags; /* 0: unmap */
-};
-static_assert(sizeof(struct blk_header) == 16 && sizeof(struct blk_range) == 16, "virtio 1.2, 5.2.6");
-
 /* Descriptors of a chain beside the data: header and status. */
 #define SEG_MAX	      (VIRTQ_MAX_SIZE - 2)
 #define RANGE_MAX     32u /* of a discard or write-zeroes request */
@@ -78,7 +39,7 @@ struct blk_req {
 	struct vdev *d;
 	u16 queue, id, nr_ring, start;
 	bool dropped; /* its queue has been reset */
-	struct blk_header h;
+	struct virtio_blk_header h;
 	u32 in_len;
 	gpa_t status;
 	u64 done, total; /* bytes; something that has none: 1 */
@@ -123,7 +84,7 @@ static void piece(struct blk_req *q, enum block_op op, u64 pos, u64 len)
 
 static int next_data(struct blk_req *q, const struct virtq_chain *c)
 {
-	bool write = q->h.type == REQ_OUT;
+	bool write = q->h.type == BLK_OUT;
 
 	q->total = write ? c->out_len - sizeof(q->h) : c->in_len - 1; /* the last byte is the status */
 	if (!inside(block_of(q->d), q->h.sector, q->total))
@@ -140,20 +101,20 @@ static int next_data(struct blk_req *q, const struct virtq_chain *c)
 static int next_range(struct blk_req *q, const struct virtq_chain *c)
 {
 	struct block *b = block_of(q->d);
-	u64 skip = q->done, len = c->out_len - sizeof(q->h), nr = len / sizeof(struct blk_range);
+	u64 skip = q->done, len = c->out_len - sizeof(q->h), nr = len / sizeof(struct virtio_blk_range);
 	int have = 0;
 
-	if (len % sizeof(struct blk_range) || !nr || nr > RANGE_MAX)
+	if (len % sizeof(struct virtio_blk_range) || !nr || nr > RANGE_MAX)
 		return -EIO;
 	q->total = 0;
 	for (u64 i = 0; i < nr; i++) {
-		struct blk_range r;
+		struct virtio_blk_range r;
 		u64 bytes;
 
 		virtq_read(q->d->vm, c, sizeof(q->h) + i * sizeof(r), &r, sizeof(r));
 		bytes = (u64)r.sectors * BLOCK_SECTOR;
 		/* 5.2.6.2: flags that there are none of, or that discard has none of. */
-		if (r.flags & ~(q->h.type == REQ_DISCARD ? 0u : 1u))
+		if (r.flags & ~(q->h.type == BLK_DISCARD ? 0u : 1u))
 			return -ENOSYS;
 		if (r.sectors > RANGE_SECTORS || !inside(b, r.sector, bytes))
 			return -EIO;
@@ -162,7 +123,7 @@ static int next_range(struct blk_req *q, const struct virtq_chain *c)
 			skip -= have ? 0 : bytes;
 			continue;
 		}
-		piece(q, q->h.type == REQ_DISCARD ? BLOCK_DISCARD : BLOCK_ZERO, r.sector * BLOCK_SECTOR + skip, bytes - skip);
+		piece(q, q->h.type == BLK_DISCARD ? BLOCK_DISCARD : BLOCK_ZERO, r.sector * BLOCK_SECTOR + skip, bytes - skip);
 		have = 1;
 	}
 	return have;
@@ -173,7 +134,7 @@ static int get_id(struct blk_req *q, const struct virtq_chain *c)
 {
 	const struct vm_disk *disk = vm_disk(q->d->vm, q->d->unit);
 	const char *serial = disk->serial[0] ? disk->serial : disk->vdev;
-	char id[ID_SIZE] = {0};
+	char id[BLK_ID_SIZE] = {0};
 
 	memcpy(id, serial, MIN(strlen(serial), sizeof(id)));
 	virtq_write(q->d->vm, c, 0, id, MIN(sizeof(id), c->in_len - 1));
@@ -185,18 +146,18 @@ static int next_piece(struct blk_req *q, const struct virtq_chain *c)
 	struct block *b = block_of(q->d);
 
 	switch (q->h.type) {
-	case REQ_OUT:
+	case BLK_OUT:
 		if (b->readonly)
 			return -EIO;
 		return next_data(q, c);
-	case REQ_IN: return next_data(q, c);
-	case REQ_FLUSH:
+	case BLK_IN: return next_data(q, c);
+	case BLK_FLUSH:
 		q->total = 1;
 		piece(q, BLOCK_FLUSH, 0, 0);
 		return !q->done;
-	case REQ_GET_ID: return get_id(q, c);
-	case REQ_DISCARD:
-	case REQ_WRITE_ZEROES: return b->readonly ? -EIO : next_range(q, c);
+	case BLK_GET_ID: return get_id(q, c);
+	case BLK_DISCARD:
+	case BLK_WRITE_ZEROES: return b->readonly ? -EIO : next_range(q, c);
 	}
 	return -ENOSYS;
 }
@@ -237,13 +198,13 @@ static void count(struct block *b, const struct blk_req *q, int result)
 {
 	if (result < 0) {
 		b->errors++;
-	} else if (q->h.type == REQ_IN) {
+	} else if (q->h.type == BLK_IN) {
 		b->reads++;
 		b->read_bytes += q->total;
-	} else if (q->h.type == REQ_OUT) {
+	} else if (q->h.type == BLK_OUT) {
 		b->writes++;
 		b->written_bytes += q->total;
-	} else if (q->h.type == REQ_FLUSH) {
+	} else if (q->h.type == BLK_FLUSH) {
 		b->flushes++;
 	}
 }
@@ -259,7 +220,7 @@ static void release(struct blk_req *q)
 /* To the driver. */
 static void finish(struct blk_req *q, int result)
 {
-	u8 status = result == -ENOSYS ? STATUS_UNSUPP : result < 0 ? STATUS_IOERR : STATUS_OK;
+	u8 status = result == -ENOSYS ? BLK_UNSUPP : result < 0 ? BLK_IOERR : BLK_OK;
 	struct virtq_chain c;
 
 	c.id = q->id;
@@ -583,7 +544,7 @@ static u64 blk_features(const struct vdev *d)
 static void blk_config(const struct vdev *d, u8 *bytes)
 {
 	const struct block *b = block_of(d);
-	struct blk_config c = {
+	struct virtio_blk_config c = {
 		.capacity = b->size / BLOCK_SECTOR, .seg_max = SEG_MAX, .blk_size = b->sector,
 		.physical_exp = b->sector == 512 ? 3 : 0, /* 4096 */
 		.min_io = (u16)(4096 / b->sector), .num_queues = BLK_QUEUES,
@@ -622,7 +583,7 @@ static bool blk_queue_reset(struct vdev *d, unsigned queue)
 }
 
 static const struct virtio_type blk = {
-	.config_size = sizeof(struct blk_config), .queue_size = VIRTQ_MAX_SIZE, .max_queues = BLK_QUEUES,
+	.config_size = sizeof(struct virtio_blk_config), .queue_size = VIRTQ_MAX_SIZE, .max_queues = BLK_QUEUES,
 	.features = blk_features, .init = blk_init, .destroy = blk_destroy, .reset = blk_reset, .config = blk_config,
 	.kick = blk_kick, .queue_reset = blk_queue_reset, .timer = blk_timer,
 };

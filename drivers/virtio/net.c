@@ -15,28 +15,7 @@
 #include "vmm/config.h"
 #include "vmm/gmem.h"
 
-/* 5.1.3 */
-#define NET_F_CSUM	     BIT(0)
-#define NET_F_GUEST_CSUM     BIT(1)
-#define NET_F_GUEST_OFFLOADS BIT(2)
-#define NET_F_MTU	     BIT(3)
-#define NET_F_MAC	     BIT(5)
-#define NET_F_GUEST_TSO4     BIT(7)
-#define NET_F_GUEST_TSO6     BIT(8)
-#define NET_F_GUEST_ECN	     BIT(9)
-#define NET_F_HOST_TSO4	     BIT(11)
-#define NET_F_HOST_TSO6	     BIT(12)
-#define NET_F_HOST_ECN	     BIT(13)
-#define NET_F_MRG_RXBUF	     BIT(15)
-#define NET_F_STATUS	     BIT(16)
-#define NET_F_CTRL_VQ	     BIT(17)
-#define NET_F_CTRL_RX	     BIT(18)
-#define NET_F_CTRL_VLAN	     BIT(19)
-#define NET_F_CTRL_RX_EXTRA  BIT(20)
-#define NET_F_ANNOUNCE	     BIT(21)
-#define NET_F_MQ	     BIT(22)
-#define NET_F_CTRL_MAC	     BIT(23)
-#define NET_F_OFFLOADS	     (NET_F_GUEST_CSUM | NET_F_GUEST_TSO4 | NET_F_GUEST_TSO6 | NET_F_GUEST_ECN)
+#define NET_F_OFFLOADS (NET_F_GUEST_CSUM | NET_F_GUEST_TSO4 | NET_F_GUEST_TSO6 | NET_F_GUEST_ECN)
 
 enum { LINK_UP = 1, ANNOUNCE = 2 }; /* 5.1.4: status */
 struct net_config {

@@ -7,21 +7,11 @@
  * struct virtio begins each device's state: plain data. Called with the VM's device lock held.
  */
 #pragma once
+#include "drivers/virtio/abi.h"
 #include "drivers/virtio/virtq.h"
 #include "vmm/platform/pci.h"
 #include "vmm/vdev.h"
 
-/* 2.1 */
-enum { VIRTIO_ACKNOWLEDGE = 1, VIRTIO_DRIVER = 2, VIRTIO_DRIVER_OK = 4, VIRTIO_FEATURES_OK = 8,
-       VIRTIO_NEEDS_RESET = 64, VIRTIO_FAILED = 128 };
-/* 6 */
-#define VIRTIO_F_NOTIFY_ON_EMPTY BIT(24) /* legacy; not offered */
-#define VIRTIO_F_ANY_LAYOUT	 BIT(27) /* legacy */
-#define VIRTIO_F_INDIRECT_DESC	 BIT(28)
-#define VIRTIO_F_EVENT_IDX	 BIT(29)
-#define VIRTIO_F_VERSION_1	 BIT(32)
-#define VIRTIO_F_RING_PACKED	 BIT(34)
-#define VIRTIO_F_RING_RESET	 BIT(40)
 /* What every device here offers to a modern driver. */
 #define VIRTIO_F_COMMON (VIRTIO_F_INDIRECT_DESC | VIRTIO_F_EVENT_IDX | VIRTIO_F_VERSION_1 | \
 			 VIRTIO_F_RING_PACKED | VIRTIO_F_RING_RESET)
@@ -30,7 +20,6 @@ enum { VIRTIO_ACKNOWLEDGE = 1, VIRTIO_DRIVER = 2, VIRTIO_DRIVER_OK = 4, VIRTIO_F
 #define VIRTIO_MAX_CONFIG 64u
 
 enum { VIRTIO_ISR_QUEUE = 1, VIRTIO_ISR_CONFIG = 2 }; /* 4.1.4.5 */
-#define VIRTIO_NO_VECTOR 0xffffu
 
 /* The state that all devices have. */
 struct virtio {

@@ -7,26 +7,7 @@ enum { BAR_IO = 0, BAR_MSIX = 1, BAR_MEM = 4 };
 enum { MEM_COMMON = 0x0000, MEM_ISR = 0x1000, MEM_CONFIG = 0x2000, MEM_SIZE = 0x4000 };
 #define IO_SIZE 128u
 
-/* 4.1.4 */
-enum { CAP_COMMON = 1, CAP_NOTIFY, CAP_ISR, CAP_DEVICE, CAP_PCI };
-struct cap {
-	u8 id, next, len, type, bar, more[3];
-	u32 offset, length;
-};
-static_assert(sizeof(struct cap) == 16, "virtio 1.2, 4.1.4");
-
-/* 4.1.4.3 */
-struct common {
-	u32 feature_select, feature, driver_feature_select, driver_feature;
-	u16 config_vector, num_queues;
-	u8 status, generation;
-	u16 queue_select, queue_size, queue_vector, queue_enable, queue_notify_off;
-	u64 desc, driver, device;
-	u16 queue_notify_data, queue_reset;
-};
-#define COMMON_SIZE 60u
-static_assert(offsetof(struct common, queue_reset) == 58, "virtio 1.2, 4.1.4.3");
-#define AT(field) offsetof(struct common, field)
+#define AT(field) offsetof(struct virtio_pci_common, field)
 
 /* 4.1.4.8: the legacy interface; behind it, the vectors (only while MSI-X is enabled), then the configuration. */
 enum { OLD_FEATURES = 0, OLD_DRIVER_FEATURES = 4, OLD_PFN = 8, OLD_SIZE = 12, OLD_SELECT = 14, OLD_NOTIFY = 16,
@@ -73,14 +54,14 @@ static u64 common_read(struct vdev *d, u64 off, unsigned size)
 {
 	struct virtio *v = virtio_of(d);
 	const struct virtq *q = selected(d);
-	struct common c = {
+	struct virtio_pci_common c = {
 		.feature_select = v->feature_select, .driver_feature_select = v->driver_feature_select,
 		.config_vector = v->config_vector, .num_queues = (u16)virtio_nr_queues(d), .status = v->status,
 		.generation = v->generation, .queue_select = v->queue_select,
 	};
 	u64 val = 0;
 
-	if (off + size > COMMON_SIZE)
+	if (off + size > VIRTIO_PCI_COMMON_SIZE)
 		return ~0ull;
 	if (v->feature_select < 2)
 		c.feature = (u32)(virtio_offered(d) >> 32 * v->feature_select);
@@ -277,17 +258,19 @@ const struct pci_bar virtio_pci_bars[PCI_BARS] = {
 
 /* ---- the function ---- */
 
+#define CAP_SIZE offsetof(struct virtio_pci_cap, multiplier)
+
 static void add_cap(struct vdev *d, u8 type, u8 bar, u32 offset, u32 length, unsigned size)
 {
 	unsigned at = pci_add_capability(d, 0x09, size);
 
 	if (!at)
 		return;
-	pci_define(d, at + offsetof(struct cap, len), 1, size, 0);
-	pci_define(d, at + offsetof(struct cap, type), 1, type, 0);
-	pci_define(d, at + offsetof(struct cap, bar), 1, bar, 0);
-	pci_define(d, at + offsetof(struct cap, offset), 4, offset, 0);
-	pci_define(d, at + offsetof(struct cap, length), 4, length, 0);
+	pci_define(d, at + offsetof(struct virtio_pci_cap, len), 1, size, 0);
+	pci_define(d, at + offsetof(struct virtio_pci_cap, type), 1, type, 0);
+	pci_define(d, at + offsetof(struct virtio_pci_cap, bar), 1, bar, 0);
+	pci_define(d, at + offsetof(struct virtio_pci_cap, offset), 4, offset, 0);
+	pci_define(d, at + offsetof(struct virtio_pci_cap, length), 4, length, 0);
 }
 
 static void silence(struct vdev *d)
@@ -297,12 +280,12 @@ static void silence(struct vdev *d)
 
 static int init(struct vdev *d)
 {
-	add_cap(d, CAP_COMMON, BAR_MEM, MEM_COMMON, COMMON_SIZE, sizeof(struct cap));
-	add_cap(d, CAP_ISR, BAR_MEM, MEM_ISR, 1, sizeof(struct cap));
+	add_cap(d, VIRTIO_CAP_COMMON, BAR_MEM, MEM_COMMON, VIRTIO_PCI_COMMON_SIZE, CAP_SIZE);
+	add_cap(d, VIRTIO_CAP_ISR, BAR_MEM, MEM_ISR, 1, CAP_SIZE);
 	if (virtio_type_of(d)->config_size)
-		add_cap(d, CAP_DEVICE, BAR_MEM, MEM_CONFIG, virtio_type_of(d)->config_size, sizeof(struct cap));
+		add_cap(d, VIRTIO_CAP_DEVICE, BAR_MEM, MEM_CONFIG, virtio_type_of(d)->config_size, CAP_SIZE);
 	/* The multiplier behind it stays 0: all queues ring at one port, by their numbers. */
-	add_cap(d, CAP_NOTIFY, BAR_IO, OLD_NOTIFY, 2, sizeof(struct cap) + 4);
+	add_cap(d, VIRTIO_CAP_NOTIFY, BAR_IO, OLD_NOTIFY, 2, sizeof(struct virtio_pci_cap));
 	return 0;
 }
 

@@ -15,9 +15,6 @@
 extern const struct virtio_transport virtio_pci_transport;
 extern const struct pci_bar virtio_pci_bars[PCI_BARS];
 
-#define VIRTIO_PCI_VENDOR  0x1af4
-#define VIRTIO_PCI_DEVICE  0x1040 /* and the type: 4.1.2 */
-
 /*
  * Register `type`, a struct virtio_type of this file. name: for people; state: the struct that begins with struct virtio;
  * class_code: PCI's, three bytes; vectors: of MSI-X, one more than queues; nr: how many a VM has, a function of the VM.
@@ -32,7 +29,7 @@ extern const struct pci_bar virtio_pci_bars[PCI_BARS];
 			 .pci = &type##_pci.ident, .count = nr, .init = virtio_init, .destroy = virtio_destroy,        \
 			 .reset = virtio_reset, .valid = type##_state_valid, .timer = virtio_timer,          \
 			 .work = virtio_work},                                                                         \
-		.ident = {.vendor = VIRTIO_PCI_VENDOR, .device = VIRTIO_PCI_DEVICE + type##_ID,                       \
+		.ident = {.vendor = VIRTIO_PCI_VENDOR, .device = VIRTIO_PCI_MODERN + type##_ID,                       \
 			  .subsys_vendor = VIRTIO_PCI_VENDOR, .subsys = 0x1100, .class_rev = (class_code) << 8 | 1,    \
 			  .int_pin = 1, .endpoint = true, .msix = (vectors), .msix_bar = 1, .bar = virtio_pci_bars},   \
 		.virtio = &type, .transport = &virtio_pci_transport};                                                 \

@@ -1,28 +1,19 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "drivers/virtio/virtq.h"
+#include "drivers/virtio/abi.h"
 #include "lib/errno.h"
 #include "lib/string.h"
 #include "vmm/gmem.h"
 
-/* Split: 2.7.5. Packed: 2.8.13. */
-struct desc {
-	u64 addr;
-	u32 len;
-	u16 flags, next;
-};
+/* 2.8.13 */
 struct packed_desc {
 	u64 addr;
 	u32 len;
 	u16 id, flags;
 };
-struct used_elem {
-	u32 id, len;
-};
-static_assert(sizeof(struct desc) == 16 && sizeof(struct packed_desc) == 16, "2.7.5, 2.8.13");
-static_assert(sizeof(struct used_elem) == 8, "2.7.8");
+static_assert(sizeof(struct packed_desc) == 16, "2.8.13");
 
-enum { DESC_NEXT = BIT(0), DESC_WRITE = BIT(1), DESC_INDIRECT = BIT(2), DESC_AVAIL = BIT(7), DESC_USED = BIT(15) };
-enum { SPLIT_NO_EVENT = 1 };			    /* avail.flags, used.flags */
+enum { DESC_AVAIL = BIT(7), DESC_USED = BIT(15) };  /* 2.8.1 */
 enum { EVENT_ENABLE, EVENT_DISABLE, EVENT_DESC };   /* 2.8.14 */
 #define EVENT_WRAP BIT(15)
 
@@ -84,7 +75,7 @@ static bool in_page(gpa_t gpa, u64 n)
 }
 
 /* Once: what the driver changes behind our back is not seen twice. */
-static inline void copy_desc(struct desc *d, const struct desc *from)
+static inline void copy_desc(struct virtq_desc *d, const struct virtq_desc *from)
 {
 	const volatile u64 *p = (const void *)from;
 	u64 quad[2] = {p[0], p[1]};
@@ -93,9 +84,9 @@ static inline void copy_desc(struct desc *d, const struct desc *from)
 }
 
 /* A descriptor, all of it at once. */
-static inline int load_desc(struct vm *vm, unsigned hold, gpa_t gpa, struct desc *d)
+static inline int load_desc(struct vm *vm, unsigned hold, gpa_t gpa, struct virtq_desc *d)
 {
-	const struct desc *p;
+	const struct virtq_desc *p;
 
 	if (unlikely(!IS_ALIGNED(gpa, 8) || !in_page(gpa, sizeof(*d)))) /* an indirect table may lie anywhere */
 		return gmem_read(vm, gpa, d, sizeof(*d));
@@ -141,7 +132,8 @@ const char *virtq_enable(struct vm *vm, struct virtq *q)
 bool virtq_valid(const struct virtq *q)
 {
 	if (q->enabled > 1 || q->packed > 1 || q->event_idx > 1 || q->indirect > 1 || q->avail_wrap > 1 ||
-	    q->used_wrap > 1 || q->told > 1 || q->resetting || q->live > q->enabled || !q->size || q->size > VIRTQ_MAX_SIZE || q->in_flight > q->size)
+	    q->used_wrap > 1 || q->told > 1 || q->resetting || q->live > q->enabled || !q->size ||
+	    q->size > VIRTQ_MAX_SIZE || q->in_flight > q->size)
 		return false;
 	if (!q->packed)
 		return !(q->size & (q->size - 1));
@@ -227,12 +219,12 @@ static int walk_split(const struct walk *w, u32 i)
 	const char **why = w->why;
 	u32 entries = q->size, left = entries;
 	gpa_t table = q->desc;
-	const struct desc *t = whole_table(w->vm, HOLD_DESC, table, entries);
+	const struct virtq_desc *t = whole_table(w->vm, HOLD_DESC, table, entries);
 	bool indirect = false;
 	struct sum s = {0};
 
 	for (;;) {
-		struct desc d;
+		struct virtq_desc d;
 		int err;
 
 		if (!left--)
@@ -291,9 +283,9 @@ static int pop_split(const struct walk *w, struct virtq *q)
 	return 1;
 }
 
-static inline int load_packed(struct vm *vm, unsigned hold, const struct desc *t, gpa_t table, u32 i, struct packed_desc *d)
+static inline int load_packed(struct vm *vm, unsigned hold, const struct virtq_desc *t, gpa_t table, u32 i, struct packed_desc *d)
 {
-	struct desc raw;
+	struct virtq_desc raw;
 	int err = 0;
 
 	if (likely(t))
@@ -310,7 +302,7 @@ static int walk_packed_table(const struct walk *w, struct sum *s, const struct p
 	const struct virtq *q = w->q;
 	const char **why = w->why;
 	u32 entries = table_entries(q, t->len);
-	const struct desc *table;
+	const struct virtq_desc *table;
 	int err = 0;
 
 	if (!q->indirect || t->flags & DESC_NEXT || w->c->nr_ring > 1)
@@ -337,7 +329,7 @@ static int walk_packed(const struct walk *w, u16 limit)
 	struct virtq_chain *c = w->c;
 	const char **why = w->why;
 	u16 i = c->start;
-	const struct desc *ring = whole_table(w->vm, HOLD_DESC, q->desc, q->size);
+	const struct virtq_desc *ring = whole_table(w->vm, HOLD_DESC, q->desc, q->size);
 	struct packed_desc d;
 	struct sum s = {0};
 	int err;
@@ -435,7 +427,7 @@ int virtq_reread(struct vm *vm, const struct virtq *q, struct virtq_chain *c, co
 
 static int push_split(struct vm *vm, struct virtq *q, const struct virtq_chain *c, u32 written)
 {
-	struct used_elem e = {.id = c->id, .len = written};
+	struct virtq_used_elem e = {.id = c->id, .len = written};
 	u64 at = used_ring(q, q->next_used) - q->device;
 	u8 *p;
 
@@ -443,7 +435,7 @@ static int push_split(struct vm *vm, struct virtq *q, const struct virtq_chain *
 		p = gmem_hold_write(vm, HOLD_DEVICE, q->device, 4 + 8ull * q->size);
 		if (!p)
 			return -EFAULT;
-		*(struct used_elem *)(p + at) = e;
+		*(struct virtq_used_elem *)(p + at) = e;
 		barrier(); /* x86 keeps the order of stores; the compiler must, too */
 		WRITE_ONCE(*(u16 *)(p + 2), (u16)(q->next_used + 1));
 	} else if (gmem_write(vm, q->device + at, &e, sizeof(e)) ||
@@ -495,7 +487,7 @@ static bool wants_irq_split(struct vm *vm, const struct virtq *q, u16 before, bo
 	u16 flags, event;
 
 	if (!q->event_idx)
-		return load16(vm, HOLD_DRIVER, q->driver, &flags) || !(flags & SPLIT_NO_EVENT);
+		return load16(vm, HOLD_DRIVER, q->driver, &flags) || !(flags & VIRTQ_NO_EVENT);
 	return load16(vm, HOLD_DRIVER, used_event(q), &event) || !told || passed(event, q->next_used, before);
 }
 
@@ -545,7 +537,7 @@ bool virtq_set_kicks(struct vm *vm, struct virtq *q, bool on)
 	} else if (q->event_idx) {
 		err = on ? store16(vm, HOLD_DEVICE, avail_event(q), q->next_avail) : 0; /* off: the event lies behind */
 	} else {
-		err = store16(vm, HOLD_DEVICE, q->device, on ? 0 : SPLIT_NO_EVENT);
+		err = store16(vm, HOLD_DEVICE, q->device, on ? 0 : VIRTQ_NO_EVENT);
 	}
 	if (!on || err)
 		return false;

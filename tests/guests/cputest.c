@@ -29,7 +29,7 @@ struct tss {
 	u16 zero3, iomap;
 } __attribute__((packed));
 
-extern char isr_table[], leave_user[];
+extern char leave_user[];
 extern u64 kernel_rsp;
 void enter_user(u64 rip, u64 rsp, u64 rflags);
 

@@ -15,7 +15,7 @@
 #define MSR_FS     0xc0000100
 #define MSR_KGS    0xc0000102
 
-extern char isr_table[], gdtr[], ap_code[], ap_code_end[], ap_cr3[], system_call[];
+extern char gdtr[], ap_code[], ap_code_end[], ap_cr3[], system_call[];
 static struct gate idt[256] __attribute__((aligned(16)));
 volatile u64 watched, other, ap_count, go, calls, traps[256], seen_tf, dr7_seen;
 u64 patch_me = 0x1111;
@@ -57,18 +57,7 @@ __attribute__((noinline)) void here(u64 n)
 
 static void set_up(void)
 {
-	struct {
-		u16 limit;
-		u64 base;
-	} __attribute__((packed)) idtr = {sizeof(idt) - 1, (u64)idt};
-
-	for (unsigned i = 0; i < 256; i++) {
-		u64 a = (u64)isr_table + 16 * i;
-
-		idt[i] = (struct gate){.off0 = (u16)a, .sel = 8, .type = 0x8e, .off1 = (u16)(a >> 16),
-				       .off2 = (u32)(a >> 32)};
-	}
-	__asm__ volatile("lidt %0" ::"m"(idtr));
+	idt_init(idt, 256);
 	serial_init();
 	pic_init();
 	wrmsr(MSR_EFER, rdmsr(MSR_EFER) | 1);

@@ -17,7 +17,6 @@
 
 void dice(u64 from);
 void interrupt(u64 vector, u64 rip, struct frame *f);
-extern char isr_table[];
 
 struct tss {
 	u32 zero;

@@ -160,6 +160,30 @@ struct gate {
 	u32 off2, zero;
 } __attribute__((packed));
 _Static_assert(sizeof(struct gate) == 16, "SDM vol. 3, figure 6-8");
+
+/* start.asm's stubs, 16 bytes apart, which call interrupt(vector, rip, frame). */
+extern char isr_table[];
+
+static inline void idt_load(const struct gate *idt, unsigned n)
+{
+	struct {
+		u16 limit;
+		u64 base;
+	} __attribute__((packed)) idtr = {(u16)(n * sizeof(*idt) - 1), (u64)idt};
+
+	__asm__ volatile("lidt %0" ::"m"(idtr));
+}
+
+/* All n vectors to the stubs, in the code segment 8; loaded. */
+static inline void idt_init(struct gate *idt, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		u64 a = (u64)isr_table + 16 * i;
+
+		idt[i] = (struct gate){.off0 = (u16)a, .sel = 8, .type = 0x8e, .off1 = (u16)(a >> 16), .off2 = (u32)(a >> 32)};
+	}
+	idt_load(idt, n);
+}
 #endif
 
 /* multiboot1, 3.3 */

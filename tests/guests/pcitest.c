@@ -20,7 +20,6 @@ const struct known known[] = {{NULL, NULL, NULL}};
 #define CAP_MSIX  0x11
 enum { RAISE = 4, LOWER = 8, LAST = 12, VALUE = 16, SCRATCH = 32 };
 
-extern char isr_table[];
 static struct gate idt[256] __attribute__((aligned(16)));
 static u64 far_pd[512] __attribute__((aligned(4096)));
 static volatile u32 irqs[256], leave_up; /* leave_up: so often a pin stays asserted over the EOI */
@@ -83,19 +82,9 @@ static u32 came(u32 vector)
 
 static void set_up(void)
 {
-	struct {
-		u16 limit;
-		u64 base;
-	} __attribute__((packed)) idtr = {sizeof(idt) - 1, (u64)idt};
 	u64 *pml4 = (u64 *)read_cr(3), *pdpt = (u64 *)(pml4[0] & ~0xfffull);
 
-	for (unsigned i = 0; i < 256; i++) {
-		u64 a = (u64)isr_table + 16 * i;
-
-		idt[i] = (struct gate){.off0 = (u16)a, .sel = 8, .type = 0x8e, .off1 = (u16)(a >> 16),
-				       .off2 = (u32)(a >> 32)};
-	}
-	__asm__ volatile("lidt %0" ::"m"(idtr));
+	idt_init(idt, 256);
 	for (u64 i = 0; i < 512; i++)
 		far_pd[i] = (FAR + (i << 21)) | 0x9b; /* uncached */
 	pdpt[FAR >> 30] = (u64)far_pd | 3;

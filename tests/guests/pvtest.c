@@ -20,7 +20,7 @@ const struct known known[] = {{NULL, NULL, NULL}};
 #define EOI_EN	   0x4b564d04
 #define POLL	   0x4b564d05
 
-extern char isr_table[], leave_user[], user_vmcall[], user_vmcall_end[];
+extern char leave_user[], user_vmcall[], user_vmcall_end[];
 extern u64 kernel_rsp;
 void enter_user(u64 rip, u64 rsp, u64 rflags);
 

@@ -14,7 +14,6 @@
 #define VEC 0x30
 #define MAX 8192
 
-extern char isr_table[];
 static struct gate idt[64] __attribute__((aligned(16)));
 static volatile u64 woke;
 static u64 samples[MAX], awake[MAX];
@@ -55,23 +54,7 @@ void interrupt(u64 vector, u64 rip, struct frame *f)
 
 static void set_up(void)
 {
-	struct {
-		u16 limit;
-		u64 base;
-	} __attribute__((packed)) idtr = {sizeof(idt) - 1, (u64)idt};
-
-	for (unsigned i = 0; i < 64; i++) {
-		u64 a = (u64)isr_table + 16 * i;
-
-		idt[i] = (struct gate){
-			.off0 = (u16)a,
-			.sel = 8,
-			.type = 0x8e,
-			.off1 = (u16)(a >> 16),
-			.off2 = (u32)(a >> 32),
-		};
-	}
-	__asm__ volatile("lidt %0" ::"m"(idtr));
+	idt_init(idt, 64);
 	outb(PIC1 + 1, 0xff);
 	outb(PIC2 + 1, 0xff);
 	lapic_write(0xf0, 0x100 | 0x3f);

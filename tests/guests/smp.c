@@ -25,7 +25,6 @@
  */
 #include "smp.h"
 
-extern char isr_table[];
 
 struct cpu cpus[MAX_CPUS];
 u32 apic_ids[MAX_CPUS], nr_cpus = 1, lost_cpus;
@@ -201,12 +200,7 @@ void interrupt(u64 vector, u64 rip, struct frame *f)
 
 void load_idt(void)
 {
-	struct {
-		u16 limit;
-		u64 base;
-	} __attribute__((packed)) idtr = {sizeof(idt) - 1, (u64)idt};
-
-	__asm__ volatile("lidt %0" ::"m"(idtr));
+	idt_load(idt, 256);
 }
 
 void note_own_apic_mode(struct cpu *c)
@@ -217,18 +211,7 @@ void note_own_apic_mode(struct cpu *c)
 
 static void set_up(void)
 {
-	for (u32 i = 0; i < 256; i++) {
-		u64 a = (u64)isr_table + 16 * i;
-
-		idt[i] = (struct gate){
-			.off0 = (u16)a,
-			.sel = 8,
-			.type = 0x8e,
-			.off1 = (u16)(a >> 16),
-			.off2 = (u32)(a >> 32),
-		};
-	}
-	load_idt();
+	idt_init(idt, 256);
 	serial_init();
 	pic_init();
 	for (u32 i = 0; i < MAX_CPUS; i++)

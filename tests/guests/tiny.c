@@ -14,7 +14,6 @@
  */
 #include "acpi.h"
 
-extern char isr_table[];
 static struct gate idt[64] __attribute__((aligned(16)));
 static volatile u32 ticks[64];
 
@@ -89,20 +88,7 @@ void interrupt(u64 vector, u64 rip, struct frame *f)
 
 static void set_up(void)
 {
-	struct {
-		u16 limit;
-		u64 base;
-	} __attribute__((packed)) idtr = {sizeof(idt) - 1, (u64)idt};
-
-	for (unsigned i = 0; i < 64; i++) {
-		u64 a = (u64)isr_table + 16 * i;
-
-		idt[i] = (struct gate){
-			.off0 = (u16)a, .sel = 8, .type = 0x8e, .off1 = (u16)(a >> 16),
-			.off2 = (u32)(a >> 32),
-		};
-	}
-	__asm__ volatile("lidt %0" ::"m"(idtr));
+	idt_init(idt, 64);
 	serial_init();
 	pic_init();
 	outb(PIC1 + 1, 0xfe); /* only IRQ 0 open */

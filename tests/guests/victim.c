@@ -15,7 +15,6 @@
 #define PART      0x8000u     /* bytes looked at in a round */
 
 void hold(const u64 *pattern, u64 *seen, u64 spins, u64 halts);
-extern char isr_table[];
 
 static struct gate idt[256] __attribute__((aligned(16)));
 static u8 area[2][4096] __attribute__((aligned(64)));
@@ -247,19 +246,10 @@ static void check_time(void)
 
 static void set_up(u32 tick)
 {
-	struct {
-		u16 limit;
-		u64 base;
-	} __attribute__((packed)) idtr = {sizeof(idt) - 1, (u64)idt};
 	u32 r[4];
 	u64 cr4;
 
-	for (u32 n = 0; n < 256; n++) {
-		u64 a = (u64)isr_table + 16 * n;
-
-		idt[n] = (struct gate){.off0 = (u16)a, .sel = 8, .type = 0x8e, .off1 = (u16)(a >> 16), .off2 = (u32)(a >> 32)};
-	}
-	__asm__ volatile("lidt %0" ::"m"(idtr));
+	idt_init(idt, 256);
 	cpuid(1, r);
 	xsave = r[2] >> 26 & 1;
 	avx = xsave && r[2] >> 28 & 1;

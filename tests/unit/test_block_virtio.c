@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <cmocka.h>
+#include "tests/unit/fake_hostdrv.h"
 #include "arch/x86_64/frame.h"
 #include "arch/x86_64/machine.h"
 #include "arch/x86_64/window.h"
@@ -21,7 +22,7 @@
 static u8 store[DISK], model[DISK];
 static irq_handler_t handler;
 static int pins, dma, locked, kicks, self_ipis;
-static u64 indirect = HV_F_INDIRECT, features = BIT(2) | BIT(6) | BIT(9) | BIT(13) | BIT(14);
+static u64 indirect = VIRTIO_F_INDIRECT_DESC, features = BIT(2) | BIT(6) | BIT(9) | BIT(13) | BIT(14);
 static u32 sector = 512, seg_max = 126;
 
 /* ---- the hypervisor ---- */
@@ -41,25 +42,6 @@ void ipi_send(u32 pcpu, u8 vector)
 {
 	(void)pcpu, (void)vector;
 	self_ipis++;
-}
-void log_line(enum log_level level, const char *fmt, ...)
-{
-	(void)level, (void)fmt;
-}
-hpa_t frame_pa(const void *va)
-{
-	return (hpa_t)va;
-}
-void *kzalloc(size_t size, enum frame_type type, u16 owner)
-{
-	void *p = aligned_alloc(4096, ALIGN_UP(size, 4096ul));
-
-	(void)type, (void)owner;
-	return memset(p, 0, size);
-}
-void kfree(void *p)
-{
-	free(p);
 }
 u16 vm_id(const struct vm *vm)
 {
@@ -144,7 +126,7 @@ static const struct pci_dev pci = {.device = 0x1042};
 static u32 nr_pci = 1;
 const struct pci_dev *hvirtio_find(u32 kind, u32 i)
 {
-	assert_int_equal(kind, HVIRTIO_BLK);
+	assert_int_equal(kind, VIRTIO_ID_BLK);
 	return i < nr_pci ? &pci : NULL;
 }
 const char *hvirtio_start(struct hvirtio *v, const struct pci_dev *p, u64 wanted)
@@ -186,7 +168,7 @@ u64 hvirtio_config(const struct hvirtio *v, u32 off, unsigned size)
 	return 0;
 }
 
-static void device_work(struct hvq_desc *d, const struct hvq_desc *end)
+static void device_work(struct virtq_desc *d, const struct virtq_desc *end)
 {
 	struct {
 		u32 type, reserved;
@@ -201,7 +183,7 @@ static void device_work(struct hvq_desc *d, const struct hvq_desc *end)
 
 	assert_true(d->len == 16 && !(d->flags & 2));
 	memcpy(&h, mem(d->addr, 16), 16);
-	for (struct hvq_desc *base = d;; n++) {
+	for (struct virtq_desc *base = d;; n++) {
 		d = n ? d : base;
 		if (!(d->flags & 1))
 			break;
@@ -244,12 +226,12 @@ static void take_available(void)
 static void answer_one(void)
 {
 	unsigned i = (unsigned)rand() % nr_heads;
-	struct hvq_desc *d = &ring->desc[heads[i]];
+	struct virtq_desc *d = &ring->desc[heads[i]];
 	u16 *idx = (u16 *)(ring->used + 2);
 	u32 *e = (u32 *)(ring->used + 4) + *idx % ring->size * 2;
 
 	if (d->flags & 4)
-		device_work((struct hvq_desc *)d->addr, (struct hvq_desc *)(d->addr + d->len));
+		device_work((struct virtq_desc *)d->addr, (struct virtq_desc *)(d->addr + d->len));
 	else
 		device_work(d, NULL);
 	e[0] = heads[i];
@@ -425,7 +407,7 @@ static void shapes(void **state)
 	features &= ~(BIT(13) | BIT(14)); /* zeroes are written, nothing is discarded */
 	any_shape();
 	seg_max = 126;
-	indirect = HV_F_INDIRECT;
+	indirect = VIRTIO_F_INDIRECT_DESC;
 	features |= BIT(13) | BIT(14);
 }
 
@@ -436,7 +418,7 @@ static void many(bool direct)
 	unsigned waits = 0, done = 0;
 
 	srand(3);
-	indirect = direct ? 0 : HV_F_INDIRECT;
+	indirect = direct ? 0 : VIRTIO_F_INDIRECT_DESC;
 	boot();
 	b = open_as(VM(1), "host:vbd0", true);
 	c = open_as(VM(2), "host:vbd0", true);
@@ -481,7 +463,7 @@ static void many(bool direct)
 	block_close(b);
 	block_close(c);
 	shut_down();
-	indirect = HV_F_INDIRECT;
+	indirect = VIRTIO_F_INDIRECT_DESC;
 }
 
 static void in_flight(void **state)

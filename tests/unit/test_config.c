@@ -5,26 +5,9 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
-#include "vmm/config.h"
+#include "tests/unit/fake_config.h"
 #include "lib/errno.h"
 #include "lib/log.h"
-#include "lib/string.h"
-
-static char diags[65536];
-static int errors, warnings;
-static struct vm_config vm;
-static struct host_config host;
-
-static void report(void *arg, enum cfg_level level, const char *line)
-{
-	size_t n = strlen(diags);
-
-	(void)arg;
-	*(level == CFG_ERROR ? &errors : &warnings) += 1;
-	snprintf(diags + n, sizeof(diags) - n, "%s\n", line);
-}
-
-static const struct cfg_diag diag = {.report = report};
 
 static int parse_vm(const char *text)
 {
@@ -37,8 +20,6 @@ static int parse_vm(const char *text)
 	assert_int_equal(err, errors ? -EINVAL : 0);
 	return err;
 }
-
-#define BASE "name='a'\nmemory=64\nkernel='k'\n"
 
 static void accepted(const char *more)
 {

@@ -124,7 +124,7 @@ static void in_any_order(void **state)
 static void tables(void **state)
 {
 	static const struct hvq_seg segs[] = {{0x1000, 16}, {0x2000, 512}, {0x3000, 1}};
-	struct hvq_desc table[3];
+	struct virtq_desc table[3];
 	u16 token;
 	u32 len;
 
@@ -300,7 +300,7 @@ static void device(void)
 	cap(0xa0, 0xc0, 2, 4, 0x3000, 0x1000);
 	cfg[0xb0] = 4;
 	cap(0xc0, 0, 4, 4, 0x2000, 0x40);
-	offered = HV_F_VERSION_1 | HV_F_EVENT_IDX | HV_F_INDIRECT | 0xff;
+	offered = VIRTIO_F_VERSION_1 | VIRTIO_F_EVENT_IDX | VIRTIO_F_INDIRECT_DESC | 0xff;
 	refuse = resets = 0;
 	status = 15;
 	queue_size = 256;
@@ -314,9 +314,9 @@ static void agreeing(void **state)
 
 	(void)state;
 	device();
-	assert_null(hvirtio_start(&v, &dev, HV_F_INDIRECT | 0x11));
+	assert_null(hvirtio_start(&v, &dev, VIRTIO_F_INDIRECT_DESC | 0x11));
 	assert_int_equal(resets, 1);
-	assert_true(accepted == (HV_F_VERSION_1 | HV_F_EVENT_IDX | HV_F_INDIRECT | 0x11) && v.features == accepted);
+	assert_true(accepted == (VIRTIO_F_VERSION_1 | VIRTIO_F_EVENT_IDX | VIRTIO_F_INDIRECT_DESC | 0x11) && v.features == accepted);
 	assert_int_equal(status, 11);
 	assert_null(hvirtio_queue(&v, &hq, 1, 64, 0xe2));
 	assert_int_equal(hq.size, 64);
@@ -343,7 +343,7 @@ static void refused(void **state)
 
 	(void)state;
 	device();
-	offered &= ~HV_F_VERSION_1;
+	offered &= ~VIRTIO_F_VERSION_1;
 	assert_non_null(hvirtio_start(&v, &dev, 0));
 	device();
 	refuse = 8; /* FEATURES_OK does not stay */
@@ -373,11 +373,11 @@ static void finding(void **state)
 
 	(void)state;
 	devs[0] = &net, devs[1] = &other, devs[2] = &blk, devs[3] = &dev;
-	assert_ptr_equal(hvirtio_find(HVIRTIO_BLK, 0), &blk);
-	assert_ptr_equal(hvirtio_find(HVIRTIO_BLK, 1), &dev);
-	assert_null(hvirtio_find(HVIRTIO_BLK, 2));
-	assert_ptr_equal(hvirtio_find(HVIRTIO_NET, 0), &net);
-	assert_null(hvirtio_find(HVIRTIO_NET, 1));
+	assert_ptr_equal(hvirtio_find(VIRTIO_ID_BLK, 0), &blk);
+	assert_ptr_equal(hvirtio_find(VIRTIO_ID_BLK, 1), &dev);
+	assert_null(hvirtio_find(VIRTIO_ID_BLK, 2));
+	assert_ptr_equal(hvirtio_find(VIRTIO_ID_NET, 0), &net);
+	assert_null(hvirtio_find(VIRTIO_ID_NET, 1));
 }
 
 int main(void)

@@ -6,29 +6,12 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
-#include "vmm/config.h"
-#include "lib/string.h"
-
-static char diags[65536];
-static int errors, warnings;
-static struct vm_config vm;
-static struct host_config host;
-
-static void report(void *arg, enum cfg_level level, const char *line)
-{
-	size_t n = strlen(diags);
-
-	(void)arg;
-	*(level == CFG_ERROR ? &errors : &warnings) += 1;
-	snprintf(diags + n, sizeof(diags) - n, "%s\n", line);
-}
-
-static const struct cfg_diag diag = {.report = report};
+#include "tests/unit/fake_config.h"
 
 static int parse(const char *more)
 {
 	char text[8192];
-	int n = snprintf(text, sizeof(text), "name='a'\nmemory=64\nkernel='k'\n%s", more);
+	int n = snprintf(text, sizeof(text), BASE "%s", more);
 
 	diags[0] = 0;
 	errors = warnings = 0;

@@ -8,6 +8,8 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <cmocka.h>
+#define FAKE_OWNER OWNER_HOST
+#include "tests/unit/fake_hostdrv.h"
 #include "drivers/host/net_virtio.c" /* its init() is known to the linker script alone */
 
 static u64 offered = WANTED | WANTED_MERGING;
@@ -27,22 +29,6 @@ void ipi_send(u32 pcpu, u8 vector)
 {
 	assert_true(pcpu == 0 && vector == VEC_NIC);
 	ipis++;
-}
-void log_line(enum log_level level, const char *fmt, ...)
-{
-	(void)level, (void)fmt;
-}
-hpa_t frame_pa(const void *va)
-{
-	return (hpa_t)va;
-}
-void *kzalloc(size_t size, enum frame_type type, u16 owner)
-{
-	void *p = aligned_alloc(4096, ALIGN_UP(size, 4096ul));
-
-	(void)type;
-	assert_int_equal(owner, OWNER_HOST);
-	return memset(p, 0, size);
 }
 const struct vm_vif *host_uplink(u32 i)
 {
@@ -112,7 +98,7 @@ void net_next(struct net_port *p)
 static const struct pci_dev pci = {.device = 0x1041};
 const struct pci_dev *hvirtio_find(u32 kind, u32 i)
 {
-	assert_int_equal(kind, HVIRTIO_NET);
+	assert_int_equal(kind, VIRTIO_ID_NET);
 	return i ? NULL : &pci;
 }
 const char *hvirtio_start(struct hvirtio *v, const struct pci_dev *p, u64 wanted)
@@ -156,7 +142,7 @@ static void used(struct hvq *q, u32 id, u32 len)
 }
 
 /* A buffer of the driver's that the card may fill. */
-static struct hvq_desc *buffer(u16 *id)
+static struct virtq_desc *buffer(u16 *id)
 {
 	assert_true(rx_seen != rxq->avail[1]);
 	*id = rxq->avail[2 + rx_seen++ % rxq->size];
@@ -329,7 +315,7 @@ static void going_out(void **state)
 		}
 		if (nr && rand() % 2) { /* looked at only now; the oldest first, or another */
 			unsigned i = rand() % 4 ? 0 : (unsigned)rand() % nr;
-			const struct hvq_desc *d = &txq->desc[heads[i]];
+			const struct virtq_desc *d = &txq->desc[heads[i]];
 			const struct hdr *h = (const struct hdr *)d->addr;
 			const u8 *b = (const u8 *)(h + 1);
 			u32 len = d->len - (u32)sizeof(*h), n = h->h.gso_size;
