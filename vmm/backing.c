@@ -12,6 +12,7 @@
 #include "arch/x86_64/frame.h"
 #include "lib/errno.h"
 #include "lib/log.h"
+#include "lib/string.h"
 #include "vmm/gmem.h"
 #include "vmm/vm.h"
 
@@ -178,8 +179,7 @@ bool vm_release_waits(const struct vm *vm)
 
 void vm_release_forget(struct vm *vm)
 {
-	for (u32 i = 0; i < vm->slots[0].obj->nr_blocks; i++)
-		vm->given[i] = 0;
+	memset(vm->given, 0, vm->slots[0].obj->nr_blocks * sizeof(vm->given[0]));
 }
 
 u32 vm_release_flush(struct vm *vm)

@@ -4,23 +4,28 @@
 #include "arch/x86_64/machine.h"
 #include "vmm/sched.h"
 
-static void arm_first(struct sched_cpu *sc)
+static void arm_first(struct sched_cpu *sc, u64 earliest)
 {
 	if (list_empty(&sc->timers))
 		host_timer_arm(~0ull);
 	else
-		host_timer_arm(list_entry(sc->timers.next, struct timer, node)->tsc);
+		host_timer_arm(MAX(list_entry(sc->timers.next, struct timer, node)->tsc, earliest));
 }
 
-/* The first that is due, off the list and noted as running; NULL: none is. */
-static struct timer *take_due(struct sched_cpu *sc)
+/*
+ * The first that was due when the interrupt began, off the list and noted as running; NULL: none is. What callbacks set
+ * comes with a later interrupt, and not before others have had as long as this one took: a device that always has
+ * more to do, because its driver sees to that, keeps no CPU to itself.
+ */
+static struct timer *take_due(struct sched_cpu *sc, u64 began)
 {
 	struct timer *t = NULL;
+	u64 end;
 
 	spin_lock(&sc->timer_lock);
 	if (!list_empty(&sc->timers)) {
 		t = list_entry(sc->timers.next, struct timer, node);
-		if (t->tsc > rdtsc()) {
+		if (t->tsc > began) {
 			t = NULL;
 		} else {
 			/* In this order: who sees it off the list sees it running (timer_stop_sync()). */
@@ -31,7 +36,8 @@ static struct timer *take_due(struct sched_cpu *sc)
 	}
 	if (!t) {
 		WRITE_ONCE(sc->timer_running, NULL);
-		arm_first(sc);
+		end = rdtsc();
+		arm_first(sc, end + (end - began));
 	}
 	spin_unlock(&sc->timer_lock);
 	return t;
@@ -40,9 +46,10 @@ static struct timer *take_due(struct sched_cpu *sc)
 /* The interrupt: fire what is due. A callback may set timers, its own included. */
 static void timer_interrupt(void)
 {
+	u64 began = rdtsc();
 	struct timer *t;
 
-	while ((t = take_due(this_sched())))
+	while ((t = take_due(this_sched(), began)))
 		t->fn(t);
 }
 
@@ -77,7 +84,7 @@ void timer_stop(struct timer *t)
 		WRITE_ONCE(t->on, NULL);
 		/* Another pCPU's hardware is left as it is: it finds nothing due and arms itself anew. */
 		if (was_first && sc == this_sched())
-			arm_first(sc);
+			arm_first(sc, 0);
 	}
 	spin_unlock(&sc->timer_lock);
 }
@@ -100,7 +107,7 @@ void timer_set(struct timer *t, u64 tsc)
 			break;
 	list_insert(pos, &t->node);
 	if (was_first || sc->timers.next == &t->node)
-		arm_first(sc);
+		arm_first(sc, 0);
 	spin_unlock(&sc->timer_lock);
 }
 

@@ -47,7 +47,16 @@ void vdev_timer_set(struct vdev *d, unsigned idx, u64 deadline_ns)
 
 	dt->deadline_ns = deadline_ns;
 	dt->set = true;
-	timer_set(&dt->t, d->vm->t0_tsc + ns_to_tsc(deadline_ns));
+	/* Not in the past: who asks for another turn gets it when others have had theirs (timer.c). */
+	timer_set(&dt->t, MAX(d->vm->t0_tsc + ns_to_tsc(deadline_ns), rdtsc()));
+}
+
+void vdev_timer_sooner(struct vdev *d, unsigned idx, u64 deadline_ns)
+{
+	struct dev_timer *dt = dev_timer(d, idx);
+
+	if (!dt->set || dt->deadline_ns > deadline_ns)
+		vdev_timer_set(d, idx, deadline_ns);
 }
 
 void vdev_timer_stop(struct vdev *d, unsigned idx)
@@ -231,14 +240,17 @@ void vm_devices_stop(struct vm *vm)
 
 void vm_devices_destroy(struct vm *vm)
 {
+	u32 nr = vm->nr_devs;
+
+	/* Under the lock: a disk's interrupt may be about to wake one of them. */
 	spin_lock(&vm->dev_lock);
 	vm_devices_stop(vm);
-	spin_unlock(&vm->dev_lock);
-	for (u32 i = 0; i < vm->nr_devs * VDEV_MAX_TIMERS; i++)
-		timer_stop_sync(&vm->dev_timers[i].t);
-	for (u32 i = 0; i < vm->nr_devs; i++)
+	for (u32 i = 0; i < nr; i++)
 		free_device(&vm->devs[i]);
 	vm->nr_devs = vm->pio.nr = vm->pio.hit = 0;
+	spin_unlock(&vm->dev_lock);
+	for (u32 i = 0; i < nr * VDEV_MAX_TIMERS; i++)
+		timer_stop_sync(&vm->dev_timers[i].t);
 	if (vm->dev_timers)
 		kfree(vm->dev_timers);
 	if (vm->mmio)

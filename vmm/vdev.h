@@ -95,6 +95,8 @@ struct region_table *vm_mmio_regions(struct vm *vm);
 struct vdev **vm_pci_slots(struct vm *vm);
 /* Fire type->timer(d, idx) when vm_time_ns() reaches deadline_ns; replaces an earlier deadline. */
 void vdev_timer_set(struct vdev *d, unsigned idx, u64 deadline_ns);
+/* The same, unless it is set for an earlier moment. */
+void vdev_timer_sooner(struct vdev *d, unsigned idx, u64 deadline_ns);
 void vdev_timer_stop(struct vdev *d, unsigned idx);
 
 /* The guest's clock: nanoseconds since the VM was created; monotonic, stands still while it is paused. */
@@ -159,7 +161,6 @@ struct balloon_info {
 	u32 target, actual; /* pages */
 	bool driver;	    /* there is one in the guest */
 	u16 known;	    /* bit n: stat[n] is */
-	u64 age_ns;	    /* of them */
 	u64 stat[BALLOON_STATS]; /* virtio 1.2, 5.5.6.3 */
 };
 struct vm_balloon {

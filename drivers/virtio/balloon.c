@@ -27,6 +27,7 @@ static_assert(sizeof(struct balloon_stat) == 10, "virtio 1.2, 5.5.6.3");
 enum { INFLATE, DEFLATE, STATS, REPORT, NOTHING };
 #define QUEUES	  4u
 #define TURN	  256u /* pages or blocks of one call */
+#define BATCH	  64u  /* pages that are read in one piece */
 #define HELD_NS	  50000000ull /* so long a chain may be held before we ask anew */
 #define NO_CHAIN  0xffffu
 
@@ -42,7 +43,7 @@ struct balloon {
 	struct held held, stats; /* stats: the buffer that the driver's next statistics are asked with */
 	u16 known, ask;		 /* ask: as soon as there is that buffer */
 	u32 pad;
-	u64 stats_ns, stat[BALLOON_STATS];
+	u64 stat[BALLOON_STATS];
 };
 
 static struct balloon *balloon_of(const struct vdev *d)
@@ -103,7 +104,6 @@ static void take_stats(struct vdev *d, unsigned queue)
 		s->stat[one.tag] = one.val;
 		s->known |= (u16)(1u << one.tag);
 	}
-	s->stats_ns = vm_time_ns(d->vm);
 	hold(d, &s->stats, queue, &c);
 	if (s->ask)
 		give(d, &s->stats);
@@ -121,25 +121,29 @@ static int one_page(struct vdev *d, unsigned what, u32 pfn)
 	return vm_claim_page(d->vm, gpa);
 }
 
-/* 0: done with the chain; -EAGAIN: not yet; -EFAULT: something in it is not RAM. */
+/* 0: done with the chain; 1: enough for one turn; -EAGAIN: not before what was released is; -EFAULT: that is no RAM. */
 static int pages(struct vdev *d, unsigned what, const struct virtq_chain *c, u32 *done)
 {
-	for (u32 n = 0; (u64)*done < c->out_len / sizeof(u32); n++) {
-		u32 pfn;
-		int r;
+	u64 nr = c->out_len / sizeof(u32);
 
-		if (n == TURN)
-			return -EAGAIN;
-		virtq_read(d->vm, c, (u64)*done * sizeof(pfn), &pfn, sizeof(pfn));
-		r = one_page(d, what, pfn);
-		if (r)
-			return r;
-		++*done;
+	for (u32 turn = 0; *done < nr; turn++) {
+		u32 pfn[BATCH], n = (u32)MIN(nr - *done, BATCH);
+
+		if (turn == TURN / BATCH)
+			return 1;
+		virtq_read(d->vm, c, *done * sizeof(u32), pfn, n * sizeof(u32));
+		for (u32 i = 0; i < n; i++) {
+			int r = one_page(d, what, pfn[i]);
+
+			if (r)
+				return r;
+			++*done;
+		}
 	}
 	return 0;
 }
 
-/* The blocks that lie in the ranges, counted through. */
+/* The blocks that lie in the ranges, counted through; returns as pages() does. */
 static int blocks(struct vdev *d, const struct virtq_chain *c, u32 *done)
 {
 	u32 skip = *done, budget = TURN;
@@ -150,7 +154,7 @@ static int blocks(struct vdev *d, const struct virtq_chain *c, u32 *done)
 		u32 nr = end > first ? (u32)((end - first) / PAGE_2M) : 0;
 
 		for (; skip < nr; skip++) {
-			int err = budget-- ? vm_release_block(d->vm, first + skip * PAGE_2M) : -EAGAIN;
+			int err = budget-- ? vm_release_block(d->vm, first + skip * PAGE_2M) : 1;
 
 			if (err)
 				return err;
@@ -191,7 +195,10 @@ static bool serve(struct vdev *d, unsigned queue, unsigned what)
 	}
 	if (r) {
 		*q = before; /* to be read anew */
-		flush(d);
+		if (r > 0)
+			virtio_turn(d, 0);
+		else
+			flush(d);
 		return false;
 	}
 	s->done[queue] = 0;
@@ -213,7 +220,7 @@ static void balloon_kick(struct vdev *d, unsigned queue)
 		while (n < 4 && serve(d, queue, what))
 			n++;
 	if (n == 4)
-		vdev_timer_set(d, 0, 0);
+		virtio_turn(d, 0);
 }
 
 static void balloon_timer(struct vdev *d, unsigned idx)
@@ -235,7 +242,7 @@ static void balloon_released(struct vdev *d, u32 ticket)
 		return;
 	if (s->held.queue != NO_CHAIN)
 		give(d, &s->held);
-	vdev_timer_set(d, 0, 0);
+	virtio_turn(d, 0);
 }
 
 /* --- the monitor's side --- */
@@ -253,7 +260,6 @@ static void balloon_info(struct vdev *d, struct balloon_info *i)
 	struct balloon *s = balloon_of(d);
 
 	*i = (struct balloon_info){.target = s->target, .actual = s->actual, .known = s->known,
-				   .age_ns = vm_time_ns(d->vm) - s->stats_ns,
 				   .driver = s->virtio.status & VIRTIO_DRIVER_OK};
 	memcpy(i->stat, s->stat, sizeof(i->stat));
 }

@@ -14,6 +14,7 @@
 #include "lib/errno.h"
 #include "lib/string.h"
 #include "vmm/config.h"
+#include "vmm/gmem.h"
 
 /* Descriptors of a chain beside the data: header and status. */
 #define SEG_MAX	      (VIRTQ_MAX_SIZE - 2)
@@ -24,6 +25,7 @@
 /* What a call may do before it lets others go on, in bytes; a request counts as some more. */
 #define BUDGET	      KIB(64)
 #define REQUEST_COST  1024u
+#define RANGE_COST    64u
 /* How much of a second a disk with a limit may be ahead of it. */
 #define BURST_NS      100000000ull
 
@@ -102,17 +104,17 @@ static int next_range(struct blk_req *q, const struct virtq_chain *c)
 {
 	struct block *b = block_of(q->d);
 	u64 skip = q->done, len = c->out_len - sizeof(q->h), nr = len / sizeof(struct virtio_blk_range);
+	struct virtio_blk_range all[RANGE_MAX];
 	int have = 0;
 
 	if (len % sizeof(struct virtio_blk_range) || !nr || nr > RANGE_MAX)
 		return -EIO;
+	virtq_read(q->d->vm, c, sizeof(q->h), all, len);
 	q->total = 0;
 	for (u64 i = 0; i < nr; i++) {
-		struct virtio_blk_range r;
-		u64 bytes;
+		struct virtio_blk_range r = all[i];
+		u64 bytes = (u64)r.sectors * BLOCK_SECTOR;
 
-		virtq_read(q->d->vm, c, sizeof(q->h) + i * sizeof(r), &r, sizeof(r));
-		bytes = (u64)r.sectors * BLOCK_SECTOR;
 		/* 5.2.6.2: flags that there are none of, or that discard has none of. */
 		if (r.flags & ~(q->h.type == BLK_DISCARD ? 0u : 1u))
 			return -ENOSYS;
@@ -169,6 +171,12 @@ static void came_further(struct blk_req *q)
 	q->done += q->r.len ?: 1;
 }
 
+/* What a look at its chain counts as. */
+static u64 cost(const struct virtq_chain *c)
+{
+	return REQUEST_COST + RANGE_COST * (c->nr_out + c->nr_in);
+}
+
 /* Piece by piece, as long as they are done at once. 0: all of it is; -EINPROGRESS; -EAGAIN: not now, or the budget is
  * used up; or what went wrong. */
 static int advance(struct blk_req *q, const struct virtq_chain *c, u64 *budget)
@@ -186,11 +194,9 @@ static int advance(struct blk_req *q, const struct virtq_chain *c, u64 *budget)
 		came_further(q);
 		if (q->done >= q->total)
 			return 0;
-		if (*budget <= q->r.len) {
-			*budget = 0;
+		*budget -= MIN(*budget, q->r.len + cost(c));
+		if (!*budget)
 			return -EAGAIN;
-		}
-		*budget -= q->r.len;
 	}
 }
 
@@ -232,12 +238,6 @@ static void finish(struct blk_req *q, int result)
 		virtio_push(q->d, q->queue, &c, q->in_len);
 }
 
-/* The next turn, at the latest at `at`. */
-static void turn(struct vdev *d, u64 at)
-{
-	vdev_timer_set(d, 0, at);
-}
-
 /* ---- requests in flight ---- */
 
 static void landed(struct blk_req *q)
@@ -265,6 +265,7 @@ static void go_on(struct blk_req *q, int err, u64 *budget)
 	struct virtq_chain c;
 	const char *why;
 
+	q->dropped |= vm_has_ended(q->d->vm);
 	if (!err && !q->dropped && q->done < q->total) {
 		c.id = q->id;
 		c.nr_ring = q->nr_ring;
@@ -272,6 +273,9 @@ static void go_on(struct blk_req *q, int err, u64 *budget)
 		if (virtq_reread(q->d->vm, &virtio_of(q->d)->queue[q->queue], &c, &why) || c.in_len != q->in_len) {
 			virtio_broken(q->d, "a chain changed while the device had it");
 			q->dropped = true;
+		} else if (gmem_sparse(q->d->vm) && !virtio_prepared(q->d, &c)) {
+			wait(q);
+			return;
 		} else {
 			err = advance(q, &c, budget);
 			if (err == -EINPROGRESS)
@@ -326,7 +330,7 @@ static void blk_done(struct block_req *r, int err)
 	go_on(q, err, &budget);
 	commit(d);
 	if (host_of(d)->short_of || host_of(d)->waiting)
-		turn(d, 0);
+		virtio_turn(d, 0);
 }
 
 /* ---- the rings ---- */
@@ -378,7 +382,7 @@ static bool serve(struct vdev *d, unsigned queue, const struct virtq_chain *c, u
 		return false;
 	}
 	*done = 0;
-	*budget -= MIN(*budget, REQUEST_COST);
+	*budget -= MIN(*budget, cost(c));
 	if (r == -EINPROGRESS) {
 		host_of(d)->in_flight[queue]++;
 		return true;
@@ -427,14 +431,14 @@ static void run_queue(struct vdev *d, unsigned queue, u64 *budget)
 	bool pushed = false, stay = false;
 	u64 held;
 
-	if (!q)
+	if (!q || vm_has_ended(d->vm)) /* what is in flight of it may keep it for long */
 		return;
-	virtq_set_kicks(d->vm, q, false);
+	virtio_set_kicks(d, queue, false);
 	do {
 		while (*budget && !stay) {
 			held = held_until(d);
 			if (held) {
-				turn(d, held);
+				virtio_turn(d, held);
 				stay = true;
 				break;
 			}
@@ -449,11 +453,11 @@ static void run_queue(struct vdev *d, unsigned queue, u64 *budget)
 				stay = true;
 			}
 		}
-	} while (*budget && !stay && virtio_queue(d, queue) && virtq_set_kicks(d->vm, q, true));
+	} while (*budget && !stay && virtio_set_kicks(d, queue, true));
 	if (pushed && virtio_queue(d, queue))
 		virtio_signal(d, queue);
 	if (!*budget)
-		turn(d, 0);
+		virtio_turn(d, 0);
 }
 
 static void blk_kick(struct vdev *d, unsigned queue)
@@ -475,13 +479,13 @@ static void blk_timer(struct vdev *d, unsigned idx)
 		run_queue(d, i, &budget);
 	commit(d);
 	if (host_of(d)->waiting && !budget)
-		turn(d, 0);
+		virtio_turn(d, 0);
 }
 
 static void blk_again(struct block *b)
 {
 	if (host_of(b->arg)->short_of || host_of(b->arg)->waiting)
-		turn(b->arg, 0);
+		virtio_turn(b->arg, 0);
 }
 
 /* ---- the device ---- */
@@ -578,7 +582,7 @@ static bool blk_queue_reset(struct vdev *d, unsigned queue)
 		q->dropped |= q->queue == queue;
 	}
 	if (h->waiting)
-		turn(d, 0);
+		virtio_turn(d, 0);
 	return true;
 }
 

@@ -132,7 +132,7 @@ static void take_control(struct vdev *d)
 	if (n)
 		virtio_signal(d, CONTROL_TX);
 	if (n == TURN)
-		vdev_timer_set(d, 0, 0);
+		virtio_turn(d, 0);
 	say(d);
 }
 
@@ -161,7 +161,7 @@ static void take_output(struct vdev *d, unsigned port)
 			*q = before; /* to be read anew */
 			if (taken == len)
 				continue;
-			vdev_timer_set(d, 0, vm_time_ns(d->vm) + WAIT_NS);
+			virtio_turn(d, vm_time_ns(d->vm) + WAIT_NS);
 			return;
 		}
 		*done = 0;
@@ -170,7 +170,7 @@ static void take_output(struct vdev *d, unsigned port)
 			virtio_signal(d, queue);
 	}
 	if (n == TURN)
-		vdev_timer_set(d, 0, 0);
+		virtio_turn(d, 0);
 }
 
 static void give_input(struct vdev *d, unsigned port)
@@ -196,7 +196,7 @@ static void give_input(struct vdev *d, unsigned port)
 	if (any && virtio_queue(d, queue))
 		virtio_signal(d, queue);
 	if (any && vm_port_typed(d->vm, port, buf, 0))
-		vdev_timer_set(d, 0, 0);
+		virtio_turn(d, 0);
 }
 
 static void console_kick(struct vdev *d, unsigned queue)
@@ -204,6 +204,8 @@ static void console_kick(struct vdev *d, unsigned queue)
 	bool control = queue == CONTROL_RX || queue == CONTROL_TX;
 	unsigned port = queue < QUEUES ? 0 : queue / 2 - 1;
 
+	if (port >= vm_nr_ports(d->vm)) /* a queue that is not offered, enabled by a state from elsewhere */
+		return;
 	if (queue == CONTROL_TX)
 		take_control(d);
 	else if (control)
@@ -213,7 +215,7 @@ static void console_kick(struct vdev *d, unsigned queue)
 	else
 		give_input(d, port);
 	if (queue == CONTROL_TX) /* a port may be open now */
-		vdev_timer_set(d, 0, 0);
+		virtio_turn(d, 0);
 }
 
 static unsigned console_queues(const struct vdev *d)

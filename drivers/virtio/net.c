@@ -108,6 +108,7 @@ static void send(struct vdev *d, const struct virtq_chain *c)
 
 	virtq_read(d->vm, c, 0, buf, n);
 	memcpy(&f.hdr, buf, sizeof(f.hdr));
+	f.hdr.flags &= NET_NEEDS_CSUM; /* 5.1.6.2.1: the others are the device's to set */
 	f.len = (u32)MIN(c->out_len - s.skip, ~0u); /* the switch looks at the length first of all */
 	f.head_len = (u32)(n - s.skip);
 	net_send(port_of(d), &f);
@@ -115,7 +116,7 @@ static void send(struct vdev *d, const struct virtq_chain *c)
 
 static void turn(struct vdev *d, u64 wait_ns)
 {
-	vdev_timer_set(d, 0, wait_ns ? vm_time_ns(d->vm) + wait_ns : 0);
+	virtio_turn(d, wait_ns ? vm_time_ns(d->vm) + wait_ns : 0);
 }
 
 static void run_tx(struct vdev *d, unsigned queue)
@@ -127,7 +128,7 @@ static void run_tx(struct vdev *d, unsigned queue)
 
 	if (!q)
 		return;
-	virtq_set_kicks(d->vm, q, false);
+	virtio_set_kicks(d, queue, false);
 	do {
 		while (budget && !(wait = net_send_wait(port_of(d))) && virtio_pop(d, queue, &c)) {
 			if (c.out_len < hdr_size(d) || c.nr_in) {
@@ -139,7 +140,7 @@ static void run_tx(struct vdev *d, unsigned queue)
 			pushed = true;
 			budget -= MIN(budget, c.out_len + FRAME_COST);
 		}
-	} while (budget && !wait && virtio_queue(d, queue) && virtq_set_kicks(d->vm, q, true));
+	} while (budget && !wait && virtio_set_kicks(d, queue, true));
 	if (pushed && virtio_queue(d, queue))
 		virtio_signal(d, queue);
 	net_flush(port_of(d));
@@ -236,7 +237,7 @@ static enum put no_room(struct vdev *d, unsigned queue, const struct virtq *befo
 
 	if (!q)
 		return PUT_NEVER;
-	more = virtq_set_kicks(d->vm, q, true);
+	more = virtio_set_kicks(d, queue, true);
 	*q = *before;
 	return more ? PUT_AGAIN : PUT_NO_ROOM;
 }
@@ -461,7 +462,7 @@ static void run_ctrl(struct vdev *d, unsigned queue)
 /* run_rx() asks to be told when it needs some. */
 static void more_buffers(struct vdev *d, unsigned queue)
 {
-	virtq_set_kicks(d->vm, &virtio_of(d)->queue[queue], false);
+	virtio_set_kicks(d, queue, false);
 	run_rx(d);
 }
 

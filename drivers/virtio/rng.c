@@ -61,7 +61,7 @@ static void rng_kick(struct vdev *d, unsigned queue)
 	if (n)
 		virtio_signal(d, queue);
 	if (n == TURN)
-		vdev_timer_set(d, 0, 0);
+		virtio_turn(d, 0);
 }
 
 static void rng_timer(struct vdev *d, unsigned idx)

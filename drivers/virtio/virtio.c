@@ -32,14 +32,14 @@ static void note_live(struct virtio *v)
 }
 
 /* What it names may have to be given memory first, of which a turn gives one block: then it stays in the ring. */
-static __attribute__((noinline)) bool prepared(struct vdev *d, const struct virtq_chain *c)
+bool virtio_prepared(struct vdev *d, const struct virtq_chain *c)
 {
 	for (unsigned i = 0; i < c->nr_out + c->nr_in; i++) {
 		int r = gmem_prepare(d->vm, c->range[i].gpa, c->range[i].len);
 
 		if (!r)
 			continue;
-		vdev_timer_set(d, 0, r == -ENOMEM ? vm_time_ns(d->vm) + MEMORY_WAIT_NS : 0);
+		virtio_turn(d, r == -ENOMEM ? vm_time_ns(d->vm) + MEMORY_WAIT_NS : 0);
 		return false;
 	}
 	return true;
@@ -63,12 +63,23 @@ bool virtio_take(struct vdev *d, unsigned queue, struct virtq_chain *c)
 
 bool virtio_pop(struct vdev *d, unsigned queue, struct virtq_chain *c)
 {
+	struct virtq *q = &virtio_of(d)->queue[queue];
+
 	if (!take(d, queue, c))
 		return false;
-	if (likely(!gmem_sparse(d->vm)) || prepared(d, c))
+	if (likely(!gmem_sparse(d->vm)))
 		return true;
-	virtq_unpop(&virtio_of(d)->queue[queue], c);
-	return false;
+	q->waits = !virtio_prepared(d, c);
+	if (q->waits)
+		virtq_unpop(q, c);
+	return !q->waits;
+}
+
+bool virtio_set_kicks(struct vdev *d, unsigned queue, bool on)
+{
+	struct virtq *q = virtio_queue(d, queue);
+
+	return q && virtq_set_kicks(d->vm, q, on) && !q->waits;
 }
 
 void virtio_push(struct vdev *d, unsigned queue, const struct virtq_chain *c, u32 written)
@@ -101,7 +112,9 @@ void virtio_broken(struct vdev *d, const char *what)
 	v->errors++;
 	if (v->status & VIRTIO_NEEDS_RESET)
 		return;
-	log_warn("%s: %s: %s; the device waits for its driver to reset it", vm_name(d->vm), d->type->name, what);
+	/* A driver may do it again and again: the 1st, 2nd, 4th, 8th... time is said. */
+	if (!(v->errors & (v->errors - 1)))
+		log_warn("%s: %s: %s; the device waits for its driver to reset it", vm_name(d->vm), d->type->name, what);
 	v->status |= VIRTIO_NEEDS_RESET;
 	note_live(v);
 	/* 2.1.2: a driver that had not said DRIVER_OK is not told. */
@@ -189,18 +202,24 @@ static void clear_queue(struct vdev *d, unsigned queue)
 	virtio_of(d)->queue_vector[queue] = VIRTIO_NO_VECTOR;
 }
 
-/* 2.6.1 */
-void virtio_reset_queue(struct vdev *d, unsigned queue)
+void virtio_drop_queue(struct vdev *d, unsigned queue)
 {
 	struct virtio *v = virtio_of(d);
 
-	if (queue >= virtio_nr_queues(d) || !virtio_has(d, VIRTIO_F_RING_RESET) || v->queue[queue].resetting || v->resetting)
+	if (v->resetting || v->queue[queue].resetting)
 		return;
 	if (let_go(d, queue))
 		clear_queue(d, queue);
 	else
 		v->queue[queue].resetting = 1;
 	note_live(v);
+}
+
+/* 2.6.1 */
+void virtio_reset_queue(struct vdev *d, unsigned queue)
+{
+	if (queue < virtio_nr_queues(d) && virtio_has(d, VIRTIO_F_RING_RESET))
+		virtio_drop_queue(d, queue);
 }
 
 /* 2.4.1: all queues let go first, and device_status does not read 0 before they have. */

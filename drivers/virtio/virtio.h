@@ -80,7 +80,17 @@ static inline struct virtq *virtio_queue(const struct vdev *d, unsigned queue)
 }
 /* The next chain of it: false: there is none, or the ring is broken, which has been dealt with. */
 bool virtio_pop(struct vdev *d, unsigned queue, struct virtq_chain *c);
-/* The same, as it is: its ranges may have no memory behind them (gmem_prepare()). */
+/* Say whether the driver is to notify of more chains. true: there are some already, look again - but not if they wait for
+ * memory, for then timer 0 is set. */
+bool virtio_set_kicks(struct vdev *d, unsigned queue, bool on);
+/* Timer 0 at the latest at `at`; 0: as soon as others have had their turn. */
+static inline void virtio_turn(struct vdev *d, u64 at)
+{
+	vdev_timer_sooner(d, 0, at);
+}
+/* Is there memory behind all that c names? false: not yet, a block has been given a turn, and timer 0 is set. */
+bool virtio_prepared(struct vdev *d, const struct virtq_chain *c);
+/* The same as virtio_pop(), as it is: its ranges may have no memory behind them (gmem_prepare()). */
 bool virtio_take(struct vdev *d, unsigned queue, struct virtq_chain *c);
 void virtio_push(struct vdev *d, unsigned queue, const struct virtq_chain *c, u32 written);
 /* Nothing of this queue is in flight any more: a reset that waits for it may go on. */
@@ -126,7 +136,8 @@ u64 virtio_offered(const struct vdev *d);
 void virtio_accept(struct vdev *d, u64 features); /* what the driver writes; ignored once FEATURES_OK is set */
 void virtio_set_status(struct vdev *d, u8 status); /* 0 resets */
 void virtio_enable_queue(struct vdev *d, unsigned queue);
-void virtio_reset_queue(struct vdev *d, unsigned queue);
+void virtio_reset_queue(struct vdev *d, unsigned queue); /* if the driver has RING_RESET */
+void virtio_drop_queue(struct vdev *d, unsigned queue);
 void virtio_kick(struct vdev *d, unsigned queue); /* any number */
 u64 virtio_config_read(struct vdev *d, u64 off, unsigned size); /* all ones behind its end */
 void virtio_config_write(struct vdev *d, u64 off, unsigned size, u64 val);

@@ -174,9 +174,11 @@ static void old_set_pfn(struct vdev *d, struct virtq *q, u32 pfn)
 	struct virtio *v = virtio_of(d);
 
 	if (!pfn) {
-		virtq_reset(q, virtio_type_of(d)->queue_size);
+		virtio_drop_queue(d, v->queue_select);
 		return;
 	}
+	if (q->enabled || v->resetting)
+		return;
 	v->legacy = 1;
 	v->features &= virtio_offered(d) & 0xffffffff;
 	q->desc = (gpa_t)pfn << 12;

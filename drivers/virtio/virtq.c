@@ -132,8 +132,12 @@ const char *virtq_enable(struct vm *vm, struct virtq *q)
 bool virtq_valid(const struct virtq *q)
 {
 	if (q->enabled > 1 || q->packed > 1 || q->event_idx > 1 || q->indirect > 1 || q->avail_wrap > 1 ||
-	    q->used_wrap > 1 || q->told > 1 || q->resetting || q->live > q->enabled || !q->size ||
-	    q->size > VIRTQ_MAX_SIZE || q->in_flight > q->size)
+	    q->used_wrap > 1 || q->told > 1 || q->resetting || q->live > q->enabled || q->quiet > 1 || q->waits > 1 ||
+	    q->size > VIRTQ_MAX_SIZE)
+		return false;
+	if (!q->enabled) /* its size is looked at when it is; the rest is as virtq_reset() left it */
+		return !q->packed && !q->next_avail && !q->next_used && !q->in_flight && !q->seen && !q->told;
+	if (!q->size || q->in_flight > q->size)
 		return false;
 	if (!q->packed)
 		return !(q->size & (q->size - 1));
@@ -392,6 +396,9 @@ int virtq_pop(struct vm *vm, struct virtq *q, struct virtq_chain *c, const char 
 
 	c->nr_ring = 0;
 	r = q->packed ? pop_packed(&w, q) : pop_split(&w, q);
+	/* 2.7.10: with EVENT_IDX the driver tells of its next chain only if it is asked to. */
+	if (unlikely(r >= 0 && !q->packed && q->event_idx && !q->quiet) && virtq_set_kicks(vm, q, true) && !r)
+		r = pop_split(&w, q);
 	if (r == 1)
 		q->in_flight += q->packed ? c->nr_ring : 1;
 	return r;
@@ -415,6 +422,8 @@ int virtq_reread(struct vm *vm, const struct virtq *q, struct virtq_chain *c, co
 	u16 nr = c->nr_ring, id = c->id;
 	int err;
 
+	if (!q->enabled || (q->packed ? c->start : id) >= q->size)
+		return bad(why, "a chain of a queue that is another one now");
 	if (!q->packed)
 		return walk_split(&w, id);
 	err = walk_packed(&w, nr);
@@ -530,6 +539,7 @@ bool virtq_set_kicks(struct vm *vm, struct virtq *q, bool on)
 {
 	int err;
 
+	q->quiet = !on;
 	if (q->packed) {
 		err = on && q->event_idx ?
 			      store16(vm, HOLD_DEVICE, q->device, (u16)(q->next_avail | (q->avail_wrap ? EVENT_WRAP : 0))) : 0;

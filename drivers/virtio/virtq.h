@@ -28,7 +28,9 @@ struct virtq {
 	u16 in_flight;		    /* chains (packed: descriptors) popped and not pushed yet */
 	u16 seen;		    /* split: the driver's index when we last looked; ours until next_avail is there */
 	u8 live;		    /* virtio.c: it may be worked on */
-	u8 pad[5];
+	u8 quiet;		    /* the driver is not to notify */
+	u8 waits;		    /* its next chain waits for memory */
+	u8 pad[3];
 };
 
 struct virtq_chain {

@@ -38,6 +38,7 @@ const char *vm_name(const struct vm *v) { (void)v; return "v"; }
 u16 vm_id(const struct vm *v) { (void)v; return 1; }
 u64 vm_time_ns(struct vm *v) { return v->now; }
 void vdev_timer_set(struct vdev *d, unsigned idx, u64 at) { if (idx) abort(); d->vm->timer = at; }
+void vdev_timer_sooner(struct vdev *d, unsigned idx, u64 at) { if (idx) abort(); d->vm->timer = MIN(d->vm->timer, at); }
 void vdev_timer_stop(struct vdev *d, unsigned idx) { if (idx) abort(); d->vm->timer = ~0ull; }
 bool gmem_sparse(const struct vm *v) { (void)v; return true; }
 int gmem_prepare(struct vm *v, gpa_t gpa, u64 n) { (void)gpa, (void)n; return v->busy ? -EAGAIN : 0; }
