@@ -36,7 +36,7 @@ struct config_ctx {
 
 /* The number of s in a list of words that ends with NULL, or -1. */
 int config_word(const char *s, const char *const *words);
-/* Append one disk of xl-disk-configuration(5) to c->out (struct vm_config), which has room. */
+/* One more disk of xl-disk-configuration(5) in c->out (struct vm_config), in its first empty place. */
 bool config_add_disk(struct config_ctx *c, const struct cfg_item *it);
 /* The same of one of its channels. */
 bool config_add_channel(struct config_ctx *c, const struct cfg_item *it);

@@ -595,4 +595,4 @@ static const struct virtio_type net = {
 	.valid = net_valid,
 };
 #define net_ID 1
-VIRTIO_DEVICE(net, "virtio-net", 1, struct net, 0x020000, 2 * MAX_PAIRS + 2, vm_nr_vifs);
+VIRTIO_DEVICE(net, "virtio-net", 1, struct net, 0x020000, 2 * MAX_PAIRS + 2, vm_vifs);

@@ -30,7 +30,7 @@ const struct vm_config *vm_config(const struct vm *vm) { return (void)vm, &cfg; 
 u16 vm_id(const struct vm *vm) { return (void)vm, 1; }
 const char *vm_name(const struct vm *vm) { return (void)vm, "v"; }
 bool vm_has_ended(const struct vm *vm) { return (void)vm, false; }
-unsigned vm_nr_vifs(const struct vm *vm) { return (void)vm, 1; }
+unsigned vm_vifs(const struct vm *vm) { return (void)vm, 1; }
 u64 vm_time_ns(struct vm *vm) { return (void)vm, clock_ns; }
 void vdev_work(struct vdev *d) { works += d == &dev; }
 void vdev_timer_stop(struct vdev *d, unsigned idx) { (void)d, (void)idx; }

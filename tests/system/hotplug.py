@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Disks and network cards that come and go while Debian's kernel runs, by ACPI's PCI hotplug."""
+from harness import Case, check
+from lifecycle import Host
+from torture import check_report
+from virtio import MIB, Linux, md5, noise
+
+
+def refused(host, line, why):
+    _, wrong = host.ask(line)
+    check(wrong is not None and why in wrong, f"{line}: {wrong}")
+
+
+def appears(v, path):
+    """ACPI's hotplug is a kernel thread's work."""
+    v.run(f"i=0; while ! [ -e {path} ]; do i=$((i+1)); [ $i -lt 60 ] || exit 1; sleep 1; done")
+
+
+def disks(*host, cpus=1, **more):
+    """A disk is plugged in and read, taken out, plugged in again with what was written, and torn out under I/O."""
+    def test(ctx):
+        h = Host(ctx)
+        data = noise(11, 2 * MIB)
+        a = ctx.file("a.img", data)
+        v = Linux(ctx, *host, "--control", h.path, disk=f"['{a},raw,xvda,ro']", **more)
+        name = h.do("block-list v")[1].split()[-1]
+        for line, why in ((f"block-attach v {name},raw,xvda,ro", "device name xvda is taken by"),
+                          (f"block-attach v {name},raw,xvdb,rw", "another VM reads it; write ro as its access"),
+                          ("block-attach v nothing.img,raw,xvdb,ro", "nothing.img: no such file was loaded"),
+                          ("block-attach v host:none,raw,xvdb,ro", "none has that serial number"),
+                          (f"block-attach v {name},qcow2,xvdb,ro", "qemu-img convert"),
+                          (f"block-attach v {name},raw,xvdb,ro color=red", "unknown parameter 'color'"),
+                          (f"block-attach v {name}", "disk without a device name"),
+                          ("block-detach v xvdb", "it has no disk xvdb")):
+            refused(h, line, why)
+        h.do(f"block-attach v cow:{name} raw xvdb rw serial=second")
+        appears(v, "/dev/vdb")
+        check(v.run("md5sum </dev/vdb; cat /sys/block/vdb/serial").split() == [md5(data), "-", "second"], "what is on vdb")
+        row = h.do("block-list v")[2].split()
+        check(row[2] == "xvdb" and row[4:7] == ["used", "rw", "2048"], f"block-list says {row}")
+        h.do("block-detach v xvdb")
+        v.run("[ ! -e /dev/vdb ]")
+        h.do(f"block-attach v vdev=xvdb access=ro sector=4096 target={name}")
+        appears(v, "/dev/vdb")
+        check(v.run("md5sum </dev/vdb; cat /sys/block/vdb/ro").split() == [md5(data), "-", "1"], "vdb, for the second time")
+        # Asked while it is read: what is in flight ends, the rest fails, and the disk has gone.
+        v.p.send(b"while dd if=/dev/vdb of=/dev/null bs=64k iflag=direct 2>/dev/null; do :; done; echo S''TOPPED\n")
+        h.until("reads", lambda: int(h.do("block-list v")[2].split()[7]) > 100)
+        h.do("block-detach v xvdb")
+        v.at = v.p.expect(rb"STOPPED", start=v.at).end()
+        check(len(h.do("block-list v")) == 2, "it is still there")
+        # By force, while it is written: it is another's at once, and the guest lets go of what is left.
+        h.do(f"block-attach v cow:{name},raw,xvdb,rw")
+        appears(v, "/dev/vdb")
+        v.p.send(b"while dd if=/dev/zero of=/dev/vdb bs=64k count=16 oflag=direct 2>/dev/null; do :; done; echo S''TOPPED\n")
+        h.until("writes", lambda: int(h.do("block-list v")[2].split()[8]) > 100)
+        h.do("block-detach --force v xvdb")
+        v.at = v.p.expect(rb"STOPPED", start=v.at).end()
+        h.until("ejection", lambda: len(h.do("block-list v")) == 2)
+        v.run("dmesg -c >/dev/null")  # it speaks of I/O errors
+        v.end()
+        if "torture" in more:
+            check_report(v.p, cpus, 10)
+    return test
+
+
+AMD = ("--cpu", "amd", "--boot", "direct", "--host-cpus", "2")
+CASES = [
+    Case("hotplug-disk-amd", disks(*AMD, vcpus=2), 20, timeout=200),
+]
