@@ -10,6 +10,7 @@
 #include "lib/errno.h"
 #include "lib/log.h"
 #include "lib/string.h"
+#include "vmm/config_parse.h"
 #include "vmm/platform/pci.h"
 #include "vmm/vm.h"
 

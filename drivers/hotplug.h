@@ -3,8 +3,10 @@
 #pragma once
 #include "drivers/block.h"
 #include "drivers/virtio/virtio.h"
-#include "vmm/config_parse.h"
+#include "lib/cfg.h"
 #include "vmm/monitor/verbs.h"
+
+struct config_ctx; /* vmm/config_parse.h */
 
 extern const struct virtio_model blk_pci, net_pci; /* drivers/virtio/blk.c, net.c */
 const struct block *blk_block(const struct vdev *d); /* what a disk's device reads; its VM's device lock is held */
