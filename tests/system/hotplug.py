@@ -1,9 +1,15 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Disks and network cards that come and go while Debian's kernel runs, by ACPI's PCI hotplug."""
-from harness import Case, check
+import os
+
+from boots import BACKEND
+from harness import ROOT, Case, check, check_backend, check_status
 from lifecycle import Host
+from pv import passed
 from torture import check_report
 from virtio import MIB, Linux, md5, noise
+
+PLUG = os.path.join(ROOT, "build", "tests", "guests", "plug.elf")
 
 
 def refused(host, line, why):
@@ -64,7 +70,39 @@ def disks(*host, cpus=1, **more):
     return test
 
 
+def small(*host, cpu, cpus=1, **more):
+    """The same without an operating system: a guest of our own, which no emulator is too slow for."""
+    def test(ctx):
+        h = Host(ctx)
+        data = noise(12, 65536)
+        total = 0
+        for b in data:
+            total = (total * 31 + b) & (1 << 64) - 1
+        a = ctx.file("a.img", data)
+        p = ctx.run(*host, "--control", h.path, "--vm",
+                    ctx.vm_file("p", "", kernel=PLUG, disk=f"['{a},raw,xvda,ro']", **more))
+        check_backend(p, BACKEND[cpu], cpus)
+        p.expect(rb"PLUG: ready")
+        at = 0
+        for _ in range(2):
+            h.do("block-attach p cow:a.img raw xvdb")
+            m = p.expect(rb"PLUG: slot (\d+) disk ([0-9a-f]+)\r?\n", start=at)
+            check(int(m.group(2), 16) == total, f"it read {m.group(2)}, not {total:x}")
+            h.do("block-detach p xvdb")
+            at = p.expect(rb"PLUG: slot %s gone" % m.group(1), start=at).end()
+        passed(p, 10)
+        h.do("destroy p")
+        check_status(p, 0)
+        if "torture" in more:
+            check_report(p, cpus, 1)
+    return test
+
+
 AMD = ("--cpu", "amd", "--boot", "direct", "--host-cpus", "2")
+INTEL = ("--cpu", "intel", "--boot", "grub", "--host-cpus", "1")
 CASES = [
+    Case("hotplug-amd", small(*AMD, cpu="amd", cpus=2), 5, timeout=90),
+    Case("hotplug-intel", small(*INTEL, cpu="intel"), 20, timeout=300),
+    Case("torture-hotplug-amd", small(*AMD, cpu="amd", cpus=2, torture=6), 8, timeout=120),
     Case("hotplug-disk-amd", disks(*AMD, vcpus=2), 20, timeout=200),
 ]
