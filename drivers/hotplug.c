@@ -38,7 +38,7 @@ bool plug_read(struct mon_call *c, bool (*add)(struct config_ctx *ctx, const str
 	const struct cfg_diag diag = {.report = report, .arg = c};
 	struct config_ctx ctx = {.file = "", .diag = &diag, .out = out};
 	struct cfg_item it = {.type = CFG_STR};
-	char spec[MON_LINE_MAX];
+	char spec[MON_LINE_MAX] = "";
 
 	for (u32 i = 0; i < c->argc; i++)
 		it.len += (size_t)snprintf(spec + it.len, sizeof(spec) - it.len, "%s%s", i ? "," : "", c->argv[i]);

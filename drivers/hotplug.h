@@ -16,6 +16,7 @@ const struct block *blk_block(const struct vdev *d); /* what a disk's device rea
  * gone. The device lock is held.
  */
 bool blk_tear(struct vdev *d);
+bool net_tear(struct vdev *d);
 
 /* Read the words behind the VM's name as one item of its file, by `add`, which puts it into ctx.out. false: c->why says
  * what is wrong with it. The device lock is held. */

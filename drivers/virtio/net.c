@@ -7,6 +7,7 @@
  * Nothing is held between two calls, but what waits in the port, and that may be lost, as on a wire.
  */
 #include "arch/x86_64/asm.h"
+#include "drivers/hotplug.h"
 #include "drivers/net/net.h"
 #include "drivers/virtio/virtio_pci.h"
 #include "lib/errno.h"
@@ -57,6 +58,7 @@ static struct net *net_of(const struct vdev *d)
 	return d->state;
 }
 
+/* NULL: it has been torn out. */
 static struct net_port *port_of(const struct vdev *d)
 {
 	return d->priv;
@@ -64,7 +66,7 @@ static struct net_port *port_of(const struct vdev *d)
 
 static const struct vm_vif *vif_of(const struct vdev *d)
 {
-	return &vm_config(d->vm)->vifs[d->unit];
+	return vm_vif(d->vm, d->unit);
 }
 
 static u32 hdr_size(const struct vdev *d)
@@ -122,6 +124,7 @@ static void turn(struct vdev *d, u64 wait_ns)
 static void run_tx(struct vdev *d, unsigned queue)
 {
 	struct virtq *q = virtio_queue(d, queue);
+	struct net_port *p = port_of(d);
 	u64 budget = BUDGET, wait = 0;
 	struct virtq_chain c;
 	bool pushed = false;
@@ -130,12 +133,13 @@ static void run_tx(struct vdev *d, unsigned queue)
 		return;
 	virtio_set_kicks(d, queue, false);
 	do {
-		while (budget && !(wait = net_send_wait(port_of(d))) && virtio_pop(d, queue, &c)) {
+		while (budget && !(p && (wait = net_send_wait(p))) && virtio_pop(d, queue, &c)) {
 			if (c.out_len < hdr_size(d) || c.nr_in) {
 				virtio_broken(d, "a frame to be sent has no header, or a buffer to be written");
 				break;
 			}
-			send(d, &c);
+			if (likely(p))
+				send(d, &c);
 			virtio_push(d, queue, &c, 0);
 			pushed = true;
 			budget -= MIN(budget, c.out_len + FRAME_COST);
@@ -143,7 +147,8 @@ static void run_tx(struct vdev *d, unsigned queue)
 	} while (budget && !wait && virtio_set_kicks(d, queue, true));
 	if (pushed && virtio_queue(d, queue))
 		virtio_signal(d, queue);
-	net_flush(port_of(d));
+	if (p)
+		net_flush(p);
 	if (!budget || wait)
 		turn(d, wait);
 }
@@ -300,7 +305,13 @@ static u32 takes(const struct vdev *d)
 
 static void tell_takes(struct vdev *d)
 {
-	net_set_takes(port_of(d), takes(d));
+	if (port_of(d))
+		net_set_takes(port_of(d), takes(d));
+}
+
+static bool link_of(const struct vdev *d)
+{
+	return port_of(d) && net_link(port_of(d));
 }
 
 static unsigned pairs_in_use(const struct vdev *d)
@@ -316,6 +327,8 @@ static void run_rx(struct vdev *d)
 	const struct net_rx *r;
 	unsigned queue;
 
+	if (!p)
+		return;
 	if (net_takes(p) != takes(d))
 		tell_takes(d);
 	while (budget && (r = net_peek(p))) {
@@ -494,7 +507,7 @@ static void net_timer(struct vdev *d, unsigned idx)
 static void net_work(struct vdev *d)
 {
 	struct net *s = net_of(d);
-	u8 link = net_link(port_of(d));
+	u8 link = link_of(d);
 
 	if (s->link != link) {
 		s->link = link;
@@ -534,6 +547,15 @@ static int net_init(struct vdev *d)
 static void net_destroy(struct vdev *d)
 {
 	net_close(port_of(d));
+	*vm_vif(d->vm, d->unit) = (struct vm_vif){0}; /* its place is empty */
+}
+
+bool net_tear(struct vdev *d)
+{
+	net_close(port_of(d));
+	d->priv = NULL;
+	net_work(d);
+	return true;
 }
 
 static u64 net_features(const struct vdev *d)
@@ -569,7 +591,7 @@ static void net_reset(struct vdev *d)
 	memcpy(s->mac, vif_of(d)->mac, 6);
 	s->pairs = 1;
 	s->mode[CTRL_PROMISC] = 1; /* a driver that sets no filter gets all */
-	s->link = net_link(port_of(d));
+	s->link = link_of(d);
 	vdev_timer_stop(d, 0);
 	tell_takes(d);
 }

@@ -127,6 +127,15 @@ unsigned vm_disks(const struct vm *vm)
 		units |= (unsigned)!!vm->cfg.disks[i].target[0] << i;
 	return units;
 }
+bool net_tear(struct vdev *d) { return blk_tear(d); }
+unsigned vm_vifs(const struct vm *vm)
+{
+	unsigned units = 0;
+
+	for (u32 i = 0; i < VM_MAX_VIFS; i++)
+		units |= (unsigned)!!vm->cfg.vifs[i].bridge[0] << i;
+	return units;
+}
 static void fake_plug(struct vm *vm, const struct vdev_type *type, u32 unit)
 {
 	assert(vm->nr_devs < VM_MAX_DEVS);
@@ -147,6 +156,8 @@ int pci_hotplug_add(struct vm *vm, const struct vdev_type *type, u32 unit, unsig
 		snprintf(vm->dev_refused, sizeof(vm->dev_refused), "bad.img: no such file");
 		return -ENODEV;
 	}
+	if (type == &net_pci.vdev && !strcmp(vm->cfg.vifs[unit].bridge, "full"))
+		return -ENOSPC;
 	if (type == &blk_pci.vdev && !strcmp(vm->cfg.disks[unit].target, "big.img"))
 		return -ENOMEM;
 	if (type != &pci_testdev_vdev) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* unit: vmm/monitor/monitor.c vmm/monitor/out.c vmm/monitor/serial.c vmm/monitor/verbs.c vmm/monitor/verb_host.c vmm/monitor/verb_vm.c vmm/monitor/verb_sched.c vmm/monitor/verb_stat.c vmm/monitor/verb_trace.c vmm/trace.c vmm/config.c vmm/config_cpus.c vmm/config_disk.c drivers/net/config_vif.c drivers/net/config_rule.c drivers/net/verb_net.c drivers/hotplug.c lib/cfg.c lib/string.c vmm/config_channel.c */
+/* unit: vmm/monitor/monitor.c vmm/monitor/out.c vmm/monitor/serial.c vmm/monitor/verbs.c vmm/monitor/verb_host.c vmm/monitor/verb_vm.c vmm/monitor/verb_sched.c vmm/monitor/verb_stat.c vmm/monitor/verb_trace.c vmm/trace.c vmm/config.c vmm/config_cpus.c vmm/config_disk.c drivers/net/config_vif.c drivers/net/config_rule.c drivers/net/verb_net.c drivers/net/verb_plug.c drivers/hotplug.c lib/cfg.c lib/string.c vmm/config_channel.c */
 /* The monitor's lines: what each verb reaches, how its answer looks in text and in JSON, and what is said to those
  * that are wrong. */
 #include <setjmp.h>
@@ -192,6 +192,7 @@ static void json(void **state)
 {
 	static const char *const good[] = {
 		"block-attach -j a f.img,raw,xvda,ro", "block-list -j", "block-detach -j a xvda", "block-list a -j",
+		"network-attach a -j mac=00:16:3e:00:00:09", "network-detach a 0 -j",
 		"pci-attach -j a testdev", "pci-detach -j a 12",
 		"help -j", "help -j help", "list -j", "list -l -j", "list -j a", "create -j c", "destroy a -j",
 		"shutdown -j a", "reboot -j a", "reset -j a", "pause -j a", "unpause -j a", "rename -j a z",
@@ -268,6 +269,30 @@ static void disks(void **state)
 	assert_string_equal(line("block-attach b f.img,,sdz"), "error: block-attach: disk: it has 8 disks, and may have no more\r\n");
 }
 
+static void cards(void **state)
+{
+	(void)state;
+	assert_string_equal(line("network-attach b bridge=lan1 mac=00:16:3E:00:00:0a"),
+			    "Device            Slot\r\n00:16:3e:00:00:0a    4\r\nok\r\n");
+	assert_string_equal(vms[1].cfg.vifs[0].bridge, "lan1");
+	assert_string_equal(line("network-attach b mac=00:16:3e:00:00:0a"), "error: network-attach: vif: its vif 0 has this MAC; write another mac=\r\n");
+	/* One is made of its name and place, as for a file's. */
+	assert_non_null(strstr(line("network-attach b"), "    5\r\nok\r\n"));
+	assert_string_equal(vms[1].cfg.vifs[1].bridge, "xenbr0");
+	assert_int_equal(vms[1].cfg.vifs[1].mac[0], 2);
+	assert_non_null(strstr(line("network-detach b 00:16:3e:00:00:0a1"), "it has no card"));
+	assert_non_null(strstr(line("network-detach b 00:16:3E:00:00:0A"), "the guest has not let go of it within 10 s"));
+	assert_string_equal(did, "unplug b 4");
+	assert_string_equal(line("network-detach b 1 --force"), "ok\r\n");
+	assert_string_equal(did, "tear 1");
+	line("network-attach a");
+	assert_string_equal(line("network-detach a 0"), "ok\r\n");
+	assert_non_null(strstr(line("network-detach a 0"), "it has no card 0"));
+	for (unsigned i = 2; i < VM_MAX_VIFS; i++)
+		assert_non_null(strstr(line("network-attach b"), "ok\r\n"));
+	assert_string_equal(line("network-attach b"), "error: network-attach: vif: it has 8 cards, and may have no more\r\n");
+}
+
 static void errors(void **state)
 {
 	static const char *const wrong[][2] = {
@@ -296,6 +321,12 @@ static void errors(void **state)
 		{"block-attach a bad.img raw xvda", "block-attach: bad.img: no such file"},
 		{"block-attach a big.img raw xvda", "block-attach: no memory of our own is left for it"},
 		{"block-detach a xvda", "block-detach: it has no disk xvda; `block-list` shows them"},
+		{"network-attach a mac=1", "network-attach: vif: mac=1; write six bytes as in 00:16:3e:12:34:56, the first one even"},
+		{"network-attach a colour=red", "network-attach: vif: unknown parameter 'colour'; known are bridge=, vlan=, rate=, mtu=, "
+		 "isolated=, mirror=, mac=, ip=, antispoof=, queues=, model="},
+		{"network-attach a bridge=full", "network-attach: no PCI slot is free; a detach frees one"},
+		{"network-detach a 0", "network-detach: it has no card 0; `network-list` shows them"},
+		{"network-detach a 00:16:3e:00:00:01", "network-detach: it has no card 00:16:3e:00:00:01; `network-list` shows them"},
 		{"create a", "create: there is a VM of that name"},
 		{"create z", "create: no file has it"},
 		{"rename a b", "rename: there is a VM of that name"},
@@ -501,6 +532,7 @@ int main(void)
 		cmocka_unit_test_setup(tables, setup),
 		cmocka_unit_test_setup(json, setup),
 		cmocka_unit_test_setup(disks, setup),
+		cmocka_unit_test_setup(cards, setup),
 		cmocka_unit_test_setup(errors, setup),
 		cmocka_unit_test_setup(several, setup),
 		cmocka_unit_test_setup(trace, setup),

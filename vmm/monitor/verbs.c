@@ -118,6 +118,13 @@ const struct verb monitor_verbs[] = {
 		 "after off. show: the newest 64, or COUNT. Info is a port, an address, an MSR, a CPUID leaf or\n"
 		 "the hardware's own word; of inject, type and vector. Ticks are as in stat.",
 	 .takes = VERB_HOST, .opts = "n:", .min = 1, .max = 2, .run = verb_trace},
+	{.name = "network-attach", .args = "NAME [VIF]", .help = "plug a network card in",
+	 .more = "VIF as in a VM file's vif = [...], blanks for commas if you like: bridge=lan0 mac=00:16:3e:00:00:07.\n"
+		 "It stays when the VM restarts, and is gone with it.",
+	 .takes = VERB_VM, .max = 12, .run = verb_network_attach},
+	{.name = "network-detach", .args = "[-f] NAME INDEX|MAC", .help = "ask the guest to let go of a card, and wait until it has",
+	 .more = "INDEX as in network-list. For the rest, and -f or --force, see block-detach.",
+	 .takes = VERB_VM, .opts = "f", .min = 1, .max = 1, .run = verb_network_detach},
 	{.name = "network-list", .args = "[-l] [NAME]", .help = "the network cards, their bridges, and what passed",
 	 .more = "Of all VMs and the host's uplinks. VLAN: the untagged one, and whether there are others with tag.\n"
 		 "-l: frames dropped, by reason (docs/network.md has the reasons).",
