@@ -2,6 +2,7 @@
 """Disks and network cards that come and go while Debian's kernel runs, by ACPI's PCI hotplug."""
 import os
 
+import guests
 from boots import BACKEND
 from harness import ROOT, Case, check, check_backend, check_status
 from lifecycle import Host
@@ -22,13 +23,48 @@ def appears(v, path):
     v.run(f"i=0; while ! [ -e {path} ]; do i=$((i+1)); [ $i -lt 60 ] || exit 1; sleep 1; done")
 
 
-def disks(*host, cpus=1, **more):
-    """A disk is plugged in and read, taken out, plugged in again with what was written, and torn out under I/O."""
+def cards(h, v):
+    """A card on the other one's bridge: they hear each other; it goes, and comes again."""
+    for line, why in (("network-attach v bridge=lan0 mac=00:16:3e:00:00:01", "its vif 0 has this MAC"),
+                      ("network-attach v bridge=lan0 mac=01:16:3e:00:00:01", "the first one even"),
+                      ("network-detach v 1", "it has no card 1")):
+        refused(h, line, why)
+    v.run("ip link set eth0 up; ip addr add 10.0.0.1/24 dev eth0")
+    for what in ("1", "00:16:3e:00:00:02"):
+        h.do("network-attach v bridge=lan0,mac=00:16:3e:00:00:02")
+        appears(v, "/sys/class/net/eth1")
+        said = v.run("ip link set eth1 up; cat /sys/class/net/eth1/address /sys/class/net/eth1/carrier; "
+                     "arping -D -I eth1 -c 1 -w 9 10.0.0.1; echo")
+        check(said.split()[:2] == ["00:16:3e:00:00:02", "1"] and "reply from 10.0.0.1" in said, said)
+        h.do(f"network-detach v {what}")
+        v.run("[ ! -e /sys/class/net/eth1 ]")
+        check(len(h.do("network-list v")) == 2, "its port is still there")
+    # Its cable and its bridge are gone at once; then the card.
+    h.do("network-attach v bridge=lan0")
+    appears(v, "/sys/class/net/eth1")
+    v.run("ip link set eth1 up")
+    h.do("network-detach -f v 1")
+    check(len(h.do("network-list v")) == 2, "its port is still there")
+    v.run("i=0; while [ -e /sys/class/net/eth1 ]; do i=$((i+1)); [ $i -lt 60 ] || exit 1; sleep 1; done")
+
+
+def stays(h, v):
+    """What was plugged in is there after a restart."""
+    h.do("block-attach v cow:a.img raw xvdb")
+    h.do("network-attach v bridge=lan0")
+    h.do("reset v")
+    v.at = v.p.expect(rb"A busybox shell.*?dalang-guest#", start=v.at).end()
+    v.run("[ -e /dev/vdb ] && [ -e /sys/class/net/eth1 ]")
+
+
+def linux(*host, cpus=1, **more):
+    """A disk is plugged in and read, taken out, plugged in again, and torn out under I/O; then network cards."""
     def test(ctx):
         h = Host(ctx)
         data = noise(11, 2 * MIB)
         a = ctx.file("a.img", data)
-        v = Linux(ctx, *host, "--control", h.path, disk=f"['{a},raw,xvda,ro']", **more)
+        v = Linux(ctx, *host, "--control", h.path, disk=f"['{a},raw,xvda,ro']",
+                  modules=("virtio_blk", "virtio-rng", *guests.NET), vif="['bridge=lan0,mac=00:16:3e:00:00:01']", **more)
         name = h.do("block-list v")[1].split()[-1]
         for line, why in ((f"block-attach v {name},raw,xvda,ro", "device name xvda is taken by"),
                           (f"block-attach v {name},raw,xvdb,rw", "another VM reads it; write ro as its access"),
@@ -64,6 +100,8 @@ def disks(*host, cpus=1, **more):
         v.at = v.p.expect(rb"STOPPED", start=v.at).end()
         h.until("ejection", lambda: len(h.do("block-list v")) == 2)
         v.run("dmesg -c >/dev/null")  # it speaks of I/O errors
+        cards(h, v)
+        stays(h, v)
         v.end()
         if "torture" in more:
             check_report(v.p, cpus, 10)
@@ -80,7 +118,7 @@ def small(*host, cpu, cpus=1, **more):
             total = (total * 31 + b) & (1 << 64) - 1
         a = ctx.file("a.img", data)
         p = ctx.run(*host, "--control", h.path, "--vm",
-                    ctx.vm_file("p", "", kernel=PLUG, disk=f"['{a},raw,xvda,ro']", **more))
+                    ctx.vm_file("p", "", kernel=PLUG, disk=f"['{a},raw,xvda,ro']", vif="['bridge=lan0']", **more))
         check_backend(p, BACKEND[cpu], cpus)
         p.expect(rb"PLUG: ready")
         at = 0
@@ -90,7 +128,11 @@ def small(*host, cpu, cpus=1, **more):
             check(int(m.group(2), 16) == total, f"it read {m.group(2)}, not {total:x}")
             h.do("block-detach p xvdb")
             at = p.expect(rb"PLUG: slot %s gone" % m.group(1), start=at).end()
-        passed(p, 10)
+        h.do("network-attach p bridge=lan0 mac=02:16:3e:00:00:01")
+        m = p.expect(rb"PLUG: slot (\d+) card 2163e000001\r?\n", start=at)
+        h.do("network-detach p 1")
+        p.expect(rb"PLUG: slot %s gone" % m.group(1), start=at)
+        passed(p, 16)
         h.do("destroy p")
         check_status(p, 0)
         if "torture" in more:
@@ -104,5 +146,5 @@ CASES = [
     Case("hotplug-amd", small(*AMD, cpu="amd", cpus=2), 5, timeout=90),
     Case("hotplug-intel", small(*INTEL, cpu="intel"), 20, timeout=300),
     Case("torture-hotplug-amd", small(*AMD, cpu="amd", cpus=2, torture=6), 8, timeout=120),
-    Case("hotplug-disk-amd", disks(*AMD, vcpus=2), 20, timeout=200),
+    Case("hotplug-linux-amd", linux(*AMD, vcpus=2), 40, timeout=300),
 ]

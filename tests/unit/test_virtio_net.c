@@ -144,7 +144,7 @@ static void torn(void **test)
 {
 	struct net_port *again;
 	char why[160];
-	u16 status = 0;
+	u16 status;
 
 	(void)test;
 	start(MODERN);
