@@ -5,6 +5,7 @@ import os
 import guests
 from boots import BACKEND
 from harness import ROOT, Case, check, check_backend, check_status
+from hostdisk import Machine, drive
 from lifecycle import Host
 from pv import passed
 from torture import check_report
@@ -63,7 +64,8 @@ def linux(*host, cpus=1, **more):
         h = Host(ctx)
         data = noise(11, 2 * MIB)
         a = ctx.file("a.img", data)
-        v = Linux(ctx, *host, "--control", h.path, disk=f"['{a},raw,xvda,ro']",
+        slow = drive("slow", ctx.file("slow.img", bytes(MIB)), ",throttling.bps-total=600000", serial="slow")
+        v = Linux(Machine(ctx, slow), *host, "--control", h.path, disk=f"['{a},raw,xvda,ro']",
                   modules=("virtio_blk", "virtio-rng", *guests.NET), vif="['bridge=lan0,mac=00:16:3e:00:00:01']", **more)
         name = h.do("block-list v")[1].split()[-1]
         for line, why in ((f"block-attach v {name},raw,xvda,ro", "device name xvda is taken by"),
@@ -91,14 +93,18 @@ def linux(*host, cpus=1, **more):
         h.do("block-detach v xvdb")
         v.at = v.p.expect(rb"STOPPED", start=v.at).end()
         check(len(h.do("block-list v")) == 2, "it is still there")
-        # By force, while it is written: it is another's at once, and the guest lets go of what is left.
-        h.do(f"block-attach v cow:{name},raw,xvdb,rw")
+        # By force, with requests in flight at a slow disk of the machine's: when those are done it is another's, and the guest
+        # lets go of what is left.
+        h.do("block-attach v host:slow,raw,xvdb,rw")
         appears(v, "/dev/vdb")
-        v.p.send(b"while dd if=/dev/zero of=/dev/vdb bs=64k count=16 oflag=direct 2>/dev/null; do :; done; echo S''TOPPED\n")
-        h.until("writes", lambda: int(h.do("block-list v")[2].split()[8]) > 100)
+        v.p.send(b"for i in 1 2 3; do while dd if=/dev/zero of=/dev/vdb bs=64k count=4 seek=$((i*4)) oflag=direct 2>/dev/null; "
+                 b"do :; done & done; wait; echo S''TOPPED\n")
+        h.until("writes", lambda: int(h.do("block-list v")[2].split()[8]) > 5)
         h.do("block-detach --force v xvdb")
+        h.do("block-attach v host:slow,raw,xvdc,rw")
         v.at = v.p.expect(rb"STOPPED", start=v.at).end()
-        h.until("ejection", lambda: len(h.do("block-list v")) == 2)
+        h.until("ejection", lambda: "xvdb" not in "".join(h.do("block-list v")))
+        h.do("block-detach v xvdc")
         v.run("dmesg -c >/dev/null")  # it speaks of I/O errors
         cards(h, v)
         stays(h, v)
