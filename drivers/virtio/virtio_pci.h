@@ -17,16 +17,16 @@ extern const struct pci_bar virtio_pci_bars[PCI_BARS];
 
 /*
  * Register `type`, a struct virtio_type of this file. name: for people; state: the struct that begins with struct virtio;
- * class_code: PCI's, three bytes; vectors: of MSI-X, one more than queues; nr: how many a VM has, a function of the VM.
+ * class_code: PCI's, three bytes; vectors: of MSI-X, one more than queues; which: of them a VM has, as vdev_type.units.
  */
-#define VIRTIO_DEVICE(type, label, vers, state, class_code, vectors, nr)                                               \
+#define VIRTIO_DEVICE(type, label, vers, state, class_code, vectors, which)                                             \
 	static bool type##_state_valid(const void *s)                                                                 \
 	{                                                                                                             \
 		return virtio_valid(&type, s);                                                                        \
 	}                                                                                                             \
 	const struct virtio_model type##_pci = {                                                                      \
 		.vdev = {.name = label, .version = vers, .state_size = sizeof(state), .nr_timers = VIRTIO_TIMERS,      \
-			 .pci = &type##_pci.ident, .count = nr, .init = virtio_init, .destroy = virtio_destroy,        \
+			 .pci = &type##_pci.ident, .units = which, .init = virtio_init, .destroy = virtio_destroy,        \
 			 .reset = virtio_reset, .valid = type##_state_valid, .timer = virtio_timer,          \
 			 .work = virtio_work},                                                                         \
 		.ident = {.vendor = VIRTIO_PCI_VENDOR, .device = VIRTIO_PCI_MODERN + type##_ID,                       \

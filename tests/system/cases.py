@@ -28,6 +28,7 @@ FILES = [
     "virtio",
     "server",
     "hostdisk",
+    "hotplug",
     "net",
     "uplink",
     "balloon",

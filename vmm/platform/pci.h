@@ -124,5 +124,7 @@ void pci_restored(struct vm *vm);
 /* Plug a device into a running VM: *slot says where. -ENOSPC, -ENOMEM, or what its init() says. */
 int pci_hotplug_add(struct vm *vm, const struct vdev_type *type, u32 unit, unsigned *slot);
 /* Ask the guest to let go of it; it goes when the guest ejects it, or at the next reset. -ENODEV: nothing there that
- * could go. */
+ * could go; -EAGAIN: the guest does not listen to ACPI's events (it asks all the same, should it once do so). */
 int pci_hotplug_remove(struct vm *vm, unsigned slot);
+/* Has it been asked to? */
+bool pci_hotplug_leaving(struct vm *vm, unsigned slot);
