@@ -322,8 +322,8 @@ static void errors(void **state)
 		{"block-attach a big.img raw xvda", "block-attach: no memory of our own is left for it"},
 		{"block-detach a xvda", "block-detach: it has no disk xvda; `block-list` shows them"},
 		{"network-attach a mac=1", "network-attach: vif: mac=1; write six bytes as in 00:16:3e:12:34:56, the first one even"},
-		{"network-attach a colour=red", "network-attach: vif: unknown parameter 'colour'; known are bridge=, vlan=, rate=, mtu=, "
-		 "isolated=, mirror=, mac=, ip=, antispoof=, queues=, model="},
+		{"network-attach a colour=red", "network-attach: vif: unknown parameter 'colour'; known are bridge=, vlan=, mtu=, "
+		 "isolated=, mirror=, rate=, mac=, ip=, antispoof=, queues=, model="},
 		{"network-attach a bridge=full", "network-attach: no PCI slot is free; a detach frees one"},
 		{"network-detach a 0", "network-detach: it has no card 0; `network-list` shows them"},
 		{"network-detach a 00:16:3e:00:00:01", "network-detach: it has no card 00:16:3e:00:00:01; `network-list` shows them"},
