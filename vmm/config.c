@@ -278,6 +278,17 @@ static bool set_channels(struct config_ctx *c, const struct cfg_assign *a, const
 	return each_string(c, a, VM_MAX_CHANNELS, config_add_channel);
 }
 
+/* Whoever loads files has loaded them: the UEFI application by this list, GRUB by its own. */
+static bool a_file(struct config_ctx *c, const struct cfg_item *it)
+{
+	return it->str[0] || fail(c, it->line, it->col, "files: an empty name; write a file's name, or take it out");
+}
+
+static bool set_files(struct config_ctx *c, const struct cfg_assign *a, const struct config_key *k)
+{
+	return each_string(c, a, (u32)k->max, a_file);
+}
+
 static size_t fw_cfg_name(const char *s)
 {
 	const char *end = strchr(s, '=');
@@ -419,6 +430,7 @@ static const struct config_key vm_keys[] = {
 
 static const struct config_key host_keys[] = {
 	{"vms", set_vms, 0, 0, 0, 0, NULL},
+	{"files", set_files, 0, 0, 0, CFG_LIST_MAX, NULL},
 	{"uplink", set_net, 0, 0, 0, HOST_MAX_UPLINKS, NULL},
 	{"mirror", set_number, HOSTS(mirror), 0, MIRROR_MARKED, ""},
 	{"exit_when_empty", set_number, HOSTS(exit_when_empty), BOOLEAN},

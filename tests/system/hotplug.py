@@ -122,14 +122,14 @@ def small(*host, cpu, cpus=1, **more):
         total = 0
         for b in data:
             total = (total * 31 + b) & (1 << 64) - 1
-        a = ctx.file("a.img", data)
-        p = ctx.run(*host, "--control", h.path, "--vm",
+        a, spare = ctx.file("a.img", bytes(512)), ctx.file("spare.img", data)
+        p = ctx.run(*host, "--control", h.path, "--file", spare, "--vm",
                     ctx.vm_file("p", "", kernel=PLUG, disk=f"['{a},raw,xvda,ro']", vif="['bridge=lan0']", **more))
         check_backend(p, BACKEND[cpu], cpus)
         p.expect(rb"PLUG: ready")
         at = 0
-        for _ in range(2):
-            h.do("block-attach p cow:a.img raw xvdb")
+        for target in ("spare.img", "cow:spare.img"):
+            h.do(f"block-attach p {target} raw xvdb")
             m = p.expect(rb"PLUG: slot (\d+) disk ([0-9a-f]+)\r?\n", start=at)
             check(int(m.group(2), 16) == total, f"it read {m.group(2)}, not {total:x}")
             h.do("block-detach p xvdb")
@@ -149,7 +149,7 @@ def small(*host, cpu, cpus=1, **more):
 AMD = ("--cpu", "amd", "--boot", "direct", "--host-cpus", "2")
 INTEL = ("--cpu", "intel", "--boot", "grub", "--host-cpus", "1")
 CASES = [
-    Case("hotplug-amd", small(*AMD, cpu="amd", cpus=2), 5, timeout=90),
+    Case("hotplug-amd", small("--cpu", "amd", "--boot", "uefi", "--host-cpus", "2", cpu="amd", cpus=2), 10, timeout=90),
     Case("hotplug-intel", small(*INTEL, cpu="intel"), 20, timeout=300),
     Case("torture-hotplug-amd", small(*AMD, cpu="amd", cpus=2, torture=6), 8, timeout=120),
     Case("hotplug-linux-amd", linux(*AMD, vcpus=2), 40, timeout=300),

@@ -327,7 +327,7 @@ static int parse_host(const char *text)
 static void hosts(void **state)
 {
 	(void)state;
-	assert_int_equal(parse_host("vms=['a.cfg','b.cfg']\nexit_when_empty=1\nloglevel='debug'"),
+	assert_int_equal(parse_host("vms=['a.cfg','b.cfg']\nfiles=['x.img']\nexit_when_empty=1\nloglevel='debug'"),
 			 0);
 	assert_string_equal(diags, "");
 	assert_int_equal(host.nr_vms, 2);
@@ -344,6 +344,9 @@ static void hosts(void **state)
 	assert_int_equal(parse_host("vms='a'\nloglevel='loud'"), -EINVAL);
 	assert_int_equal(errors, 2);
 	assert_int_equal(parse_host("vms=['']"), -EINVAL);
+	assert_int_equal(parse_host("vms=['a']\nfiles=['']"), -EINVAL);
+	assert_non_null(strstr(diags, "files: an empty name"));
+	assert_int_equal(parse_host("vms=['a']\nfiles='x'"), -EINVAL);
 }
 
 int main(void)
