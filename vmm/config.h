@@ -96,6 +96,7 @@ struct vm_config {
 	struct net_rule rules[VM_MAX_RULES];
 	enum vm_action on_poweroff, on_reboot, on_crash;
 	bool debug_exit, debugcon, hpet, rng, balloon, gdb;
+	bool virtio_mmio; /* virtio_transport = "mmio" */
 	bool pv_console; /* pv_console = 1: virtio's console, hvc0 to Linux */
 	u32 nr_channels;
 	char channels[VM_MAX_CHANNELS][VM_CHANNEL_MAX]; /* names of its further ports */

@@ -71,9 +71,10 @@ def disks(*host, size=8 * MIB, cpus=1, **more):
     return test
 
 
+AMD = ("--cpu", "amd", "--boot", "direct", "--host-cpus", "2")
 CASES = [
-    Case("virtio-disks-amd", disks("--cpu", "amd", "--boot", "direct", "--host-cpus", "2", cpus=2, vcpus=2), 25, timeout=200),
+    Case("virtio-disks-amd", disks(*AMD, cpus=2, vcpus=2), 25, timeout=200),
     Case("virtio-disks-intel", disks("--cpu", "intel", "--boot", "grub", "--host-cpus", "1", size=MIB), 60, timeout=500),
-    Case("torture-virtio-disks-amd", disks("--cpu", "amd", "--boot", "direct", "--host-cpus", "2", cpus=2, vcpus=2,
+    Case("torture-virtio-disks-amd", disks(*AMD, cpus=2, vcpus=2,
                                            torture=5), 40, timeout=300),
 ]
