@@ -1,10 +1,15 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """virtio's other ways to a driver than PCI with messages."""
+import os
+import struct
+
 import guests
-from harness import Case, check
+from harness import ROOT, Case, check, check_status
 from monitor import Monitor
 from torture import check_report
 from virtio import AMD, MIB, Linux, md5, noise
+
+VBENCH = os.path.join(ROOT, "build", "tests", "guests", "vbench.elf")
 
 
 def mmio(*host, **more):
@@ -46,7 +51,23 @@ def mmio(*host, **more):
     return test
 
 
+def tiny(*host, words="", **more):
+    """Our own driver: split or packed rings, a queue that is reset and set up anew, and what it read."""
+    def test(ctx):
+        data = noise(3, MIB)
+        p = ctx.run(*host, "--vm", ctx.vm_file("v", f"check {words}".strip(), kernel=VBENCH, disk=f"['{ctx.file('a.img', data)},raw,xvda,rw']", **more))
+        p.expect(b"VBENCH sum %d\r?\n" % (sum(struct.unpack("<16384Q", data[:128 << 10])) % (1 << 64)))
+        p.expect(b"VBENCH done")
+        check_status(p, 1)
+    return test
+
+
+INTEL = ("--cpu", "intel", "--boot", "grub", "--host-cpus", "1")
+MMIO = {"virtio_transport": '"mmio"'}
 CASES = [
+    Case("virtio-mmio-intel", tiny(*INTEL, words="mmio", **MMIO), 20, timeout=300),
+    Case("virtio-packed-mmio-amd", tiny(*AMD, words="packed mmio", **MMIO), 4, timeout=90),
+    Case("virtio-packed-amd", tiny(*AMD, words="packed"), 4, timeout=90),
     Case("virtio-mmio-amd", mmio(*AMD, vcpus=2), 20, timeout=200),
     Case("torture-virtio-mmio-amd", mmio(*AMD, vcpus=2, torture=5), 30, timeout=300),
 ]
