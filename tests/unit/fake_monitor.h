@@ -10,7 +10,9 @@
 #include "lib/errno.h"
 #include "lib/log.h"
 #include "lib/string.h"
+#include "drivers/block.h"
 #include "drivers/net/ports.h"
+#include "drivers/virtio/virtio.h"
 #include "vmm/console.h"
 #include "vmm/host.h"
 #include "vmm/monitor/monitor.h"
@@ -105,6 +107,14 @@ void vm_stop(struct vm *vm, u32 why) { snprintf(did, sizeof(did), "stop %s %u", 
 void vm_unpause(struct vm *vm) { snprintf(did, sizeof(did), "unpause %s", vm->name); }
 void vm_nmi_pin(struct vm *vm) { snprintf(did, sizeof(did), "nmi %s", vm->name); }
 const struct vdev_type pci_testdev_vdev;
+/* Disks: whatever a test puts into vm.devs. */
+const struct virtio_model blk_pci, blk_mmio;
+int blk_resize(struct vdev *d, u64 size, char *why, size_t n)
+{
+	snprintf(did, sizeof(did), "resize %u %lu", d->unit, (unsigned long)size);
+	snprintf(why, n, "too large");
+	return size > MIB(100) ? -ENOSPC : 0;
+}
 int pci_hotplug_add(struct vm *vm, const struct vdev_type *type, u32 unit, unsigned *slot)
 {
 	if (type != &pci_testdev_vdev)

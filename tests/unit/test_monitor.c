@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* unit: vmm/monitor/monitor.c vmm/monitor/out.c vmm/monitor/serial.c vmm/monitor/verbs.c vmm/monitor/verb_host.c vmm/monitor/verb_vm.c vmm/monitor/verb_sched.c vmm/monitor/verb_stat.c vmm/monitor/verb_trace.c vmm/trace.c vmm/config.c vmm/config_cpus.c vmm/config_disk.c drivers/net/config_vif.c drivers/net/config_rule.c drivers/net/verb_net.c lib/cfg.c lib/string.c vmm/config_channel.c */
+/* unit: vmm/monitor/monitor.c vmm/monitor/out.c vmm/monitor/serial.c vmm/monitor/verbs.c vmm/monitor/verb_host.c vmm/monitor/verb_vm.c vmm/monitor/verb_sched.c vmm/monitor/verb_stat.c vmm/monitor/verb_trace.c vmm/trace.c vmm/config.c vmm/config_cpus.c vmm/config_disk.c drivers/net/config_vif.c drivers/net/config_rule.c drivers/net/verb_net.c drivers/verb_block.c lib/cfg.c lib/string.c vmm/config_channel.c */
 /* The monitor's lines: what each verb reaches, how its answer looks in text and in JSON, and what is said to those
  * that are wrong. */
 #include <setjmp.h>
@@ -188,10 +188,18 @@ static void tables(void **state)
 }
 
 /* Each verb, in each of its forms: one line of JSON, whatever the VMs are called. */
+/* A disk xvda of VM a, behind either transport. */
+static void add_disk(const struct virtio_model *m)
+{
+	vms[0].devs[0] = (struct vdev){.type = &m->vdev, .vm = &vms[0], .unit = 2};
+	vms[0].nr_devs = 1;
+	strcpy(vms[0].cfg.disks[2].vdev, "xvda");
+}
+
 static void json(void **state)
 {
 	static const char *const good[] = {
-		"pci-attach -j a testdev", "pci-detach -j a 12",
+		"pci-attach -j a testdev", "pci-detach -j a 12", "block-resize a xvda 1M -j",
 		"help -j", "help -j help", "list -j", "list -l -j", "list -j a", "create -j c", "destroy a -j",
 		"shutdown -j a", "reboot -j a", "reset -j a", "pause -j a", "unpause -j a", "rename -j a z",
 		"trigger -j b nmi", "sendkey -j b a", "sendmouse -j b 1,2", "regions -j b", "info -j", "mem -j", "mem b -j", "dmesg -j", "uptime -j", "top -j", "top -d 1 -j b", "vcpu-list -j",
@@ -201,6 +209,7 @@ static void json(void **state)
 	bool met[64] = {false};
 
 	(void)state;
+	add_disk(&blk_pci);
 	for (u32 i = 0; i < ARRAY_SIZE(good); i++) {
 		char verb[32];
 
@@ -225,6 +234,24 @@ static void json(void **state)
 	assert_true(!strncmp(out, "{\"error\":\"no such verb", 22));
 }
 
+static void resize(void **state)
+{
+	static const char *const sizes[][2] = {{"1", "1"}, {"3K", "3072"}, {"20M", "20971520"}, {"104857600", "104857600"}};
+	char text[64];
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_SIZE(sizes); i++) {
+		add_disk(i % 2 ? &blk_mmio : &blk_pci);
+		snprintf(text, sizeof(text), "block-resize a xvda %s", sizes[i][0]);
+		assert_string_equal(line(text), "ok\r\n");
+		snprintf(text, sizeof(text), "resize 2 %s", sizes[i][1]);
+		assert_string_equal(did, text);
+	}
+	vms[0].preserved = true;
+	assert_string_equal(line("block-resize a xvda 1M"), "error: block-resize: it has ended\r\n");
+	vms[0].preserved = false;
+}
+
 static void errors(void **state)
 {
 	static const char *const wrong[][2] = {
@@ -245,6 +272,13 @@ static void errors(void **state)
 		{"trigger a smi", "trigger: what to trigger: nmi"},
 		{"pci-attach a disk", "pci-attach: what to plug in: testdev"},
 		{"pci-detach a 4294967308", "pci-detach: nothing in slot 4294967308 that could be taken out"},
+		{"block-resize a xvdb 1M", "block-resize: it has no disk xvdb"},
+		{"block-resize a xvda 1T", "block-resize: 1T is no size: bytes, or a number with K, M or G behind it"},
+		{"block-resize a xvda M", "block-resize: M is no size: bytes, or a number with K, M or G behind it"},
+		{"block-resize a xvda 9007199254740993", "block-resize: 9007199254740993 is no size: bytes, or a number with K, M or G behind it"},
+		{"block-resize a xvda 8388609G", "block-resize: 8388609G is no size: bytes, or a number with K, M or G behind it"},
+		{"block-resize a xvda 99999999999999999999999M", "block-resize: 99999999999999999999999M is no size: bytes, or a number with K, M or G behind it"},
+		{"block-resize a xvda 101M", "block-resize: xvda: too large"},
 		{"create a", "create: there is a VM of that name"},
 		{"create z", "create: no file has it"},
 		{"rename a b", "rename: there is a VM of that name"},
@@ -278,6 +312,7 @@ static void errors(void **state)
 	char text[600];
 
 	(void)state;
+	add_disk(&blk_pci);
 	for (u32 i = 0; i < ARRAY_SIZE(wrong); i++) {
 		snprintf(text, sizeof(text), "error: %s\r\n", wrong[i][1]);
 		assert_string_equal(line(wrong[i][0]), text);
@@ -449,6 +484,7 @@ int main(void)
 		cmocka_unit_test_setup(verbs, setup),
 		cmocka_unit_test_setup(tables, setup),
 		cmocka_unit_test_setup(json, setup),
+		cmocka_unit_test_setup(resize, setup),
 		cmocka_unit_test_setup(errors, setup),
 		cmocka_unit_test_setup(several, setup),
 		cmocka_unit_test_setup(trace, setup),

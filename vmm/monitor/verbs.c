@@ -43,6 +43,11 @@ const struct verb monitor_verbs[] = {
 	{.name = "pci-detach", .args = "NAME SLOT", .help = "ask the guest to let go of the device there",
 	 .more = "It goes when the guest ejects it, or when the VM is reset.",
 	 .takes = VERB_VM, .min = 1, .max = 1, .run = verb_pci_detach},
+	{.name = "block-resize", .args = "NAME VDEV SIZE", .help = "make a disk larger or smaller",
+	 .more = "SIZE in bytes, or with K, M or G behind it. The guest is told. A cow: disk can have any size, a file in\n"
+		 "memory no more than it was loaded with; host: disks are as large as they are. As before when the VM\n"
+		 "is created anew.",
+	 .takes = VERB_VM, .min = 2, .max = 2, .run = verb_block_resize},
 	{.name = "sendmouse", .args = "NAME DX,DY[,DZ[,BUTTONS]]", .help = "move its mouse",
 	 .more = "To the right, up, and down its wheel. BUTTONS are those that are down then: 1 left, 2 right,\n"
 		 "4 middle.",
