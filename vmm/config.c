@@ -193,7 +193,7 @@ static bool set_type(struct config_ctx *c, const struct cfg_assign *a, const str
 
 static bool set_virtio_transport(struct config_ctx *c, const struct cfg_assign *a, const struct config_key *k)
 {
-	static const char *const words[] = {"pci", "mmio", NULL};
+	static const char *const words[] = {"pci", "pci-transitional", "mmio", NULL};
 	const char *s;
 	int i;
 
@@ -202,8 +202,8 @@ static bool set_virtio_transport(struct config_ctx *c, const struct cfg_assign *
 		return false;
 	i = config_word(s, words);
 	if (i < 0)
-		return fail(c, a->val.line, a->val.col, "%s \"%.40s\"; write \"pci\" or \"mmio\"", a->key, s);
-	((struct vm_config *)c->out)->virtio_mmio = i;
+		return fail(c, a->val.line, a->val.col, "%s \"%.40s\"; write \"pci\", \"pci-transitional\" or \"mmio\"", a->key, s);
+	((struct vm_config *)c->out)->virtio_transport = (enum vm_virtio)i;
 	return true;
 }
 

@@ -312,8 +312,23 @@ static void silence(struct vdev *d)
 	pci_intx(d, false);
 }
 
+/* 4.1.2.1, 4.1.2.3: numbers of their own, by which they are found, and that of their kind as the subsystem's; revision 0. */
+static void make_transitional(struct vdev *d)
+{
+	static const u8 numbers[] = {[1] = 0, [2] = 1, [3] = 3, [4] = 5, [5] = 2};
+	u32 id = virtio_model_of(d)->id;
+
+	if (id >= ARRAY_SIZE(numbers))
+		return; /* younger than the legacy interface */
+	pci_define(d, 0x02, 2, VIRTIO_PCI_TRANSITIONAL + numbers[id], 0);
+	pci_define(d, 0x08, 1, 0, 0);
+	pci_define(d, 0x2e, 2, id, 0);
+}
+
 static int init(struct vdev *d)
 {
+	if (vm_config(d->vm)->virtio_transport == VIRTIO_ON_PCI_TRANSITIONAL)
+		make_transitional(d);
 	add_cap(d, VIRTIO_CAP_COMMON, BAR_MEM, MEM_COMMON, VIRTIO_PCI_COMMON_SIZE, CAP_SIZE);
 	add_cap(d, VIRTIO_CAP_ISR, BAR_MEM, MEM_ISR, 1, CAP_SIZE);
 	if (virtio_type_of(d)->config_size)

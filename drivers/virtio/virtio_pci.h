@@ -9,6 +9,8 @@
  *   BAR1  memory   the MSI-X table
  *   BAR4  memory   common configuration, ISR, device configuration
  *
+ * With `virtio_transport = "pci-transitional"` they have the numbers that drivers look for which know the legacy interface alone.
+ *
  * MMIO (4.2), with `virtio_transport = "mmio"` in the VM file: devices lie one behind the other from PLAT_VIRTIO_BASE on, in
  * the order in which the VM has them, each with an I/O APIC line of its own.
  */
@@ -22,7 +24,7 @@ void virtio_pci_wanted(struct vdev *d, unsigned off, unsigned size);
 void virtio_pci_written(struct vdev *d, unsigned off, unsigned size);
 static inline bool virtio_by_mmio(const struct vm *vm)
 {
-	return vm_config(vm)->virtio_mmio;
+	return vm_config(vm)->virtio_transport == VIRTIO_ON_MMIO;
 }
 static inline bool virtio_by_pci(const struct vm *vm)
 {

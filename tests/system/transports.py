@@ -51,6 +51,87 @@ def mmio(*host, **more):
     return test
 
 
+def rest(*host, **more):
+    """What the other tests of disks and network cards leave out, in one boot without messages: INTx, sizes that change, discard, write
+    zeroes, limits, ring reset, and the legacy interface."""
+    def test(ctx):
+        data, small = noise(1, 4 * MIB), noise(2, MIB)
+        m = Monitor(ctx)
+        a, b, c = ctx.file("a.img", data), ctx.file("b.img", small), ctx.file("c.img", noise(3, MIB))
+        v = Linux(ctx, *host, "--control", m.path, words="pci=nomsi", modules=("virtio_blk", *guests.NET), programs=("vtool",),
+                  virtio_transport='"pci-transitional"',
+                  disk=f"['{a},raw,xvda,rw', 'cow:{b},raw,xvdb,rw', 'vdev=xvdc,access=ro,iops=100,target={c}', "
+                       f"'vdev=xvdd,access=ro,bps=1048576,target={c}']",
+                  vif="['bridge=lan0', 'bridge=lan0']", **more)
+
+        def free():
+            return m.json("mem")["pools"][1]["free_kib"] >> 10
+
+        def legacy():
+            return {line[32] == "0" for line in v.run("cat /sys/bus/virtio/devices/*/features").split("\n")}
+
+        def frames():
+            """A card sends, and the other one gets it."""
+            before = int(v.run("ip link set eth0 up; ip link set eth1 up; cat /sys/class/net/eth1/statistics/rx_packets"))
+            m.until("frames arrive", lambda: int(v.run(
+                "udhcpc -i eth0 -n -q -t 1 -T 1 >/dev/null 2>&1; cat /sys/class/net/eth1/statistics/rx_packets")) > before)
+
+        def content(disk):
+            return v.run(f"echo 3 >/proc/sys/vm/drop_caches; md5sum </dev/{disk}").split()[0]
+
+        check(content("vda") == md5(data), "vda by INTx")
+        check(legacy() == {False}, "not the modern interface")
+        lines = v.run("grep -E 'virtio[0-9]' /proc/interrupts").split("\n")
+        check(lines and all("IO-APIC" in x and "fasteoi" in x for x in lines), f"interrupts: {lines}")
+        frames()
+
+        # Sizes.
+        m.do("block-resize v xvdb 24M")
+        m.until("vdb has 24 MiB", lambda: v.run("cat /sys/block/vdb/size") == str(24 << 11))
+        check("new size" in v.run("dmesg | grep vdb"), "the kernel says nothing of vdb's size")
+        check(content("vdb") == md5(small + bytes(23 * MIB)), "vdb, larger")
+        m.refuses("block-resize v xvda 8M", "xvda: it can have up to the 4194304 bytes of its file")
+        m.refuses("block-resize v xvda 1000", "1000 bytes are not whole sectors of 512")
+        m.refuses("block-resize v xvde 1M", "it has no disk xvde")
+        for size in (2, 4):
+            m.do(f"block-resize v xvda {size}M")
+            m.until(f"vda has {size} MiB", lambda: v.run("cat /sys/block/vda/size") == str(size << 11))
+            check(content("vda") == md5(data[:size * MIB]), f"vda of {size} MiB")
+
+        # Discard gives memory back; zeroes are written, and need none.
+        before = free()
+        v.run("dd if=/dev/zero of=/dev/vdb bs=1M count=20 oflag=direct 2>/dev/null")
+        full = free()
+        check(full <= before - 20, f"20 MiB were written, of {before} MiB {full} are free")
+        v.run("blkdiscard /dev/vdb")
+        check(free() >= before - 2, f"all was discarded, of {before} MiB {free()} are free")
+        v.run("yes | dd of=/dev/vdb bs=64k count=16 iflag=fullblock oflag=direct 2>/dev/null; vtool zero /dev/vdb 69632 131072; vtool zero /dev/vdb 512 1024")
+        text = bytearray(b"y\n" * (MIB // 2))
+        text[69632:69632 + 131072] = bytes(131072)
+        text[512:1536] = bytes(1024)
+        check(v.run("echo 3 >/proc/sys/vm/drop_caches; head -c 1048576 /dev/vdb | md5sum").split()[0] == md5(bytes(text)), "zeroes in vdb")
+
+        # By the guest's clock they took as long as the limits say, but for a tenth of a second at once.
+        for disk, how in (("vdc", "bs=4k count=80"), ("vdd", "bs=16k count=50")):
+            took = v.run(f"blockdev --setra 0 /dev/{disk}; cut -d' ' -f1 /proc/uptime; dd if=/dev/{disk} of=/dev/null {how} 2>/dev/null; "
+                         "cut -d' ' -f1 /proc/uptime").split()
+            check(float(took[1]) - float(took[0]) >= 0.65, f"{disk} has a limit, and took from {took[0]} to {took[1]}")
+
+        # Each queue of a card is reset, and set up anew with another size.
+        for card in ("eth0", "eth1"):
+            check(v.run(f"vtool ring {card} 64 32") == "64 32", f"{card}'s rings")
+        frames()
+
+        # What drivers of old find.
+        v.run("rmmod virtio_blk virtio_net virtio_pci; insmod /modules/virtio_pci.ko force_legacy=1; for n in blk net; do insmod /modules/virtio_$n.ko; done")
+        check(legacy() == {True}, "not the legacy interface")
+        v.run("dd if=/dev/vdc of=/dev/vda bs=64k seek=5 count=2 oflag=direct 2>/dev/null; sync")
+        check(content("vda") == md5(data[:5 << 16] + noise(3, MIB)[:2 << 16] + data[7 << 16:]), "vda by the legacy interface")
+        frames()
+        v.end()
+    return test
+
+
 def tiny(*host, words="", **more):
     """Our own driver: split or packed rings, a queue that is reset and set up anew, and what it read."""
     def test(ctx):
@@ -67,6 +148,7 @@ MMIO = {"virtio_transport": '"mmio"'}
 CASES = [
     Case("virtio-mmio-intel", tiny(*INTEL, words="mmio", **MMIO), 20, timeout=300),
     Case("virtio-packed-mmio-amd", tiny(*AMD, words="packed mmio", **MMIO), 4, timeout=90),
+    Case("virtio-rest-amd", rest(*AMD, vcpus=2), 25, timeout=200),
     Case("virtio-packed-amd", tiny(*AMD, words="packed"), 4, timeout=90),
     Case("virtio-mmio-amd", mmio(*AMD, vcpus=2), 20, timeout=200),
     Case("torture-virtio-mmio-amd", mmio(*AMD, vcpus=2, torture=5), 30, timeout=300),

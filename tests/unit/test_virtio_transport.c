@@ -53,7 +53,7 @@ static const struct virtio_type toy = {
 	.config_size = 12, .queue_size = 16, .max_queues = 2, .config = toy_config, .config_write = toy_config_write,
 	.kick = toy_kick, .queue_reset = toy_queue_reset, .timer = toy_timer,
 };
-#define toy_ID 42
+#define toy_ID 4
 VIRTIO_DEVICE(toy, "virtio-toy", 1, struct toy, 0x00ff00, 3, one);
 
 /* ---- MMIO: the second of two devices ---- */
@@ -129,7 +129,7 @@ static void identity(void **state)
 	(void)state;
 	assert_int_equal(rd(0x00), 0x74726976);
 	assert_int_equal(rd(0x04), 2);
-	assert_int_equal(rd(0x08), 42);
+	assert_int_equal(rd(0x08), 4);
 	assert_int_not_equal(rd(0x0c), 0);
 	wr(0x14, 1);
 	assert_true(rd(0x10) & 1); /* VERSION_1 */
@@ -323,9 +323,11 @@ static void saved(void **state)
 	for (unsigned i = 2; i < PLAT_VIRTIO_MAX; i++)
 		fake_attach(&vm, &toy_mmio.vdev);
 	assert_int_equal(vdev_create(&vm, &toy_mmio.vdev, 0, NULL), -ENOSPC);
-	cfg.virtio_mmio = true;
+	cfg.virtio_transport = VIRTIO_ON_MMIO;
 	assert_true(toy_mmio.vdev.wanted(&vm) && !toy_pci.vdev.wanted(&vm));
-	cfg.virtio_mmio = false;
+	cfg.virtio_transport = VIRTIO_ON_PCI_TRANSITIONAL;
+	assert_true(toy_pci.vdev.wanted(&vm) && !toy_mmio.vdev.wanted(&vm));
+	cfg.virtio_transport = VIRTIO_ON_PCI;
 	assert_true(toy_pci.vdev.wanted(&vm) && !toy_mmio.vdev.wanted(&vm));
 }
 
@@ -404,6 +406,20 @@ static void through_config(void **state)
 	assert_int_equal(kicks, 0); /* not before DRIVER_OK */
 }
 
+static void transitional(void **state)
+{
+	(void)state;
+	assert_int_equal(cfg_in(&vm, SLOT, 0, 4), 0x10441af4);
+	cfg.virtio_transport = VIRTIO_ON_PCI_TRANSITIONAL;
+	fake_attach(&vm, &toy_pci.vdev);
+	cfg.virtio_transport = VIRTIO_ON_PCI;
+	pci_firmware(&vm);
+	assert_int_equal(cfg_in(&vm, SLOT + 1, 0, 4), 0x10051af4);
+	assert_int_equal(cfg_in(&vm, SLOT + 1, 8, 1), 0);
+	assert_int_equal(cfg_in(&vm, SLOT + 1, 0x2e, 2), 4);
+	assert_int_equal(cfg_in(&vm, SLOT + 1, 0x34, 1), cfg_in(&vm, SLOT, 0x34, 1)); /* else all alike */
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -414,6 +430,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(interrupts, setup, teardown),
 		cmocka_unit_test_setup_teardown(saved, setup, teardown),
 		cmocka_unit_test_setup_teardown(through_config, setup_pci, teardown),
+		cmocka_unit_test_setup_teardown(transitional, setup_pci, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
