@@ -105,6 +105,11 @@ enum mon_status plug_out(struct mon_call *c, const struct vdev_type *type, u32 u
 
 /* --- disks --- */
 
+struct vdev *plug_disk(struct vm *vm, u32 unit)
+{
+	return plug_find(vm, &blk_pci.vdev, unit) ?: plug_find(vm, &blk_mmio.vdev, unit);
+}
+
 enum mon_status verb_block_attach(struct mon_call *c)
 {
 	struct vm *vm = c->vm;
@@ -134,8 +139,12 @@ enum mon_status verb_block_detach(struct mon_call *c)
 	spin_lock(&vm->dev_lock);
 	while (!c->pos && unit < VM_MAX_DISKS && strcmp(vm->cfg.disks[unit].vdev, c->argv[0]))
 		unit++;
-	st = unit < VM_MAX_DISKS ? plug_out(c, &blk_pci.vdev, unit, blk_tear)
-				 : mon_fail(c, "it has no disk %.32s; `block-list` shows them", c->argv[0]);
+	if (unit == VM_MAX_DISKS)
+		st = mon_fail(c, "it has no disk %.32s; `block-list` shows them", c->argv[0]);
+	else if (!c->pos && !plug_find(vm, &blk_pci.vdev, unit))
+		st = mon_fail(c, "%.32s is a disk by MMIO, which stays where it is", c->argv[0]);
+	else
+		st = plug_out(c, &blk_pci.vdev, unit, blk_tear);
 	spin_unlock(&vm->dev_lock);
 	return st;
 }
@@ -161,8 +170,11 @@ static void disk_row(struct mon_call *c, const struct vdev *d)
 	mon_str(o, c->vm->name);
 	mon_u64(o, c->vm->id);
 	mon_str(o, disk->vdev);
-	mon_u64(o, pci_slot(d));
-	mon_str(o, pci_hotplug_leaving(c->vm, pci_slot(d)) ? "leaving"
+	if (d->pci)
+		mon_u64(o, pci_slot(d));
+	else
+		mon_none(o);
+	mon_str(o, d->pci && pci_hotplug_leaving(c->vm, pci_slot(d)) ? "leaving"
 		   : virtio_of(d)->status & VIRTIO_DRIVER_OK ? "used" : "unused");
 	mon_str(o, b->readonly ? "ro" : "rw");
 	mon_u64(o, b->size >> 10);
@@ -178,7 +190,7 @@ enum mon_status verb_block_list(struct mon_call *c)
 
 	spin_lock(&vm->dev_lock);
 	for (u32 unit = 0; unit < VM_MAX_DISKS; unit++) {
-		const struct vdev *d = plug_find(vm, &blk_pci.vdev, unit);
+		const struct vdev *d = plug_disk(vm, unit);
 
 		if (d)
 			disk_row(c, d);

@@ -8,7 +8,7 @@
 
 struct config_ctx; /* vmm/config_parse.h */
 
-extern const struct virtio_model blk_pci, net_pci; /* drivers/virtio/blk.c, net.c */
+extern const struct virtio_model blk_pci, blk_mmio, net_pci; /* drivers/virtio/blk.c, net.c */
 const struct block *blk_block(const struct vdev *d); /* what a disk's device reads; its VM's device lock is held */
 /*
  * What is behind a device is torn out: new requests fail, and it is let go of as soon as none is in flight. true: that is
@@ -30,3 +30,5 @@ enum mon_status plug_in(struct mon_call *c, const struct vdev_type *type, u32 un
 enum mon_status plug_out(struct mon_call *c, const struct vdev_type *type, u32 unit, bool (*tear)(struct vdev *d));
 /* The device of that unit; NULL: there is none. The device lock is held. */
 struct vdev *plug_find(struct vm *vm, const struct vdev_type *type, u32 unit);
+/* The same of a disk, by PCI or by MMIO. */
+struct vdev *plug_disk(struct vm *vm, u32 unit);

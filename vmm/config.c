@@ -191,6 +191,22 @@ static bool set_type(struct config_ctx *c, const struct cfg_assign *a, const str
 	return true;
 }
 
+static bool set_virtio_transport(struct config_ctx *c, const struct cfg_assign *a, const struct config_key *k)
+{
+	static const char *const words[] = {"pci", "pci-transitional", "mmio", NULL};
+	const char *s;
+	int i;
+
+	(void)k;
+	if (!get_string(c, a, CFG_STR_MAX, &s))
+		return false;
+	i = config_word(s, words);
+	if (i < 0)
+		return fail(c, a->val.line, a->val.col, "%s \"%.40s\"; write \"pci\", \"pci-transitional\" or \"mmio\"", a->key, s);
+	((struct vm_config *)c->out)->virtio_transport = (enum vm_virtio)i;
+	return true;
+}
+
 static bool set_action(struct config_ctx *c, const struct cfg_assign *a, const struct config_key *k)
 {
 	static const char *const words[] = {[ACTION_DESTROY] = "destroy",
@@ -421,6 +437,7 @@ static const struct config_key vm_keys[] = {
 	{"balloon", set_number, VMS(balloon), BOOLEAN},
 	{"pv_console", set_number, VMS(pv_console), BOOLEAN},
 	{"channel", set_channels, 0, 0, 0, 0, NULL},
+	{"virtio_transport", set_virtio_transport, 0, 0, 0, 0, NULL},
 	{"rng", set_number, VMS(rng), BOOLEAN},
 	{"paravirt", set_number, VMS(paravirt), BOOLEAN},
 	{"testdev", set_number, VMS(testdev), 0, 8, ""},

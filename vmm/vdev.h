@@ -72,6 +72,7 @@ struct vdev {
 	struct pci_func *pci; /* of a PCI function */
 	void *priv; /* what init() found that is no state: a backend */
 	u32 unit;
+	u32 place; /* virtio's transports: which window and line; where in configuration space VIRTIO_CAP_PCI_CFG is */
 };
 
 #define VDEV_REGISTER(t)                                                                           \
@@ -89,7 +90,7 @@ void vdev_refuse(struct vdev *d, const char *fmt, ...) __format(2, 3);
  * VM has all that it may have; -ENOMEM; or what init() says. */
 int vdev_create(struct vm *vm, const struct vdev_type *type, u32 unit, struct vdev **out);
 void vdev_destroy(struct vdev *d);
-/* The VM's regions and the functions on its PCI bus 0, for platform/pci*.c alone. */
+/* The VM's regions and the functions on its PCI bus 0, for platform/pci*.c and virtio_mmio.c alone. */
 struct region_table *vm_pio_regions(struct vm *vm);
 struct region_table *vm_mmio_regions(struct vm *vm);
 struct vdev **vm_pci_slots(struct vm *vm);

@@ -578,6 +578,22 @@ const struct block *blk_block(const struct vdev *d)
 	return block_of(d);
 }
 
+int blk_resize(struct vdev *d, u64 size, char *why, size_t n)
+{
+	struct block *b = block_of(d);
+	int err = -EINVAL;
+
+	if (!b->ops->resize)
+		snprintf(why, n, "a %s disk is as large as what is behind it; with cow: before its name it could be another size", b->ops->name);
+	else if (!size || size % b->sector)
+		snprintf(why, n, "%lu bytes are not whole sectors of %u", (unsigned long)size, b->sector);
+	else
+		err = b->ops->resize(b, size, why, n);
+	if (!err)
+		virtio_config_changed(d);
+	return err;
+}
+
 static u64 blk_features(const struct vdev *d)
 {
 	return BLK_F_SEG_MAX | BLK_F_BLK_SIZE | BLK_F_FLUSH | BLK_F_TOPOLOGY | BLK_F_MQ |

@@ -26,6 +26,7 @@ FILES = [
     "tsc",
     "hostile",
     "virtio",
+    "transports",
     "server",
     "hostdisk",
     "hotplug",

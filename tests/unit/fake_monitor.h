@@ -10,8 +10,10 @@
 #include "lib/errno.h"
 #include "lib/log.h"
 #include "lib/string.h"
+#include "drivers/block.h"
 #include "drivers/hotplug.h"
 #include "drivers/net/ports.h"
+#include "drivers/virtio/virtio.h"
 #include "vmm/console.h"
 #include "vmm/host.h"
 #include "vmm/monitor/monitor.h"
@@ -109,7 +111,7 @@ void vm_unpause(struct vm *vm) { snprintf(did, sizeof(did), "unpause %s", vm->na
 void vm_nmi_pin(struct vm *vm) { snprintf(did, sizeof(did), "nmi %s", vm->name); }
 const struct vdev_type pci_testdev_vdev;
 /* Devices of units are in slots 4 + unit. A VM "a" lets go of them when they are looked at again, "b" never. */
-const struct virtio_model blk_pci, net_pci;
+const struct virtio_model blk_pci, blk_mmio, net_pci;
 static struct virtio plugged_state = {.status = VIRTIO_DRIVER_OK};
 static struct block fake_block = {.size = MIB(3), .readonly = true, .reads = 5};
 static u32 leaving;
@@ -141,7 +143,7 @@ unsigned vm_vifs(const struct vm *vm)
 static void fake_plug(struct vm *vm, const struct vdev_type *type, u32 unit)
 {
 	assert(vm->nr_devs < VM_MAX_DEVS);
-	vm->devs[vm->nr_devs++] = (struct vdev){.type = type, .vm = vm, .unit = unit, .state = &plugged_state};
+	vm->devs[vm->nr_devs++] = (struct vdev){.type = type, .vm = vm, .unit = unit, .state = &plugged_state, .pci = (void *)&plugged_state};
 }
 bool pci_hotplug_leaving(struct vm *vm, unsigned slot)
 {
@@ -151,6 +153,13 @@ bool pci_hotplug_leaving(struct vm *vm, unsigned slot)
 		leaving = 0;
 	}
 	return leaving >> slot & 1;
+}
+/* Disks: whatever a test puts into vm.devs. */
+int blk_resize(struct vdev *d, u64 size, char *why, size_t n)
+{
+	snprintf(did, sizeof(did), "resize %u %lu", d->unit, (unsigned long)size);
+	snprintf(why, n, "too large");
+	return size > MIB(100) ? -ENOSPC : 0;
 }
 int pci_hotplug_add(struct vm *vm, const struct vdev_type *type, u32 unit, unsigned *slot)
 {

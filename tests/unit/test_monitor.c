@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* unit: vmm/monitor/monitor.c vmm/monitor/out.c vmm/monitor/serial.c vmm/monitor/verbs.c vmm/monitor/verb_host.c vmm/monitor/verb_vm.c vmm/monitor/verb_sched.c vmm/monitor/verb_stat.c vmm/monitor/verb_trace.c vmm/trace.c vmm/config.c vmm/config_cpus.c vmm/config_disk.c drivers/net/config_vif.c drivers/net/config_rule.c drivers/net/verb_net.c drivers/net/verb_plug.c drivers/hotplug.c lib/cfg.c lib/string.c vmm/config_channel.c */
+/* unit: vmm/monitor/monitor.c vmm/monitor/out.c vmm/monitor/serial.c vmm/monitor/verbs.c vmm/monitor/verb_host.c vmm/monitor/verb_vm.c vmm/monitor/verb_sched.c vmm/monitor/verb_stat.c vmm/monitor/verb_trace.c vmm/trace.c vmm/config.c vmm/config_cpus.c vmm/config_disk.c drivers/net/config_vif.c drivers/net/config_rule.c drivers/net/verb_net.c drivers/net/verb_plug.c drivers/hotplug.c drivers/verb_block.c lib/cfg.c lib/string.c vmm/config_channel.c */
 /* The monitor's lines: what each verb reaches, how its answer looks in text and in JSON, and what is said to those
  * that are wrong. */
 #include <setjmp.h>
@@ -188,10 +188,19 @@ static void tables(void **state)
 }
 
 /* Each verb, in each of its forms: one line of JSON, whatever the VMs are called. */
+/* A disk xvda of VM a, behind either transport. */
+static void add_disk(const struct virtio_model *m)
+{
+	vms[0].devs[0] = (struct vdev){.type = &m->vdev, .vm = &vms[0], .unit = 2, .state = &plugged_state};
+	vms[0].nr_devs = 1;
+	strcpy(vms[0].cfg.disks[2].vdev, "xvda");
+}
+
 static void json(void **state)
 {
 	static const char *const good[] = {
-		"block-attach -j a f.img,raw,xvda,ro", "block-list -j", "block-detach -j a xvda", "block-list a -j",
+		"block-resize a xvda 1M -j", "block-list -j",
+		"block-attach -j a f.img,raw,xvdb,ro", "block-list -j", "block-detach -j a xvdb", "block-list a -j",
 		"network-attach a -j mac=00:16:3e:00:00:09", "network-detach a 0 -j",
 		"pci-attach -j a testdev", "pci-detach -j a 12",
 		"help -j", "help -j help", "list -j", "list -l -j", "list -j a", "create -j c", "destroy a -j",
@@ -203,6 +212,7 @@ static void json(void **state)
 	bool met[64] = {false};
 
 	(void)state;
+	add_disk(&blk_pci);
 	for (u32 i = 0; i < ARRAY_SIZE(good); i++) {
 		char verb[32];
 
@@ -293,6 +303,24 @@ static void cards(void **state)
 	assert_string_equal(line("network-attach b"), "error: network-attach: vif: it has 8 cards, and may have no more\r\n");
 }
 
+static void resize(void **state)
+{
+	static const char *const sizes[][2] = {{"1", "1"}, {"3K", "3072"}, {"20M", "20971520"}, {"104857600", "104857600"}};
+	char text[64];
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_SIZE(sizes); i++) {
+		add_disk(i % 2 ? &blk_mmio : &blk_pci);
+		snprintf(text, sizeof(text), "block-resize a xvda %s", sizes[i][0]);
+		assert_string_equal(line(text), "ok\r\n");
+		snprintf(text, sizeof(text), "resize 2 %s", sizes[i][1]);
+		assert_string_equal(did, text);
+	}
+	vms[0].preserved = true;
+	assert_string_equal(line("block-resize a xvda 1M"), "error: block-resize: it has ended\r\n");
+	vms[0].preserved = false;
+}
+
 static void errors(void **state)
 {
 	static const char *const wrong[][2] = {
@@ -320,13 +348,20 @@ static void errors(void **state)
 		 "format=, vdev=, access=, devtype=, serial=, sector=, iops=, bps="},
 		{"block-attach a bad.img raw xvda", "block-attach: bad.img: no such file"},
 		{"block-attach a big.img raw xvda", "block-attach: no memory of our own is left for it"},
-		{"block-detach a xvda", "block-detach: it has no disk xvda; `block-list` shows them"},
+		{"block-detach a xvdq", "block-detach: it has no disk xvdq; `block-list` shows them"},
 		{"network-attach a mac=1", "network-attach: vif: mac=1; write six bytes as in 00:16:3e:12:34:56, the first one even"},
 		{"network-attach a colour=red", "network-attach: vif: unknown parameter 'colour'; known are bridge=, vlan=, mtu=, "
 		 "isolated=, mirror=, rate=, mac=, ip=, antispoof=, queues=, model="},
 		{"network-attach a bridge=full", "network-attach: no PCI slot is free; a detach frees one"},
 		{"network-detach a 0", "network-detach: it has no card 0; `network-list` shows them"},
 		{"network-detach a 00:16:3e:00:00:01", "network-detach: it has no card 00:16:3e:00:00:01; `network-list` shows them"},
+		{"block-resize a xvdb 1M", "block-resize: it has no disk xvdb"},
+		{"block-resize a xvda 1T", "block-resize: 1T is no size: bytes, or a number with K, M or G behind it"},
+		{"block-resize a xvda M", "block-resize: M is no size: bytes, or a number with K, M or G behind it"},
+		{"block-resize a xvda 9007199254740993", "block-resize: 9007199254740993 is no size: bytes, or a number with K, M or G behind it"},
+		{"block-resize a xvda 8388609G", "block-resize: 8388609G is no size: bytes, or a number with K, M or G behind it"},
+		{"block-resize a xvda 99999999999999999999999M", "block-resize: 99999999999999999999999M is no size: bytes, or a number with K, M or G behind it"},
+		{"block-resize a xvda 101M", "block-resize: xvda: too large"},
 		{"create a", "create: there is a VM of that name"},
 		{"create z", "create: no file has it"},
 		{"rename a b", "rename: there is a VM of that name"},
@@ -360,6 +395,7 @@ static void errors(void **state)
 	char text[600];
 
 	(void)state;
+	add_disk(&blk_pci);
 	for (u32 i = 0; i < ARRAY_SIZE(wrong); i++) {
 		snprintf(text, sizeof(text), "error: %s\r\n", wrong[i][1]);
 		assert_string_equal(line(wrong[i][0]), text);
@@ -533,6 +569,7 @@ int main(void)
 		cmocka_unit_test_setup(json, setup),
 		cmocka_unit_test_setup(disks, setup),
 		cmocka_unit_test_setup(cards, setup),
+		cmocka_unit_test_setup(resize, setup),
 		cmocka_unit_test_setup(errors, setup),
 		cmocka_unit_test_setup(several, setup),
 		cmocka_unit_test_setup(trace, setup),

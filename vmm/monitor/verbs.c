@@ -55,6 +55,11 @@ const struct verb monitor_verbs[] = {
 	{.name = "block-list", .args = "[NAME]", .help = "the disks, and what was read and written",
 	 .more = "State: used by a driver, unused, or leaving: the guest has been asked to let go.",
 	 .takes = VERB_EACH, .begin = block_list_begin, .run = verb_block_list},
+	{.name = "block-resize", .args = "NAME VDEV SIZE", .help = "make a disk larger or smaller",
+	 .more = "SIZE in bytes, or with K, M or G behind it. The guest is told. A cow: disk can have any size, a file in\n"
+		 "memory no more than it was loaded with; host: disks are as large as they are. As before when the VM\n"
+		 "is created anew.",
+	 .takes = VERB_VM, .min = 2, .max = 2, .run = verb_block_resize},
 	{.name = "sendmouse", .args = "NAME DX,DY[,DZ[,BUTTONS]]", .help = "move its mouse",
 	 .more = "To the right, up, and down its wheel. BUTTONS are those that are down then: 1 left, 2 right,\n"
 		 "4 middle.",

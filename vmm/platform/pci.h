@@ -38,7 +38,8 @@ struct pci_ident {
 	u16 msix;	 /* vectors, up to PCI_MSIX_MAX; 0 none */
 	u8 msix_bar;	 /* where bar[] has PCI_MSIX_BAR */
 	const struct pci_bar *bar; /* PCI_BARS of them, or NULL */
-	/* Optional: these bytes have been written to the configuration space. */
+	/* Optional: these bytes are going to be read from the configuration space; have been written to it. */
+	void (*config_wanted)(struct vdev *d, unsigned off, unsigned size);
 	void (*config_written)(struct vdev *d, unsigned off, unsigned size);
 };
 
