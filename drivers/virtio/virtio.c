@@ -110,6 +110,7 @@ void virtio_broken(struct vdev *d, const char *what)
 	struct virtio *v = virtio_of(d);
 
 	v->errors++;
+	vdev_error(d);
 	if (v->status & VIRTIO_NEEDS_RESET)
 		return;
 	/* A driver may do it again and again: the 1st, 2nd, 4th, 8th... time is said. */

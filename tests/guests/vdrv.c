@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "vdrv.h"
 
-/* 4.1.4.3 */
-enum { C_DEVICE_SELECT = 0, C_DEVICE = 4, C_DRIVER_SELECT = 8, C_DRIVER = 12, C_CONFIG_VECTOR = 16, C_STATUS = 20,
-       C_SELECT = 22, C_SIZE = 24, C_VECTOR = 26, C_ENABLE = 28, C_DESC = 32, C_AVAIL = 40, C_USED = 48 };
 enum { CAP_COMMON = 1, CAP_NOTIFY, CAP_ISR, CAP_DEVICE };
 
 static struct vring rings[6];
@@ -67,7 +64,7 @@ static void set_vector(struct vdrv *d, unsigned n, u8 vec)
 	cfg_write(d->slot, at + 2, 2, 0x8000);
 }
 
-void vq_setup(struct vdrv *d, unsigned i, u16 size, u8 vec)
+static struct vq *new_queue(struct vdrv *d, unsigned i, u16 size)
 {
 	struct vq *q = &d->q[i];
 
@@ -79,6 +76,13 @@ void vq_setup(struct vdrv *d, unsigned i, u16 size, u8 vec)
 	q->packed = d->features & F_PACKED;
 	q->event_idx = d->features & F_EVENT_IDX;
 	q->avail_wrap = q->used_wrap = true;
+	return q;
+}
+
+void vq_setup(struct vdrv *d, unsigned i, u16 size, u8 vec)
+{
+	struct vq *q = new_queue(d, i, size);
+
 	mmio_write(d->common + C_SELECT, 2, i);
 	mmio_write(d->common + C_SIZE, 2, size);
 	mmio_write(d->common + C_DESC, 8, (u64)q->ring->desc);
@@ -91,18 +95,41 @@ void vq_setup(struct vdrv *d, unsigned i, u16 size, u8 vec)
 	mmio_write(d->common + C_ENABLE, 2, 1);
 }
 
-bool vdrv_start(struct vdrv *d, u64 want, unsigned nr, u16 size, u8 vec)
+u64 vdrv_offered(struct vdrv *d)
 {
 	u64 offered = 0;
 
-	vdrv_reset(d);
-	mmio_write(d->common + C_STATUS, 1, 1);
-	mmio_write(d->common + C_STATUS, 1, 3);
 	for (unsigned i = 0; i < 2; i++) {
 		mmio_write(d->common + C_DEVICE_SELECT, 4, i);
 		offered |= (u64)mmio_read(d->common + C_DEVICE, 4) << 32 * i;
 	}
-	d->features = want & offered;
+	return offered;
+}
+
+/* 4.1.4.8: features at 0 and 4, a queue's page at 8, its number at 14, status at 18. */
+bool vdrv_start_legacy(struct vdrv *d, u64 want, unsigned nr)
+{
+	u16 io = (u16)bar(d->slot, 0);
+
+	outb((u16)(io + 18), 3);
+	d->features = want & inl(io);
+	outl((u16)(io + 4), (u32)d->features);
+	for (unsigned i = 0; i < nr; i++) {
+		outw((u16)(io + 14), (u16)i);
+		if (inw((u16)(io + 12)) != VQ_SIZE)
+			return false;
+		outl((u16)(io + 8), (u32)((u64)new_queue(d, i, VQ_SIZE)->ring >> 12));
+	}
+	outb((u16)(io + 18), 7);
+	return inb((u16)(io + 18)) == 7;
+}
+
+bool vdrv_start(struct vdrv *d, u64 want, unsigned nr, u16 size, u8 vec)
+{
+	vdrv_reset(d);
+	mmio_write(d->common + C_STATUS, 1, 1);
+	mmio_write(d->common + C_STATUS, 1, 3);
+	d->features = want & vdrv_offered(d);
 	for (unsigned i = 0; i < 2; i++) {
 		mmio_write(d->common + C_DRIVER_SELECT, 4, i);
 		mmio_write(d->common + C_DRIVER, 4, (u32)(d->features >> 32 * i));

@@ -34,6 +34,7 @@ const struct virtio_transport virtio_pci_transport = {no_registers, interrupt, s
 const struct pci_bar virtio_pci_bars[PCI_BARS];
 
 void log_line(enum log_level level, const char *fmt, ...) { (void)level, (void)fmt; }
+void vdev_error(struct vdev *d) { (void)d; }
 const char *vm_name(const struct vm *v) { (void)v; return "v"; }
 u16 vm_id(const struct vm *v) { (void)v; return 1; }
 u64 vm_time_ns(struct vm *v) { return v->now; }

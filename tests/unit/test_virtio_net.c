@@ -28,6 +28,7 @@ const struct virtio_transport virtio_pci_transport = {.init = no_registers, .int
 const struct pci_bar virtio_pci_bars[PCI_BARS];
 const struct vm_config *vm_config(const struct vm *vm) { return (void)vm, &cfg; }
 u16 vm_id(const struct vm *vm) { return (void)vm, 1; }
+void vdev_error(struct vdev *d) { (void)d; }
 const char *vm_name(const struct vm *vm) { return (void)vm, "v"; }
 bool vm_has_ended(const struct vm *vm) { return (void)vm, false; }
 unsigned vm_nr_vifs(const struct vm *vm) { return (void)vm, 1; }
