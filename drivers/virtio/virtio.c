@@ -299,8 +299,10 @@ void virtio_enable_queue(struct vdev *d, unsigned queue)
 	q->event_idx = !!(v->features & VIRTIO_F_EVENT_IDX);
 	q->indirect = !!(v->features & VIRTIO_F_INDIRECT_DESC);
 	wrong = virtq_enable(d->vm, q);
-	if (wrong)
+	if (wrong) {
+		q->packed = 0; /* as in all that are not enabled */
 		virtio_broken(d, wrong);
+	}
 	note_live(v);
 }
 
