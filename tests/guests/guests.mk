@@ -59,7 +59,7 @@ $(TG)/vbench.elf: $(patsubst %,$(TG)/%.o,start vbench vdrv cputest_lib) tests/gu
 	ld -n -nostdlib -z noexecstack --no-warn-rwx-segments -T tests/guests/guest.ld $(filter %.o,$^) -o $@.64
 	objcopy -O elf32-i386 $@.64 $@
 # Away from where garbage would make a device write (vhostile.h).
-$(TG)/vhostile.elf: $(patsubst %,$(TG)/%.o,start apstart64 vhostile vhostile_ring vhostile_regs vhostile_honest vdrv cputest_lib) \
+$(TG)/vhostile.elf: $(patsubst %,$(TG)/%.o,start apstart64 vhostile vhostile_ring vhostile_regs vhostile_honest vio vdrv cputest_lib) \
 		tests/guests/guest.ld
 	ld -n -nostdlib -z noexecstack --no-warn-rwx-segments --defsym image_base=0x400000 -T tests/guests/guest.ld $(filter %.o,$^) -o $@.64
 	objcopy -O elf32-i386 $@.64 $@
@@ -100,6 +100,6 @@ $(TG)/hostile.elf: $(TG)/start.o $(TG)/apstart64.o $(TG)/hostile64.o $(HOSTILE_O
 $(TG)/victim64.o: tests/guests/victim.asm
 	@mkdir -p $(@D)
 	nasm -f elf64 -w+error -w-reloc-rel-dword -w-reloc-abs-dword $< -o $@
-$(TG)/victim.elf: $(patsubst %,$(TG)/%.o,start victim64 victim) tests/guests/guest.ld
+$(TG)/victim.elf: $(patsubst %,$(TG)/%.o,start victim64 victim vio vdrv) tests/guests/guest.ld
 	ld -n -nostdlib -z noexecstack --no-warn-rwx-segments -T tests/guests/guest.ld $(filter %.o,$^) -o $@.64
 	objcopy -O elf32-i386 $@.64 $@

@@ -8,6 +8,7 @@
  *   n=N        so many of them; packed: by packed queues
  * A line "VBENCH ROW TICKS" says what one took. Then it halts for ever, so that the host can be asked for its exits.
  */
+#include "cputest.h"
 #include "vdrv.h"
 
 const struct known known[] = {{NULL, NULL, NULL}};

@@ -5,7 +5,6 @@
  * is for is to ask the device for things, wrong ones included.
  */
 #pragma once
-#include "cputest.h"
 #include "pcicfg.h"
 
 #define F_INDIRECT  (1ull << 28)
@@ -59,6 +58,8 @@ struct vbuf {
 	void *at;
 	u32 len;
 };
+
+void *memset(void *d, int c, size_t n);
 
 /* The nth device of this type (virtio 1.2, 5). */
 bool vdrv_find(struct vdrv *d, u16 type, unsigned nth);

@@ -94,21 +94,6 @@ void interrupt(u64 vector, u64 rip, struct frame *f)
 	mmio_write(LAPIC + 0xb0, 4, 0);
 }
 
-/* --- time: the HPET's --- */
-
-#define HPET 0xfed00000ull
-
-u64 now_ns(void)
-{
-	static u64 period; /* fs */
-
-	if (!period) {
-		period = *(volatile u32 *)(HPET + 4);
-		mmio_write(HPET + 0x10, 4, 1);
-	}
-	return *(volatile u64 *)(HPET + 0xf0) * (period / 1000) / 1000;
-}
-
 /* --- addresses --- */
 
 u64 tame(u64 v)
@@ -131,13 +116,13 @@ u64 device_place(u64 *dice)
 
 void reset(struct target *t)
 {
-	u64 since = now_ns();
+	u64 since = vio_now_ns();
 
 	put_right(t);
 	resets++;
 	mmio_write(t->d.common + C_STATUS, 1, 0);
 	while (vdrv_status(&t->d))
-		if (now_ns() - since > 60000000000ull)
+		if (vio_now_ns() - since > VIO_PATIENCE_NS)
 			fail(t, "it is not reset within a minute, its status is", vdrv_status(&t->d), 0);
 	t->legacy = false;
 }
@@ -290,10 +275,10 @@ void set_up(struct target *t)
 /* Let others run, and timers come; and take the interrupts that wait. */
 static void wait_a_bit(void)
 {
-	u64 until = now_ns() + 1000ull * below(below(16) ? 50 : 3000);
+	u64 until = vio_now_ns() + 1000ull * below(below(16) ? 50 : 3000);
 
 	__asm__ volatile("sti");
-	while (now_ns() < until)
+	while (vio_now_ns() < until)
 		__asm__ volatile("pause");
 	__asm__ volatile("cli");
 }

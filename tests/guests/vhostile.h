@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What the files of the hostile driver share; vhostile.c says what the guest does. */
 #pragma once
+#include "cputest.h"
 #include "dice.h"
 #include "noted.h"
-#include "vdrv.h"
+#include "vio.h"
 
 /*
  * Guest-physical, of 16 MiB. The image lies where nothing that a device is told names it, nor what a device makes of that
@@ -54,7 +55,6 @@ extern u32 requests, wrongs, resets;
 u64 random(void);
 u32 below(u32 n);
 void fail(struct target *t, const char *what, u64 a, u64 b) __attribute__((noreturn));
-u64 now_ns(void);
 void reset(struct target *t); /* and until it is done */
 bool is_broken(struct target *t);
 void set_up(struct target *t);

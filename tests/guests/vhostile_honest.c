@@ -5,17 +5,8 @@
  */
 #include "vhostile.h"
 
-#define PATIENCE_NS 60000000000ull
-#define FRAMES	    8u
-
 static struct vring rings[VDRV_QUEUES];
 static u8 page[2][4096] __attribute__((aligned(4096)));
-static u8 frames[FRAMES][2048];
-static struct {
-	u32 type, reserved;
-	u64 sector;
-} header;
-static volatile u8 answer;
 
 /* Queues from `first` on are those of rings. */
 static void start_device(struct target *t, u64 want, u32 nr, u32 first, u8 vec)
@@ -31,61 +22,33 @@ static u64 either(void)
 	return (below(2) ? F_PACKED : 0) | (below(2) ? F_EVENT_IDX : 0) | (below(2) ? F_INDIRECT : 0);
 }
 
-static void submit(struct target *t, u32 queue, const struct vbuf *b, u32 out, u32 in)
+/* Its length when it is back. */
+static u32 ask(struct target *t, u32 queue, const struct vbuf *b, u32 out, u32 in)
 {
-	struct vq *q = &t->d.q[queue];
-
-	vq_add(q, b, out, in);
-	vq_publish(q);
-	vq_kick(&t->d, q);
-}
-
-/* Until it is back. */
-static u32 wait_for(struct target *t, u32 queue)
-{
-	u64 since = now_ns();
 	u32 len;
-	u16 id;
 
-	while (!vq_take(&t->d.q[queue], &id, &len)) {
-		if (now_ns() - since > PATIENCE_NS)
-			fail(t, "a good request is not done within a minute; queue and status", queue, vdrv_status(&t->d));
-		__asm__ volatile("pause");
-	}
+	if (!vio_ask(&t->d, queue, b, out, in, &len))
+		fail(t, "a good request is not done within a minute; queue and status", queue, vdrv_status(&t->d));
 	return len;
 }
 
 /* --- disk --- */
 
-/* What the test's files hold: tests/system/hostile_virtio.py. */
-static u64 word_of_file(u64 at)
+static void blk_do(struct target *t, u32 type, u64 sector, void *data)
 {
-	u64 z = at * 0xbf58476d1ce4e5b9ull;
+	u8 answer = vio_block(&t->d, type, sector, data);
 
-	return z ^ z >> 29;
-}
-
-static void blk_do(struct target *t, u32 type, u64 sector, void *data, bool in)
-{
-	struct vbuf b[3] = {{&header, 16}, {data, 4096}, {(void *)&answer, 1}};
-	u32 len;
-
-	header.type = type;
-	header.sector = sector;
-	answer = 0xff;
-	submit(t, 0, b, in ? 1 : 2, in ? 2 : 1);
-	len = wait_for(t, 0);
-	if (answer || (!(t->d.features & F_VERSION_1) ? 0 : len != (in ? 4097u : 1u)))
-		fail(t, "a good request's answer and length", answer, len);
+	if (answer)
+		fail(t, "a good request's answer, and the device's status", answer, vdrv_status(&t->d));
 }
 
 static void interrupted(struct target *t, u32 before)
 {
-	u64 since = now_ns();
+	u64 since = vio_now_ns();
 
 	while (came == before) {
 		__asm__ volatile("sti; nop; cli");
-		if (now_ns() - since > PATIENCE_NS)
+		if (vio_now_ns() - since > VIO_PATIENCE_NS)
 			fail(t, "no interrupt came", came, 0);
 	}
 }
@@ -106,12 +69,12 @@ static void blk(struct target *t)
 	if (!t->readonly) {
 		for (u32 i = 0; i < 512; i++)
 			w[i] = random();
-		blk_do(t, 1, sector, w, false);
+		blk_do(t, 1, sector, w);
 	}
 	memset(r, (u8)salt, 4096);
-	blk_do(t, 0, sector, r, true);
+	blk_do(t, 0, sector, r);
 	for (u64 i = 0; i < 512; i++) {
-		u64 want = t->readonly ? word_of_file(sector * 512 + i * 8) : w[i];
+		u64 want = t->readonly ? vio_file_word(sector * 512 + i * 8) : w[i];
 
 		if (r[i] != want)
 			fail(t, "what is read is not what was written", want, r[i]);
@@ -124,45 +87,6 @@ static void blk(struct target *t)
 
 /* --- network --- */
 
-static void give_frames(struct target *t)
-{
-	for (u32 i = 0; i < FRAMES; i++) {
-		struct vbuf b = {frames[i], sizeof(frames[i])};
-
-		vq_add(&t->d.q[0], &b, 0, 1);
-	}
-	vq_publish(&t->d.q[0]);
-	vq_kick(&t->d, &t->d.q[0]);
-}
-
-/* Which of the frames this chain was: with one descriptor each, its address says. */
-static u8 *frame_of(struct vq *q, u16 id)
-{
-	return q->packed ? frames[id % q->size % FRAMES] : (u8 *)q->ring->desc[id].addr;
-}
-
-/* The frame came in at t: true. Others are given back. */
-static bool received(struct target *t, const u8 *frame, u32 len)
-{
-	struct vq *q = &t->d.q[0];
-	u32 got;
-	u16 id;
-
-	while (vq_take(q, &id, &got)) {
-		u8 *f = frame_of(q, id);
-		struct vbuf b = {f, sizeof(frames[0])};
-		bool same = got == len && !memcmp(f + 12, frame + 12, len - 12);
-
-		vq_add(q, &b, 0, 1);
-		vq_publish(q);
-		vq_kick(&t->d, q);
-		if (same)
-			return true;
-	}
-	return false;
-}
-
-/* A wire may lose one, when others flood it: it is sent again. */
 static void net(struct target *t, struct target *to)
 {
 	u8 *frame = page[0];
@@ -172,28 +96,16 @@ static void net(struct target *t, struct target *to)
 	start_device(t, either(), 2, 0, 0);
 	if (to)
 		start_device(to, either() & ~F_PACKED, 2, 2, 0);
-	for (u32 i = 0; i < len; i++)
-		frame[i] = i < 12 ? 0 : (u8)random();
-	for (u32 i = 0; i < 6; i++) {
-		frame[12 + i] = to ? (u8)mmio_read(to->d.config + i, 1) : 0xff;
-		frame[18 + i] = (u8)mmio_read(t->d.config + i, 1);
+	for (u32 i = 26; i < len; i++)
+		frame[i] = (u8)random();
+	vio_address(&t->d, to ? &to->d : NULL, frame);
+	if (!to) {
+		ask(t, 1, &b, 1, 0);
+		return;
 	}
-	frame[24] = 0x88;
-	frame[25] = 0xb5; /* for experiments */
-	if (to)
-		give_frames(to);
-	for (u32 n = 0; n < 100; n++) {
-		u64 since = now_ns();
-
-		submit(t, 1, &b, 1, 0);
-		wait_for(t, 1);
-		if (!to)
-			return;
-		while (now_ns() - since < 200000000)
-			if (received(to, frame, len))
-				return;
-	}
-	fail(to, "a frame to it does not come, its length is", len, vdrv_status(&to->d));
+	vio_listen(&to->d);
+	if (!vio_frame(&t->d, &to->d, frame, len))
+		fail(to, "a frame to it does not come, its length is", len, vdrv_status(&to->d));
 }
 
 /* --- the others --- */
@@ -206,8 +118,7 @@ static void rng(struct target *t)
 	start_device(t, either(), 1, 0, 0);
 	for (u32 i = 0; i < 2; i++) {
 		memset(page[i], 0, 64);
-		submit(t, 0, &b[i], 0, 1);
-		len[i] = wait_for(t, 0);
+		len[i] = ask(t, 0, &b[i], 0, 1);
 	}
 	if (len[0] != 64 || len[1] != 64 || !memcmp(page[0], page[1], 64))
 		fail(t, "its bytes are not random, or too few", len[0], len[1]);
@@ -226,15 +137,12 @@ static void console(struct target *t)
 	start_device(t, either() | multi, t->nr_queues < 4 ? 2 : 4, 0, 0);
 	if (multi) {
 		memset(page[0], 0xff, 64);
-		submit(t, 2, &in, 0, 1);
-		submit(t, 3, &out, 1, 0);
-		wait_for(t, 3);
-		len = wait_for(t, 2);
+		ask(t, 3, &out, 1, 0);
+		len = ask(t, 2, &in, 0, 1);
 		if (len != 8 || page[0][4] != 1) /* DEVICE_ADD */
 			fail(t, "it does not say which ports it has", len, page[0][4]);
 	}
-	submit(t, 1, &text, 1, 0);
-	wait_for(t, 1);
+	ask(t, 1, &text, 1, 0);
 }
 
 static void balloon(struct target *t)
@@ -245,10 +153,8 @@ static void balloon(struct target *t)
 	for (u32 i = 0; i < n; i++)
 		pfn[i] = (u32)(DATA >> 12) + (below(2) ? i : below((u32)((RAM_TOP - DATA) >> 12)));
 	start_device(t, either(), 2, 0, 0);
-	for (u32 queue = 0; queue < 2; queue++) {
-		submit(t, queue, &b, 1, 0);
-		wait_for(t, queue);
-	}
+	for (u32 queue = 0; queue < 2; queue++)
+		ask(t, queue, &b, 1, 0);
 }
 
 void honest(struct target *t, struct target *peer)
