@@ -36,6 +36,7 @@ void virtio_pci_wanted(struct vdev *d, unsigned off, unsigned size) { (void)d, (
 void virtio_pci_written(struct vdev *d, unsigned off, unsigned size) { (void)d, (void)off, (void)size; }
 
 void log_line(enum log_level level, const char *fmt, ...) { (void)level, (void)fmt; }
+void vdev_error(struct vdev *d) { (void)d; }
 const char *vm_name(const struct vm *v) { (void)v; return "v"; }
 const struct vm_config *vm_config(const struct vm *v) { (void)v; abort(); }
 u16 vm_id(const struct vm *v) { (void)v; return 1; }
