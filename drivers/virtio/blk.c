@@ -6,7 +6,8 @@
  * request that takes too long for one turn goes back to the ring: how far it has come is part of the state, and it is
  * read from the ring anew in the next turn. Once a piece is in flight, the request lives in a struct blk_req until its end;
  * a saved VM has none of these (vm_dma_begin()). Its chain is read anew for every piece behind the first, so what a
- * driver changes meanwhile is checked again.
+ * driver changes meanwhile is checked again. A packed ring's used descriptor stands where the oldest request has its own
+ * (2.8.6), so there requests end in the order in which they came: one that is done before an older one is held.
  */
 #include "arch/x86_64/frame.h"
 #include "drivers/block.h"
@@ -38,10 +39,11 @@ struct blk {
 };
 
 struct blk_req {
-	struct blk_req *next; /* in the list of free or of waiting ones */
+	struct blk_req *next; /* in the list of free, waiting or held ones */
 	struct vdev *d;
 	u16 queue, id, nr_ring, start;
 	bool dropped; /* its queue has been reset */
+	int result;   /* of one that is held */
 	struct virtio_blk_header h;
 	u32 in_len;
 	gpa_t status;
@@ -52,7 +54,7 @@ struct blk_req {
 /* What is no state. */
 struct blk_host {
 	struct block *block;
-	struct blk_req *free, *waiting; /* waiting: in flight, but no piece of it is */
+	struct blk_req *free, *waiting, *held; /* waiting: in flight, but no piece of it is; held: done, but an older one is not */
 	u8 *pool;
 	size_t stride;
 	u32 in_flight[BLK_QUEUES];
@@ -255,6 +257,57 @@ static void landed(struct blk_req *q)
 		virtio_idle(d, queue);
 }
 
+/* Is it the oldest, if it has to be? */
+static bool in_turn(const struct blk_req *q)
+{
+	const struct virtq *v = &virtio_of(q->d)->queue[q->queue];
+
+	return !v->packed || v->next_used == q->start;
+}
+
+static void hold(struct blk_req *q, int result)
+{
+	struct blk_host *h = host_of(q->d);
+
+	q->result = result;
+	q->next = h->held;
+	h->held = q;
+}
+
+/* It is done: its end, or it is held. */
+static void end(struct blk_req *q, int result)
+{
+	bool live = !q->dropped && virtio_queue(q->d, q->queue);
+
+	if (live && !in_turn(q)) {
+		hold(q, result);
+		return;
+	}
+	if (live) {
+		finish(q, result);
+		if (virtio_queue(q->d, q->queue))
+			virtio_signal(q->d, q->queue);
+	}
+	landed(q);
+}
+
+/* Those held whose turn has come, or whose queue has gone. */
+static void end_held(struct vdev *d)
+{
+	struct blk_req **at = &host_of(d)->held, *q;
+
+	while ((q = *at)) {
+		q->dropped |= vm_has_ended(d->vm);
+		if (!q->dropped && virtio_queue(d, q->queue) && !in_turn(q)) {
+			at = &q->next;
+			continue;
+		}
+		*at = q->next;
+		end(q, q->result);
+		at = &host_of(d)->held; /* from the start: it may be any one's turn now */
+	}
+}
+
 static void wait(struct blk_req *q)
 {
 	struct blk_host *h = host_of(q->d);
@@ -291,12 +344,7 @@ static void go_on(struct blk_req *q, int err, u64 *budget)
 			}
 		}
 	}
-	if (!q->dropped && virtio_queue(q->d, q->queue)) {
-		finish(q, err);
-		if (virtio_queue(q->d, q->queue))
-			virtio_signal(q->d, q->queue);
-	}
-	landed(q);
+	end(q, err);
 }
 
 static void serve_waiting(struct vdev *d, u64 *budget)
@@ -333,6 +381,8 @@ static void blk_done(struct block_req *r, int err)
 
 	came_further(q);
 	go_on(q, err, &budget);
+	if (unlikely(host_of(d)->held))
+		end_held(d);
 	commit(d);
 	if (host_of(d)->short_of || host_of(d)->waiting)
 		virtio_turn(d, 0);
@@ -416,6 +466,11 @@ static bool serve(struct vdev *d, unsigned queue, const struct virtq_chain *c, u
 	*budget -= MIN(*budget, cost(c));
 	if (r == -EINPROGRESS) {
 		host_of(d)->in_flight[queue]++;
+		return true;
+	}
+	if (unlikely(!in_turn(q))) {
+		host_of(d)->in_flight[queue]++;
+		hold(q, r);
 		return true;
 	}
 	finish(q, r);
@@ -508,6 +563,7 @@ static void blk_timer(struct vdev *d, unsigned idx)
 		blk_tear(d);
 	host_of(d)->short_of = false;
 	serve_waiting(d, &budget);
+	end_held(d);
 	for (unsigned i = 0; i < BLK_QUEUES; i++)
 		run_queue(d, i, &budget);
 	commit(d);
@@ -638,7 +694,7 @@ static bool blk_queue_reset(struct vdev *d, unsigned queue)
 
 		q->dropped |= q->queue == queue;
 	}
-	if (h->waiting)
+	if (h->waiting || h->held)
 		virtio_turn(d, 0);
 	return true;
 }
