@@ -160,15 +160,17 @@ fuzz: $(FUZZERS:%=$(B)/fuzz/%)
 	@for t in $(FUZZERS); do mkdir -p $(B)/fuzz/corpus-$$t tests/fuzz/corpus/$$t; echo "== $$t"; \
 		$(B)/fuzz/$$t -max_total_time=$(FUZZ_TIME) -timeout=10 -artifact_prefix=$(B)/fuzz/$$t- \
 			$(B)/fuzz/corpus-$$t tests/fuzz/corpus/$$t || exit 1; done
+fuzz-of = tests/fuzz/fuzz_$(1).c $(call unit-of,tests/fuzz/fuzz_$(1).c)
+# What they may include.
+FUZZ_H := $(wildcard lib/*.h boot/*.h vmm/*.h tests/fuzz/*.h tests/unit/fake_*.h drivers/virtio/*.h drivers/virtio/virtq.c)
 define fuzz-rule
-$(B)/fuzz-replay/$(1): tests/fuzz/fuzz_$(1).c $(call unit-of,tests/fuzz/fuzz_$(1).c) \
-		tests/fuzz/replay.c $(wildcard lib/*.h boot/*.h vmm/*.h) Makefile
+$(B)/fuzz-replay/$(1): $(call fuzz-of,$(1)) \
+		tests/fuzz/replay.c $(FUZZ_H) Makefile
 	@mkdir -p $(B)/fuzz-replay
-	$(HOSTCC) $(TEST_CFLAGS) $$(filter %.c,$$^) $(call unit-libs,tests/fuzz/fuzz_$(1).c) -o $$@
-$(B)/fuzz/$(1): tests/fuzz/fuzz_$(1).c $(call unit-of,tests/fuzz/fuzz_$(1).c) \
-		$(wildcard lib/*.h boot/*.h vmm/*.h) Makefile
+	$(HOSTCC) $(TEST_CFLAGS) $(call fuzz-of,$(1)) tests/fuzz/replay.c $(call unit-libs,tests/fuzz/fuzz_$(1).c) -o $$@
+$(B)/fuzz/$(1): $(call fuzz-of,$(1)) $(FUZZ_H) Makefile
 	@mkdir -p $(B)/fuzz
-	clang $(TEST_CFLAGS) -fsanitize=fuzzer $$(filter %.c,$$^) $(call unit-libs,tests/fuzz/fuzz_$(1).c) -o $$@
+	clang $(TEST_CFLAGS) $(FUZZ_CFLAGS) -fsanitize=fuzzer $(call fuzz-of,$(1)) $(call unit-libs,tests/fuzz/fuzz_$(1).c) -o $$@
 endef
 $(foreach t,$(FUZZERS),$(eval $(call fuzz-rule,$(t))))
 
