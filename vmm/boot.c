@@ -37,8 +37,8 @@ void vm_boot_restart(struct vm *vm, u64 delay_ns)
 		each->posted_any = 0;
 		pv_reset(each); /* its memory is its next life's */
 		each->state = i ? VCPU_WAIT_SIPI : VCPU_OFF;
-		/* Somebody may type at any time. */
-		__atomic_store_n(&each->requests, i ? 0 : REQ_CONSOLE, __ATOMIC_SEQ_CST);
+		/* What memory waits for stays: no CPU may keep the old translations (SDM vol. 3, 29.4.3). */
+		__atomic_fetch_and(&each->requests, REQ_FLUSH | REQ_RELEASE, __ATOMIC_SEQ_CST);
 	}
 	if (delay_ns)
 		timer_set(&v->park_timer, rdtsc() + ns_to_tsc(delay_ns));
@@ -178,6 +178,7 @@ static void ready(struct vm *vm)
 	vcpu_reset(v);
 	lapic_virtual_wire(&v->lapic);
 	set_entry(v, &vm->boot.entry);
+	vcpu_request(v, REQ_DEVICE | REQ_CONSOLE);
 	host_note_first_entry();
 	if (vm->gdb)
 		gdb_booted(vm);

@@ -283,7 +283,10 @@ void sched_unload(void)
 
 	if (!v)
 		return;
+	/* pv_put() writes to the guest: vm_nested_flush() waits for it. */
+	__atomic_store_n(&v->in_run, true, __ATOMIC_SEQ_CST);
 	pv_put(v);
+	__atomic_store_n(&v->in_run, false, __ATOMIC_RELEASE);
 	guest_code_forget(v);
 	hv->put(&v->hv);
 	this_cpu()->loaded = NULL;
@@ -586,7 +589,9 @@ static void switch_to(struct vcpu *v)
 	sched_unload();
 	hv->load(&v->hv);
 	this_cpu()->loaded = &v->hv;
+	__atomic_store_n(&v->in_run, true, __ATOMIC_SEQ_CST);
 	pv_load(v);
+	__atomic_store_n(&v->in_run, false, __ATOMIC_RELEASE);
 }
 
 static void arm(struct sched_cpu *sc, u64 until)

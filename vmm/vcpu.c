@@ -316,11 +316,12 @@ static void vcpu_serve_requests(struct vcpu *v)
 	}
 	if (req & REQ_REFILL)
 		refill(v);
-	if (req & REQ_DEVICE)
-		vm_devices_work(v->vm);
 	if (req & REQ_RELEASE)
 		vcpu_release(v);
-	if (req & REQ_CONSOLE)
+	/* Between two lives the devices are still the old one's. ready() asks anew. */
+	if (req & REQ_DEVICE && v->state != VCPU_OFF)
+		vm_devices_work(v->vm);
+	if (req & REQ_CONSOLE && v->state != VCPU_OFF)
 		console_feed(v->vm);
 	if ((req & REQ_UNPARK) && v->state == VCPU_PARKED)
 		v->state = VCPU_RUNNING;

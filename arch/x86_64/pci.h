@@ -38,8 +38,8 @@ u8 pci_find_cap(const struct pci_dev *d, u8 id, u8 after);
 bool pci_bar(const struct pci_dev *d, unsigned n, hpa_t *base, u64 *size);
 /* Map bytes [off, off + len) of memory BAR n, uncached. NULL: it has not so many, or there is no room. */
 volatile void *pci_map_bar(const struct pci_dev *d, unsigned n, u64 off, u64 len);
-/* Let it decode memory and be bus master; INTx stays off. */
-void pci_enable(const struct pci_dev *d);
+/* PCI_COMMAND_MEMORY and _BUS_MASTER, those of `bits` on, else off; INTx stays off. */
+void pci_set_command(const struct pci_dev *d, u32 bits);
 /* Switch MSI-X on with all entries masked. The table, *nr entries of it; NULL: it has none. */
 volatile u32 *pci_msix_enable(const struct pci_dev *d, u32 *nr);
 /* Let entry n interrupt that CPU (-ENODEV: not without interrupt remapping) by that vector, edge, fixed. */

@@ -91,10 +91,11 @@ volatile void *pci_map_bar(const struct pci_dev *d, unsigned n, u64 off, u64 len
 	return io_map(base + off, len);
 }
 
-void pci_enable(const struct pci_dev *d)
+void pci_set_command(const struct pci_dev *d, u32 bits)
 {
-	pci_write(d, PCI_COMMAND, 2, pci_read(d, PCI_COMMAND, 2) | PCI_COMMAND_MEMORY | PCI_COMMAND_BUS_MASTER |
-					     PCI_COMMAND_NO_INTX);
+	u32 others = pci_read(d, PCI_COMMAND, 2) & ~(u32)(PCI_COMMAND_MEMORY | PCI_COMMAND_BUS_MASTER);
+
+	pci_write(d, PCI_COMMAND, 2, others | bits | PCI_COMMAND_NO_INTX);
 }
 
 volatile u32 *pci_msix_enable(const struct pci_dev *d, u32 *nr)

@@ -109,6 +109,17 @@ void phys_copy(hpa_t dst, hpa_t src, size_t n)
 	}
 }
 
+void phys_clear(hpa_t dst, size_t n)
+{
+	for (size_t k; n; n -= k, dst += k) {
+		void *d = window_open(dst);
+
+		k = to_page_end(dst, n);
+		memset(d, 0, k);
+		window_close(d);
+	}
+}
+
 /* An unmapped page stands between two areas. */
 static void *map_device(hpa_t pa, size_t size, enum pt_memtype type)
 {

@@ -29,6 +29,7 @@ void window_close_block(void *va);
 /* Copy to/from any physical memory through windows. Any length. */
 void phys_read(void *dst, hpa_t src, size_t n);
 void phys_copy(hpa_t dst, hpa_t src, size_t n);
+void phys_clear(hpa_t dst, size_t n);
 
 /* Map device registers, uncached, for ever. NULL: address space or memory used up. */
 volatile void *io_map(hpa_t pa, size_t size);

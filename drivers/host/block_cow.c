@@ -118,14 +118,6 @@ static void enter(struct block_cow *c, u64 page, u32 val)
 	window_close(w);
 }
 
-static void clear(hpa_t at, u64 n)
-{
-	void *w = window_open(at);
-
-	memset(w, 0, n);
-	window_close(w);
-}
-
 /* Let there be an entry for it. */
 static bool make_entry(struct block_cow *c, u64 page)
 {
@@ -135,7 +127,7 @@ static bool make_entry(struct block_cow *c, u64 page)
 		return true;
 	if (!grow(c, c->index, &c->nr_index, c->nr_init))
 		return false;
-	clear(page_at(c->index, c->nr_init), PAGE_SIZE);
+	phys_clear(page_at(c->index, c->nr_init), PAGE_SIZE);
 	*at = ++c->nr_init;
 	return true;
 }
@@ -190,7 +182,7 @@ static void kid_done(struct block_req *kr, int err)
 		if (!err && k->bounce != NO_PAGE)
 			phys_copy(own_at(c, k->own) + k->off, own_at(c, k->bounce) + k->off, k->n);
 		else if (!err)
-			clear(own_at(c, k->own) + k->off, k->n);
+			phys_clear(own_at(c, k->own) + k->off, k->n);
 		settle(c, k->page, k->own, err);
 		if (k->bounce != NO_PAGE)
 			give_page(c, k->bounce);
@@ -252,7 +244,7 @@ static int read_part(struct block_cow *c, struct block_req *r, u64 done, u64 *n,
 	k->r.phys = r->phys + done;
 	err = send(c, k);
 	*n = k->r.len;
-	*copied += PAGE_SIZE; /* a request costs something, too */
+	*copied += PAGE_SIZE + k->r.len; /* a request costs something, too */
 	return err == -EINPROGRESS ? 0 : err;
 }
 
@@ -267,7 +259,7 @@ static int put_data(struct block_cow *c, struct block_req *r, u64 done, u64 n, h
 {
 	if (r->op == BLOCK_WRITE)
 		return block_copy(c->block.vm, r, done, n, at);
-	clear(at, n);
+	phys_clear(at, n);
 	return 0;
 }
 
@@ -321,7 +313,7 @@ static int write_part(struct block_cow *c, struct block_req *r, u64 done, u64 *n
 	if (*n != whole && val == BELOW)
 		return fill(c, r, done, *n, page, own);
 	if (*n != whole)
-		clear(own_at(c, own), PAGE_SIZE);
+		phys_clear(own_at(c, own), PAGE_SIZE);
 	return settle(c, page, own, put_data(c, r, done, *n, own_at(c, own) + pos % PAGE_SIZE));
 }
 
@@ -416,10 +408,15 @@ static bool make_tables(struct block_cow *c)
 
 static struct block *cow_open(const char *target, const struct vm_disk *disk, struct vm *vm, char *why, size_t n)
 {
-	struct block_cow *c = kzalloc(sizeof(*c), FRAME_DEVICE, vm_id(vm));
 	struct vm_disk below = *disk;
+	struct block_cow *c;
 
+	if (!strncmp(target, "cow:", 4)) {
+		snprintf(why, n, "%s: an overlay over an overlay that nobody else has; write cow: once", target);
+		return NULL;
+	}
 	below.readonly = true;
+	c = kzalloc(sizeof(*c), FRAME_DEVICE, vm_id(vm));
 	if (!c)
 		goto no_memory;
 	c->below = block_open_target(target, &below, vm, why, n);

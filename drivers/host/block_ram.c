@@ -27,17 +27,6 @@ static struct spinlock lock = SPINLOCK(LOCK_HEAP);
 static u32 users[BOOT_MAX_FILES];
 #define WRITER (~0u)
 
-static void zero(hpa_t at, u64 n)
-{
-	for (u64 part; n; at += part, n -= part) {
-		void *w = window_open(at);
-
-		part = MIN(n, PAGE_SIZE - (at & (PAGE_SIZE - 1)));
-		memset(w, 0, part);
-		window_close(w);
-	}
-}
-
 static int ram_submit(struct block *b, struct block_req *r)
 {
 	hpa_t at = container_of(b, struct block_ram, block)->base + r->pos;
@@ -48,7 +37,7 @@ static int ram_submit(struct block *b, struct block_req *r)
 		return -EROFS;
 	r->len = MIN(r->len, STEP);
 	if (r->op == BLOCK_ZERO)
-		zero(at, r->len);
+		phys_clear(at, r->len);
 	else
 		return block_copy(b->vm, r, 0, r->len, at);
 	return 0;

@@ -12,6 +12,7 @@
 #include "lib/string.h"
 #include "vmm/config.h"
 #include "vmm/host.h"
+#include "vmm/sched.h"
 #include "vmm/vdev.h"
 
 #define WANTED (BLK_F_SIZE_MAX | BLK_F_SEG_MAX | BLK_F_RO | BLK_F_BLK_SIZE | BLK_F_FLUSH | BLK_F_DISCARD | BLK_F_WRITE_ZEROES | VIRTIO_F_INDIRECT_DESC)
@@ -24,15 +25,23 @@
 static struct disk *disks[MAX_DISKS];
 static u32 nr_disks;
 
-/* By interrupt, in a window of the run loop's or of the idle loop's. What is too much for one turn comes in the next. */
+/* On the boot CPU alone: by interrupt, in a window of the run loop's or of the idle loop's; what is too much for one turn
+ * comes when others have had theirs. */
+static bool rest_waits;
+static bool serve_rest(struct sched_work *w)
+{
+	(void)w;
+	rest_waits = false;
+	for (u32 i = 0; i < nr_disks; i++)
+		rest_waits |= disk_serve(disks[i]);
+	return !rest_waits;
+}
+static struct sched_work rest = {.fn = serve_rest};
+
 static void interrupt(void)
 {
-	bool more = false;
-
-	for (u32 i = 0; i < nr_disks; i++)
-		more |= disk_serve(disks[i]);
-	if (more)
-		ipi_send(0, VEC_DISK); /* the boot CPU, this one */
+	if (!rest_waits && !serve_rest(&rest))
+		sched_do(&rest);
 }
 
 /* ---- opening ---- */

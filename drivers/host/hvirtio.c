@@ -12,6 +12,7 @@
 /* What is read and written of it: the rest is for features that are not asked for. */
 #define COMMON_SIZE REG(queue_notify_data)
 
+#define MAX_CAPS 48u /* as many as fit into 192 bytes */
 #define RESET_NS 1000000000ull /* it may have much to finish */
 
 static u32 rd(const struct hvirtio *v, u32 reg, unsigned size)
@@ -48,7 +49,9 @@ const struct pci_dev *hvirtio_find(u32 kind, u32 i)
 /* The registers of that kind, mapped: the first that lies in a BAR that is there (4.1.4.1). */
 static volatile u8 *registers(const struct pci_dev *p, u8 type, u32 least, u32 *len, u8 *cap)
 {
-	for (u8 at = 0; (at = pci_find_cap(p, PCI_CAP_VENDOR, at));) {
+	u32 left = MAX_CAPS; /* the list may be a ring */
+
+	for (u8 at = 0; left-- && (at = pci_find_cap(p, PCI_CAP_VENDOR, at));) {
 		volatile u8 *regs;
 
 		if (pci_read(p, at + CAP(type), 1) != type || pci_read(p, at + CAP(len), 1) < CAP(length) + 4)
@@ -87,8 +90,11 @@ void hvirtio_stop(struct hvirtio *v)
 	u64 end = rdtsc() + ns_to_tsc(RESET_NS);
 
 	wr(v, REG(status), 1, 0);
-	while (rd(v, REG(status), 1) && rdtsc() < end)
-		cpu_relax();
+	while (rd(v, REG(status), 1))
+		if (rdtsc() > end) {
+			pci_set_command(&v->pci, 0);
+			return;
+		}
 }
 
 static bool negotiate(struct hvirtio *v, u64 wanted)
@@ -116,8 +122,10 @@ const char *hvirtio_start(struct hvirtio *v, const struct pci_dev *pci, u64 want
 	why = map_registers(v);
 	if (why)
 		return why;
-	pci_enable(&v->pci);
+	/* Its registers before its way to memory: what firmware had it do may still be under way. */
+	pci_set_command(&v->pci, PCI_COMMAND_MEMORY);
 	hvirtio_stop(v);
+	pci_set_command(&v->pci, PCI_COMMAND_MEMORY | PCI_COMMAND_BUS_MASTER);
 	v->msix = pci_msix_enable(&v->pci, &v->nr_msix);
 	if (!v->msix)
 		return "it has no MSI-X";
@@ -157,7 +165,7 @@ const char *hvirtio_queue(struct hvirtio *v, struct hvq *q, u16 index, u16 max, 
 	memory = kzalloc(MAX(hvq_bytes(size), PAGE_SIZE), FRAME_DEVICE, OWNER_HOST);
 	if (!memory)
 		return "there is no memory for a queue";
-	*q = (struct hvq){.dev = v, .index = index, .notify = v->notify + (u64)off * v->notify_multiplier};
+	*q = (struct hvq){.index = index, .notify = v->notify + (u64)off * v->notify_multiplier};
 	hvq_init(q, size, memory, hvirtio_has(v, VIRTIO_F_EVENT_IDX));
 	wr(v, REG(queue_size), 2, size);
 	if (!give_vector(v, index, vector))

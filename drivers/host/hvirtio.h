@@ -23,7 +23,6 @@ struct hvirtio {
 #define HVQ_MAX_SIZE 256u
 #define HVQ_NOBODY   0xffffu
 struct hvq {
-	struct hvirtio *dev;
 	volatile u8 *notify;
 	struct virtq_desc *desc;
 	u16 *avail;	    /* flags, idx, ring[size], used_event */
@@ -49,7 +48,7 @@ const char *hvirtio_start(struct hvirtio *v, const struct pci_dev *pci, u64 want
  * Before hvirtio_ready(). NULL, or what is wrong. */
 const char *hvirtio_queue(struct hvirtio *v, struct hvq *q, u16 index, u16 max, u8 vector);
 void hvirtio_ready(struct hvirtio *v);
-/* Reset: when this returns the device no longer touches memory. */
+/* Reset: when this returns the device no longer touches memory: if it does not answer, it is kept from it. */
 void hvirtio_stop(struct hvirtio *v);
 /* Device-specific configuration: size 1, 2, 4 or 8; 0 for what it has not. What is longer is read again if it changed. */
 u64 hvirtio_config(const struct hvirtio *v, u32 off, unsigned size);

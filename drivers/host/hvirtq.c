@@ -6,7 +6,6 @@
 #include "lib/string.h"
 
 /* In units of 16 bits. */
-#define AVAIL_FLAGS 0u
 #define AVAIL_IDX   1u
 #define AVAIL_RING  2u
 

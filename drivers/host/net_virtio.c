@@ -15,6 +15,7 @@
 #include "lib/string.h"
 #include "vmm/config.h"
 #include "vmm/host.h"
+#include "vmm/sched.h"
 
 #define WANTED (NET_F_CSUM | NET_F_GUEST_CSUM | NET_F_HOST_TSO4 | NET_F_HOST_TSO6 | NET_F_HOST_ECN | NET_F_MRG_RXBUF)
 /* Only with buffers that merge: else each would have to hold the longest. */
@@ -261,14 +262,22 @@ static bool serve(struct nic *n)
 	return more;
 }
 
+/* On the boot CPU alone: by interrupt; what is too much for one turn comes when others have had theirs. */
+static bool rest_waits;
+static bool serve_rest(struct sched_work *w)
+{
+	(void)w;
+	rest_waits = false;
+	for (u32 i = 0; i < nr_nics; i++)
+		rest_waits |= serve(nics[i]);
+	return !rest_waits;
+}
+static struct sched_work rest = {.fn = serve_rest};
+
 static void interrupt(void)
 {
-	bool more = false;
-
-	for (u32 i = 0; i < nr_nics; i++)
-		more |= serve(nics[i]);
-	if (more)
-		ipi_send(0, VEC_NIC); /* the boot CPU, this one: in its next window */
+	if (!rest_waits && !serve_rest(&rest))
+		sched_do(&rest);
 }
 
 /* ---- at boot ---- */

@@ -283,7 +283,7 @@ static const struct {
 	bool of_guests; /* makes no sense for an uplink */
 } vif_keys[] = {
 	{"bridge", set_bridge, false},	   {"vlan", set_vlan, false},	     {"isolated", set_bool, false},     {"mirror", set_bool, false},
-	{"rate", set_rate, false},	   {"mtu", set_numbers, false},	     {"mac", set_mac, true},
+	{"rate", set_rate, true},	   {"mtu", set_numbers, false},	     {"mac", set_mac, true},
 	{"ip", set_ip, true},		   {"antispoof", set_bool, true}, {"queues", set_numbers, true},
 	{"model", set_model, true},	   {"type", set_model, true},	     {"script", unused, true},
 	{"vifname", unused, true},	   {"backend", unused, true},	     {"gatewaydev", unused, true},
@@ -308,8 +308,8 @@ static bool parameter(struct vif_spec *v, const char *s, size_t n, u32 *seen)
 		*seen |= (u32)BIT(i);
 		return vif_keys[i].set(v);
 	}
-	return vif_fail(v, "%s: unknown parameter '%.*s'; known are bridge=, vlan=, rate=, mtu=, isolated=, mirror=%s",
-			v->host ? "uplink" : "vif", (int)MIN(k, 40), s, v->host ? "" : ", mac=, ip=, antispoof=, queues=, model=");
+	return vif_fail(v, "%s: unknown parameter '%.*s'; known are bridge=, vlan=, mtu=, isolated=, mirror=%s",
+			v->host ? "uplink" : "vif", (int)MIN(k, 40), s, v->host ? "" : ", rate=, mac=, ip=, antispoof=, queues=, model=");
 }
 
 bool config_vif(struct config_ctx *c, const struct cfg_item *it, bool host, struct vm_vif *vif)

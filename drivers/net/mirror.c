@@ -78,7 +78,7 @@ bool net_mirror_start(u32 snap)
 		mirror.ring = kzalloc(RING, FRAME_DEVICE, OWNER_HOST);
 		timer_init(&mirror.timer, drain);
 	}
-	if (mirror.ring && !mirror.snap) {
+	if (mirror.ring && !mirror.tail) {
 		put(&h, sizeof(h)); /* once: then it is one file, whatever is turned on and off */
 		come_back();
 	}

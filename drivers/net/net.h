@@ -89,8 +89,9 @@ bool net_link(const struct net_port *p);
 int net_set_rules(u16 owner, u32 index, const struct net_rule *rules, u32 nr);
 
 /* --- sending --- */
-/* Send one frame: it is copied, or dropped and counted. Bounded: a frame's copy for each port that gets it. */
-void net_send(struct net_port *p, const struct net_frame *f);
+/* Send one frame: it is copied, or dropped and counted. Bounded: a copy for each port that gets it; returns of how many
+ * ports it was looked at whether they do. */
+u32 net_send(struct net_port *p, const struct net_frame *f);
 void net_flush(struct net_port *p);
 /* rate= in its vif: how many ns it has to wait before it sends the next frame; 0: none, nearly always. */
 u64 net_send_wait(struct net_port *p);

@@ -119,18 +119,22 @@ static void forget(struct net_bridge *b, struct fdb_entry *e)
 	e->key = 0;
 }
 
+static u32 learn_max(const struct net_port *p)
+{
+	return p->owner ? LEARN_MAX : LEARN_MAX_UPLINK;
+}
+
 /* Where it may be noted: its own place, a free one, or one that the same port taught. */
 static struct fdb_entry *place_for(struct net_bridge *b, u64 key, const struct net_port *p, u32 now)
 {
 	struct fdb_entry *set = fdb_set(b, key), *best = NULL;
-	u32 max = p->owner ? LEARN_MAX : LEARN_MAX_UPLINK;
 
 	for (unsigned i = 0; i < FDB_WAYS; i++) {
 		struct fdb_entry *e = &set[i];
 
 		if (e->key == key)
 			return e;
-		if (stale(e, now) ? p->nr_learned < max : !best && !e->fixed && e->port == p->place)
+		if (stale(e, now) ? p->nr_learned < learn_max(p) : !best && !e->fixed && e->port == p->place)
 			best = e;
 	}
 	return best;
@@ -144,6 +148,19 @@ static bool is_others(const struct net_bridge *b, const struct net_port *p, u64 
 	return false;
 }
 
+/* Its own that nobody has heard of for long make room for new ones; a look a second at most. */
+static void age(struct net_port *p, u32 now)
+{
+	struct fdb_entry *e = p->bridge->fdb[0];
+
+	if (p->aged == now)
+		return;
+	p->aged = now;
+	for (u32 i = 0; i < FDB_SETS * FDB_WAYS; i++, e++)
+		if (e->key && e->port == p->place && stale(e, now))
+			forget(p->bridge, e);
+}
+
 /* false: it is another port's own. */
 static bool learn(struct net_port *p, u64 mac, u16 vlan, u64 now)
 {
@@ -155,6 +172,8 @@ static bool learn(struct net_port *p, u64 mac, u16 vlan, u64 now)
 		return false;
 	p->learned = key;
 	p->learned_at = now;
+	if (p->nr_learned >= learn_max(p))
+		age(p, seconds(now));
 	e = place_for(b, key, p, seconds(now));
 	if (!e || (e->key == key && e->fixed))
 		return true;
@@ -375,25 +394,27 @@ static void deliver(struct net_pkt *pk, struct net_port *to)
 }
 
 /* A large frame's copies would take too long; it is one of TCP's, which asks again with a small one. */
-static void flood(struct net_pkt *pk)
+static u32 flood(struct net_pkt *pk)
 {
 	struct net_bridge *b = pk->from->bridge;
 
 	if (pk->f->hdr.gso_type) {
 		net_dropped(pk->from, DROP_FLOOD);
-		return;
+		return 1;
 	}
 	for (u32 i = 0, n = b->nr_ports; n; i++)
 		if (b->ports[i]) {
 			n--;
 			deliver(pk, b->ports[i]);
 		}
+	return b->nr_ports;
 }
 
-void net_send(struct net_port *p, const struct net_frame *f)
+u32 net_send(struct net_port *p, const struct net_frame *f)
 {
 	struct net_pkt pk;
 	struct net_port *to;
+	u32 ports = 1;
 
 	spin_lock(&p->bridge->lock);
 	if (likely(accept(p, f, &pk))) {
@@ -403,9 +424,10 @@ void net_send(struct net_port *p, const struct net_frame *f)
 		if (likely(to))
 			deliver(&pk, to);
 		else
-			flood(&pk);
+			ports = flood(&pk);
 	}
 	spin_unlock(&p->bridge->lock);
+	return ports;
 }
 
 void net_flush(struct net_port *p)

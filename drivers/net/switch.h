@@ -36,7 +36,7 @@ struct net_port {
 	struct filter *filter;	/* NULL: no firewall */
 	struct net_port *next_due;
 	u64 learned, learned_at; /* the source that was learned last */
-	u32 nr_learned;
+	u32 nr_learned, aged; /* aged: the second of the last look for stale ones */
 	s64 credit; /* rate=: bytes it may send now */
 	u64 credit_at;
 	struct net_count sent, received;

@@ -39,6 +39,7 @@ enum { CTRL_OK, CTRL_ERR };
 /* What a call may do before others go on: in bytes; a frame counts as some more. */
 #define BUDGET	   KIB(96)
 #define FRAME_COST 1024u
+#define RANGE_COST 64u
 
 struct net {
 	struct virtio virtio;
@@ -98,8 +99,8 @@ static int read_chain(const struct net_frame *f, u32 off, void *to, u32 n)
 	return virtq_read(s->d->vm, s->c, s->skip + off, to, n) == n ? 0 : -EFAULT;
 }
 
-/* Header and the frame's beginning in one piece: for a small frame that is all. */
-static void send(struct vdev *d, const struct virtq_chain *c)
+/* Header and the frame's beginning in one piece: for a small frame that is all. What that counts as. */
+static u64 send(struct vdev *d, const struct virtq_chain *c)
 {
 	struct sending s = {.d = d, .c = c, .skip = hdr_size(d)};
 	u8 buf[12 + NET_HEAD];
@@ -111,7 +112,7 @@ static void send(struct vdev *d, const struct virtq_chain *c)
 	f.hdr.flags &= NET_NEEDS_CSUM; /* 5.1.6.2.1: the others are the device's to set */
 	f.len = (u32)MIN(c->out_len - s.skip, ~0u); /* the switch looks at the length first of all */
 	f.head_len = (u32)(n - s.skip);
-	net_send(port_of(d), &f);
+	return (u64)net_send(port_of(d), &f) * (f.len + FRAME_COST) + c->nr_out * RANGE_COST;
 }
 
 static void turn(struct vdev *d, u64 wait_ns)
@@ -119,10 +120,10 @@ static void turn(struct vdev *d, u64 wait_ns)
 	virtio_turn(d, wait_ns ? vm_time_ns(d->vm) + wait_ns : 0);
 }
 
-static void run_tx(struct vdev *d, unsigned queue)
+static void run_tx(struct vdev *d, unsigned queue, u64 budget)
 {
 	struct virtq *q = virtio_queue(d, queue);
-	u64 budget = BUDGET, wait = 0;
+	u64 wait = 0, cost;
 	struct virtq_chain c;
 	bool pushed = false;
 
@@ -135,10 +136,10 @@ static void run_tx(struct vdev *d, unsigned queue)
 				virtio_broken(d, "a frame to be sent has no header, or a buffer to be written");
 				break;
 			}
-			send(d, &c);
+			cost = send(d, &c);
+			budget -= MIN(budget, cost);
 			virtio_push(d, queue, &c, 0);
 			pushed = true;
-			budget -= MIN(budget, c.out_len + FRAME_COST);
 		}
 	} while (budget && !wait && virtio_set_kicks(d, queue, true));
 	if (pushed && virtio_queue(d, queue))
@@ -252,7 +253,7 @@ static enum put put(struct vdev *d, unsigned queue, const struct net_rx *r)
 	bool merge = virtio_has(d, NET_F_MRG_RXBUF);
 	struct buf bufs[MAX_BUFS];
 	struct virtq_chain c;
-	u32 n = 0, done = 0;
+	u32 n = 0, done = 0, ranges = 0;
 	gpa_t num_at[2] = {0};
 
 	do {
@@ -262,7 +263,8 @@ static enum put put(struct vdev *d, unsigned queue, const struct net_rx *r)
 			virtio_broken(d, "a buffer for frames has no room for the header, or is to be read");
 			return PUT_NEVER;
 		}
-		if (!merge && c.in_len < hdr_size(d) + r->len) {
+		ranges += c.nr_in;
+		if ((!merge && c.in_len < hdr_size(d) + r->len) || ranges > VIRTQ_MAX_SIZE) {
 			*q = before;
 			return PUT_NEVER;
 		}
@@ -471,7 +473,7 @@ static void net_kick(struct vdev *d, unsigned queue)
 	if (queue == ctrl_queue(d))
 		run_ctrl(d, queue);
 	else if (queue & 1)
-		run_tx(d, queue);
+		run_tx(d, queue, BUDGET);
 	else
 		more_buffers(d, queue);
 }
@@ -484,9 +486,9 @@ static unsigned net_queues(const struct vdev *d)
 static void net_timer(struct vdev *d, unsigned idx)
 {
 	(void)idx;
-	for (unsigned i = 0; i < net_queues(d); i++)
-		if ((i & 1) || i == ctrl_queue(d))
-			virtio_kick(d, i);
+	virtio_kick(d, ctrl_queue(d));
+	for (unsigned i = 0; i < max_pairs(d); i++)
+		run_tx(d, 2 * i + 1, BUDGET / max_pairs(d));
 	run_rx(d);
 }
 

@@ -75,13 +75,6 @@ bool virtio_pop(struct vdev *d, unsigned queue, struct virtq_chain *c)
 	return !q->waits;
 }
 
-bool virtio_set_kicks(struct vdev *d, unsigned queue, bool on)
-{
-	struct virtq *q = virtio_queue(d, queue);
-
-	return q && virtq_set_kicks(d->vm, q, on) && !q->waits;
-}
-
 void virtio_push(struct vdev *d, unsigned queue, const struct virtq_chain *c, u32 written)
 {
 	if (virtq_push(d->vm, &virtio_of(d)->queue[queue], c, written))

@@ -82,7 +82,12 @@ static inline struct virtq *virtio_queue(const struct vdev *d, unsigned queue)
 bool virtio_pop(struct vdev *d, unsigned queue, struct virtq_chain *c);
 /* Say whether the driver is to notify of more chains. true: there are some already, look again - but not if they wait for
  * memory, for then timer 0 is set. */
-bool virtio_set_kicks(struct vdev *d, unsigned queue, bool on);
+static inline bool virtio_set_kicks(struct vdev *d, unsigned queue, bool on)
+{
+	struct virtq *q = virtio_queue(d, queue);
+
+	return q && virtq_set_kicks(d->vm, q, on) && !q->waits;
+}
 /* Timer 0 at the latest at `at`; 0: as soon as others have had their turn. */
 static inline void virtio_turn(struct vdev *d, u64 at)
 {
@@ -99,7 +104,7 @@ void virtio_idle(struct vdev *d, unsigned queue);
 void virtio_signal(struct vdev *d, unsigned queue);
 /* The device's configuration has changed (2.5): a new generation, and an interrupt. */
 void virtio_config_changed(struct vdev *d);
-/* The driver did what no driver may: DEVICE_NEEDS_RESET, counted, and in the log once until reset. */
+/* The driver did what no driver may: DEVICE_NEEDS_RESET, counted, and in the log the 1st, 2nd, 4th, 8th... time. */
 void virtio_broken(struct vdev *d, const char *what);
 
 /* --- for transports --- */

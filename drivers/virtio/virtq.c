@@ -396,10 +396,9 @@ int virtq_pop(struct vm *vm, struct virtq *q, struct virtq_chain *c, const char 
 	int r;
 
 	c->nr_ring = 0;
-	r = q->packed ? pop_packed(&w, q) : pop_split(&w, q);
-	/* 2.7.10: with EVENT_IDX the driver tells of its next chain only if it is asked to. */
-	if (unlikely(r >= 0 && !q->packed && q->event_idx && !q->quiet) && virtq_set_kicks(vm, q, true) && !r)
-		r = pop_split(&w, q);
+	do { /* 2.7.10: with EVENT_IDX the driver tells of its next chain only if it is asked to */
+		r = q->packed ? pop_packed(&w, q) : pop_split(&w, q);
+	} while (unlikely(!q->quiet && q->event_idx && !q->packed && r >= 0) && virtq_set_kicks(vm, q, true) && !r);
 	if (r == 1)
 		q->in_flight += q->packed ? c->nr_ring : 1;
 	return r;

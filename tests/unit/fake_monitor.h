@@ -35,6 +35,8 @@ static char did[256];
 static struct boot_info fake_boot_info;
 
 u64 tsc_to_ns(u64 ticks) { return ticks; }
+void vm_devices_lock(struct vm *vm) { spin_lock(&vm->dev_lock); }
+void vm_devices_unlock(struct vm *vm) { spin_unlock(&vm->dev_lock); }
 u64 ns_to_tsc(u64 ns) { return ns / 1000000000; } /* nothing is waited for */
 void frame_get_stats(struct frame_stats *st)
 {

@@ -49,6 +49,10 @@ void phys_copy(hpa_t dst, hpa_t src, size_t n)
 {
 	memcpy(fake_phys(dst), fake_phys(src), n);
 }
+void phys_clear(hpa_t dst, size_t n)
+{
+	memset(fake_phys(dst), 0, n);
+}
 void *gmem_hold_phys(unsigned hold, hpa_t pa)
 {
 	(void)hold;

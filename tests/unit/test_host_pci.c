@@ -147,7 +147,7 @@ static void scanning(void **state)
 			assert_int_equal(!!(fns[i].regs[4] & PCI_COMMAND_BUS_MASTER),
 					 fns[i].regs[0xb] == 6 || fns[i].regs[0xb] == 3);
 	assert_int_equal(pci_quiesce(), 0);
-	pci_enable(pci_dev(3));
+	pci_set_command(pci_dev(3), PCI_COMMAND_MEMORY | PCI_COMMAND_BUS_MASTER);
 	assert_int_equal(at(NULL, 0x200)->regs[4], 7);
 	assert_int_equal(at(NULL, 0x200)->regs[5], 4);
 	pci_stop_dma();

@@ -219,9 +219,12 @@ volatile void *pci_map_bar(const struct pci_dev *d, unsigned n, u64 off, u64 len
 	nr_mapped++;
 	return n == 4 && off + len <= sizeof(bar) ? bar + off : NULL;
 }
-void pci_enable(const struct pci_dev *d)
+static bool master, stuck;
+void pci_set_command(const struct pci_dev *d, u32 bits)
 {
 	(void)d;
+	assert_true(!(bits & PCI_COMMAND_BUS_MASTER) || (bits & PCI_COMMAND_MEMORY));
+	master = bits & PCI_COMMAND_BUS_MASTER;
 }
 static u32 table[8];
 volatile u32 *pci_msix_enable(const struct pci_dev *d, u32 *nr)
@@ -267,7 +270,8 @@ void pci_mmio_write(volatile void *p, unsigned size, u32 val)
 	case 0x0c: accepted = (accepted & ~(0xffffffffull << 32 * driver_select)) | (u64)val << 32 * driver_select; break;
 	case 0x14:
 		resets += !val;
-		status = val & ~refuse;
+		if (val || !stuck)
+			status = val & ~refuse;
 		break;
 	case 0x1a: queue_vector = (u16)val; break;
 	default:
@@ -315,7 +319,7 @@ static void agreeing(void **state)
 	(void)state;
 	device();
 	assert_null(hvirtio_start(&v, &dev, VIRTIO_F_INDIRECT_DESC | 0x11));
-	assert_int_equal(resets, 1);
+	assert_true(resets == 1 && master);
 	assert_true(accepted == (VIRTIO_F_VERSION_1 | VIRTIO_F_EVENT_IDX | VIRTIO_F_INDIRECT_DESC | 0x11) && v.features == accepted);
 	assert_int_equal(status, 11);
 	assert_null(hvirtio_queue(&v, &hq, 1, 64, 0xe2));
@@ -327,6 +331,10 @@ static void agreeing(void **state)
 	assert_memory_equal(bar + 0x30, &hq.used, 8);
 	hvq_kick(&hq);
 	assert_int_equal(kicked, 1);
+	stuck = true; /* it does not answer: it gets to no memory */
+	hvirtio_stop(&v);
+	assert_true(resets == 2 && !master);
+	stuck = false;
 	memcpy(bar + 0x2008, "\1\2\3\4\5\6\7\10", 8);
 	generation = 3; /* it changes while it is read */
 	assert_true(hvirtio_config(&v, 8, 8) == 0x0807060504030201ull);

@@ -122,12 +122,12 @@ static void balloon_fields(struct mon_call *c)
 	struct mon_out *o = c->out;
 	struct balloon_info i;
 
-	spin_lock(&vm->dev_lock);
+	vm_devices_lock(vm);
 	if (vm->balloon.d) {
 		vm->balloon.ops->info(vm->balloon.d, &i);
 		vm->balloon.ops->ask(vm->balloon.d);
 	}
-	spin_unlock(&vm->dev_lock);
+	vm_devices_unlock(vm);
 	if (!vm->balloon.d)
 		return;
 	mon_field(o, "balloon_driver");

@@ -41,10 +41,10 @@ u64 mon_vm_memory(struct vm *vm)
 {
 	struct balloon_info i = {0};
 
-	spin_lock(&vm->dev_lock);
+	vm_devices_lock(vm);
 	if (vm->balloon.d)
 		vm->balloon.ops->info(vm->balloon.d, &i);
-	spin_unlock(&vm->dev_lock);
+	vm_devices_unlock(vm);
 	return vm->ram_bytes - MIN((u64)i.actual * PAGE_SIZE, vm->ram_bytes);
 }
 
@@ -282,11 +282,11 @@ enum mon_status verb_console_size(struct mon_call *c)
 
 	if (!mon_number(c->argv[0], 0xffff, &cols) || !mon_number(c->argv[1], 0xffff, &rows))
 		return mon_fail(c, "columns and rows are numbers up to 65535");
-	spin_lock(&vm->dev_lock);
+	vm_devices_lock(vm);
 	there = vm->port_device.d;
 	if (there)
 		vm->port_device.ops->resize(vm->port_device.d, (u16)cols, (u16)rows);
-	spin_unlock(&vm->dev_lock);
+	vm_devices_unlock(vm);
 	return there ? MON_DONE : mon_fail(c, "it has no paravirtual console; write pv_console = 1 in its file");
 }
 
