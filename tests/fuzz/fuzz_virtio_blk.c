@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* unit: drivers/virtio/virtio.c drivers/virtio/virtio_pci.c drivers/virtio/blk.c */
 /* The block device, with a backend that is done at once or later, in parts, refuses, fails, or is slow. */
+#define WORK_MAX MIB(1) /* four queues' budgets, and what descriptors of a few bytes take besides */
 #include "tests/fuzz/virtio_driver.h"
 #include "arch/x86_64/frame.h"
 #include "vmm/config.h"

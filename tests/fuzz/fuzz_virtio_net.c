@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* unit: drivers/virtio/virtio.c drivers/virtio/virtio_pci.c drivers/virtio/net.c */
 /* The network card on a made-up port: frames of any length go either way, the link comes and goes, sending has to wait. */
+#define WORK_MAX MIB(2) /* the budgets of two pairs and what one frame of 64 KiB goes beyond each */
 #include "tests/fuzz/virtio_driver.h"
 #include "drivers/net/net.h"
 #include "vmm/config.h"
