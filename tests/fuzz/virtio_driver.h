@@ -358,7 +358,7 @@ static void world(void)
 	vm.no_memory = (how & 6) == 6;
 	vm.dense = how & 8;
 	vm.msix = how & 16;
-	adding = (how & 0x60) == 0x60;
+	adding = how >> 5 & 3;
 	vm.ended = (how & 0x85) == 0x85;
 }
 
@@ -431,7 +431,8 @@ static void fuzz(const struct virtio_model *m, const u8 *data, size_t size)
 	memset(state, 0, sizeof(state));
 	nr_popped = nr_named = 0;
 	memset(held, 0, sizeof(held));
-	foreign = adding = false;
+	foreign = false;
+	adding = 0;
 	nr_checks = 0;
 	buffer = BUFFERS;
 	vm = (struct vm){.timer = ~0ull, .nr_ports = 1};

@@ -20,12 +20,15 @@ static __attribute__((noinline)) void failed(unsigned line, const char *what)
 #define virtq_unpop  real_virtq_unpop
 #define virtq_reread real_virtq_reread
 #define virtq_push   real_virtq_push
+#define virtq_set_kicks real_virtq_set_kicks
+bool real_virtq_set_kicks(struct vm *vm, struct virtq *q, bool on);
 #include "drivers/virtio/virtq.c"
 #undef virtq_reset
 #undef virtq_pop
 #undef virtq_unpop
 #undef virtq_reread
 #undef virtq_push
+#undef virtq_set_kicks
 
 /* ---- what is known of the rings ---- */
 
@@ -37,7 +40,7 @@ static struct popped popped[1024];
 static struct block_range named[8192]; /* ranges that the device may write */
 static unsigned nr_popped, nr_named, held[VIRTIO_MAX_QUEUES];
 static bool foreign; /* the state came from elsewhere, or there was more than fits above: less is looked at */
-static bool adding;  /* another CPU of the guest's adds chains all the time */
+static enum { ADD_AT_POP = 1, ADD_AT_KICKS = 2 } adding; /* another CPU of the guest's adds a chain whenever the device looks */
 static u64 work;
 #ifndef WORK_MAX /* that a call may make: bytes copied, and 64 for each access and chain */
 #define WORK_MAX KIB(128)
@@ -81,6 +84,7 @@ static void note(const struct virtq *q, const struct virtq_chain *c, unsigned nr
 		require(c->range[i].len && gmem_is_ram(NULL, c->range[i].gpa, c->range[i].len));
 		sum += c->range[i].len;
 	}
+	spend(16ull * (c->nr_out + c->nr_in));
 	require(sum && sum == c->out_len + c->in_len && sum <= UINT32_MAX && c->nr_ring <= q->size);
 	if (nr_popped == ARRAY_SIZE(popped) || nr_named + c->nr_in > ARRAY_SIZE(named)) {
 		foreign = true;
@@ -98,11 +102,14 @@ static void note(const struct virtq *q, const struct virtq_chain *c, unsigned nr
 static void add_one(const struct virtq *q)
 {
 	u16 next = (u16)(q->next_avail + 1), flags = (u16)(q->avail_wrap ? DESC_AVAIL : DESC_USED);
+	bool was = foreign;
 
+	foreign = true; /* the driver's own writes are not the device's */
 	if (!q->packed)
 		gmem_write(NULL, q->driver + 2, &next, 2);
 	else
 		gmem_write(NULL, q->desc + 16ull * q->next_avail + 14, &flags, 2);
+	foreign = was;
 }
 
 void virtq_reset(struct virtq *q, u16 size)
@@ -116,19 +123,17 @@ void virtq_reset(struct virtq *q, u16 size)
 
 int virtq_pop(struct vm *v, struct virtq *q, struct virtq_chain *c, const char **why)
 {
+	u64 before;
 	int r;
 
 	settle(q);
-	spend(64);
-	if (adding) {
-		bool was = foreign;
-
-		foreign = true; /* the driver's own writes are not the device's */
+	if (adding & ADD_AT_POP)
 		add_one(q);
-		foreign = was;
-	}
 	*why = NULL;
+	before = work;
 	r = real_virtq_pop(v, q, c, why);
+	work = before; /* a table that is held is not all looked at */
+	spend(64);
 	require(r >= 0 || *why);
 	if (r == 1)
 		note(q, c, q->packed ? c->nr_ring : 1);
@@ -143,12 +148,21 @@ void virtq_unpop(struct virtq *q, const struct virtq_chain *c)
 
 int virtq_reread(struct vm *v, const struct virtq *q, struct virtq_chain *c, const char **why)
 {
+	u64 before = work;
 	int r = real_virtq_reread(v, q, c, why);
 
+	work = before;
 	spend(64);
 	if (!r)
 		note(q, c, 0);
 	return r;
+}
+
+bool virtq_set_kicks(struct vm *v, struct virtq *q, bool on)
+{
+	if (on && adding & ADD_AT_KICKS)
+		add_one(q);
+	return real_virtq_set_kicks(v, q, on);
 }
 
 /* The driver has a chain back, and all that was said of it. One that it made available twice it does not have yet. */
@@ -166,21 +180,34 @@ static void back(unsigned i)
 			remove_popped(i);
 }
 
+/* What the device pushes; of two with the same number, the one that it fits best, for either may be meant. */
+static unsigned find_popped(unsigned queue, u16 id, u16 nr, u32 written)
+{
+	unsigned best = nr_popped;
+
+	for (unsigned i = 0; i < nr_popped; i++) {
+		const struct popped *p = &popped[i];
+
+		if (p->queue == queue && p->id == id && p->nr == nr && p->in_len >= written &&
+		    (best == nr_popped || p->in_len < popped[best].in_len))
+			best = i;
+	}
+	require(best < nr_popped);
+	return best;
+}
+
 int virtq_push(struct vm *v, struct virtq *q, const struct virtq_chain *c, u32 written)
 {
-	unsigned k = queue_of(q), i;
+	u64 before = work;
+	int r;
 
 	settle(q);
+	if (!foreign)
+		back(find_popped(queue_of(q), c->id, q->packed ? c->nr_ring : 1, written));
+	r = real_virtq_push(v, q, c, written);
+	work = before;
 	spend(64);
-	if (!foreign) {
-		for (i = 0; i < nr_popped; i++)
-			if (popped[i].queue == k && popped[i].id == c->id && popped[i].nr == (q->packed ? c->nr_ring : 1) &&
-			    popped[i].in_len >= written)
-				break;
-		require(i < nr_popped);
-		back(i);
-	}
-	return real_virtq_push(v, q, c, written);
+	return r;
 }
 
 static bool within(gpa_t gpa, u64 n, gpa_t area, u64 size)
