@@ -57,8 +57,8 @@ $(O)/%.asm.o: %.asm Makefile
 	@mkdir -p $(@D)
 	$(NASM) -f elf64 -g -F dwarf -w+error -w-reloc-rel-dword -I. -MD $(@:.o=.d) -MT $@ $< -o $@
 
-# The virtual PC's DSDT and its SSDT of processors as C bytes, without the table header, which acpi_tables.c writes.
-AML := $(B)/gen/vmm/platform/dsdt_aml.h $(B)/gen/vmm/platform/cpus_aml.h
+# The virtual PC's DSDT and its SSDTs of processors and of virtio's MMIO devices as C bytes, without the table header, which acpi_tables.c writes.
+AML := $(patsubst %,$(B)/gen/vmm/platform/%_aml.h,dsdt cpus virtio)
 $(AML): $(B)/gen/%_aml.h: %.asl Makefile
 	@mkdir -p $(@D)
 	@$(HOSTCC) -E -P -undef -x c $< -o $(@D)/$(*F).i

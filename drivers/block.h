@@ -12,6 +12,7 @@
 
 struct vm;
 struct vm_disk;
+struct vdev;
 struct block;
 
 /* ZERO: as if zeroes were written; DISCARD: what is there may become anything. Neither has data, nor has FLUSH. */
@@ -55,6 +56,11 @@ struct block_ops {
 	/* At once, with requests in flight, too: none of their done() is called any more, and their memory is the caller's. What
 	 * a device still does to the guest's memory holds that (vm_dma_begin()). */
 	void (*close)(struct block *b);
+	/*
+	 * NULL: it cannot be. b->size becomes `size`, whole sectors; what is there stays, what is new reads as zeroes if it has
+	 * never been written. 0; -ENOSPC, -ENOMEM: `why` (size n) says it, nothing has changed. Requests may be in flight.
+	 */
+	int (*resize)(struct block *b, u64 size, char *why, size_t n);
 };
 
 #define BLOCK_SECTOR 512u
@@ -78,6 +84,8 @@ struct block *block_open(const struct vm_disk *disk, struct vm *vm, char *why, s
 /* The same for what stands behind another backend's prefix. */
 struct block *block_open_target(const char *target, const struct vm_disk *disk, struct vm *vm, char *why, size_t n);
 void block_close(struct block *b);
+/* drivers/virtio/blk.c, of a disk's device (its VM's device lock is held): block_ops.resize(), and its driver is told. */
+int blk_resize(struct vdev *d, u64 size, char *why, size_t n);
 
 /* For backends in memory: copy bytes [off, off + n) of a request's data from pa (READ) or to it. 0 or -EIO: no RAM. */
 int block_copy(struct vm *vm, const struct block_req *r, u64 off, u64 n, hpa_t pa);

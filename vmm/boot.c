@@ -93,7 +93,7 @@ static bool load(struct vm *vm)
 	struct load_target t = {
 		.ram_low = vm->ram_low, .ram_high = vm->ram_high, .vcpus = vm->nr_vcpus, .vcpus_present = vm_vcpus_present(vm),
 		.cpu_signature = vm->cpuid->basic[1].eax, .cpu_features = vm->cpuid->basic[1].edx,
-		.hpet = vm->cfg.hpet, .write = target_write, .copy = target_copy,
+		.hpet = vm->cfg.hpet, .nr_virtio = vm->irqchip.nr_virtio, .write = target_write, .copy = target_copy,
 		.zero = target_zero, .arg = vm,
 	};
 	struct load_file kernel, ramdisk;

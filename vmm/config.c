@@ -191,6 +191,22 @@ static bool set_type(struct config_ctx *c, const struct cfg_assign *a, const str
 	return true;
 }
 
+static bool set_virtio_transport(struct config_ctx *c, const struct cfg_assign *a, const struct config_key *k)
+{
+	static const char *const words[] = {"pci", "pci-transitional", "mmio", NULL};
+	const char *s;
+	int i;
+
+	(void)k;
+	if (!get_string(c, a, CFG_STR_MAX, &s))
+		return false;
+	i = config_word(s, words);
+	if (i < 0)
+		return fail(c, a->val.line, a->val.col, "%s \"%.40s\"; write \"pci\", \"pci-transitional\" or \"mmio\"", a->key, s);
+	((struct vm_config *)c->out)->virtio_transport = (enum vm_virtio)i;
+	return true;
+}
+
 static bool set_action(struct config_ctx *c, const struct cfg_assign *a, const struct config_key *k)
 {
 	static const char *const words[] = {[ACTION_DESTROY] = "destroy",
@@ -276,6 +292,17 @@ static bool set_channels(struct config_ctx *c, const struct cfg_assign *a, const
 {
 	(void)k;
 	return each_string(c, a, VM_MAX_CHANNELS, config_add_channel);
+}
+
+/* Whoever loads files has loaded them: the UEFI application by this list, GRUB by its own. */
+static bool a_file(struct config_ctx *c, const struct cfg_item *it)
+{
+	return it->str[0] || fail(c, it->line, it->col, "files: an empty name; write a file's name, or take it out");
+}
+
+static bool set_files(struct config_ctx *c, const struct cfg_assign *a, const struct config_key *k)
+{
+	return each_string(c, a, (u32)k->max, a_file);
 }
 
 static size_t fw_cfg_name(const char *s)
@@ -410,6 +437,7 @@ static const struct config_key vm_keys[] = {
 	{"balloon", set_number, VMS(balloon), BOOLEAN},
 	{"pv_console", set_number, VMS(pv_console), BOOLEAN},
 	{"channel", set_channels, 0, 0, 0, 0, NULL},
+	{"virtio_transport", set_virtio_transport, 0, 0, 0, 0, NULL},
 	{"rng", set_number, VMS(rng), BOOLEAN},
 	{"paravirt", set_number, VMS(paravirt), BOOLEAN},
 	{"testdev", set_number, VMS(testdev), 0, 8, ""},
@@ -419,6 +447,7 @@ static const struct config_key vm_keys[] = {
 
 static const struct config_key host_keys[] = {
 	{"vms", set_vms, 0, 0, 0, 0, NULL},
+	{"files", set_files, 0, 0, 0, CFG_LIST_MAX, NULL},
 	{"uplink", set_net, 0, 0, 0, HOST_MAX_UPLINKS, NULL},
 	{"mirror", set_number, HOSTS(mirror), 0, MIRROR_MARKED, ""},
 	{"exit_when_empty", set_number, HOSTS(exit_when_empty), BOOLEAN},

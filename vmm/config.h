@@ -78,6 +78,8 @@ struct net_rule {
 #define RULE_ALL_VIFS 255
 #define RULE_ICMP     255
 
+enum vm_virtio { VIRTIO_ON_PCI, VIRTIO_ON_PCI_TRANSITIONAL, VIRTIO_ON_MMIO };
+
 struct vm_config {
 	char file[VM_PATH_MAX]; /* the VM file, for messages */
 	char name[VM_NAME_MAX];
@@ -96,6 +98,7 @@ struct vm_config {
 	struct net_rule rules[VM_MAX_RULES];
 	enum vm_action on_poweroff, on_reboot, on_crash;
 	bool debug_exit, debugcon, hpet, rng, balloon, gdb;
+	enum vm_virtio virtio_transport; /* "pci", "pci-transitional", "mmio" */
 	bool pv_console; /* pv_console = 1: virtio's console, hvc0 to Linux */
 	u32 nr_channels;
 	char channels[VM_MAX_CHANNELS][VM_CHANNEL_MAX]; /* names of its further ports */

@@ -217,19 +217,25 @@ bool config_add_disk(struct config_ctx *c, const struct cfg_item *it)
 {
 	static struct disk_spec spec; /* not for a kernel stack; see config.c */
 	struct vm_config *vm = c->out;
-	struct vm_disk *disk = &vm->disks[vm->nr_disks];
+	struct vm_disk disk = {0}, *place = NULL;
 
 	memset(&spec, 0, sizeof(spec));
 	spec.c = c;
 	spec.it = it;
-	if (!disk_split(&spec) || !disk_format(&spec) || !disk_target(&spec, disk) ||
-	    !disk_vdev(&spec, disk) || !disk_access(&spec, disk) || !disk_shape(&spec, disk))
+	if (!disk_split(&spec) || !disk_format(&spec) || !disk_target(&spec, &disk) ||
+	    !disk_vdev(&spec, &disk) || !disk_access(&spec, &disk) || !disk_shape(&spec, &disk))
 		return false;
-	for (u32 i = 0; i < vm->nr_disks; i++)
-		if (!strcmp(vm->disks[i].vdev, disk->vdev))
+	for (u32 i = VM_MAX_DISKS; i--;) {
+		if (!vm->disks[i].target[0])
+			place = &vm->disks[i];
+		else if (!strcmp(vm->disks[i].vdev, disk.vdev))
 			return fail(c, it->line, it->col,
 				    "disk: device name %s is taken by \"%s\"; write another",
-				    disk->vdev, vm->disks[i].target);
-	vm->nr_disks++;
+				    disk.vdev, vm->disks[i].target);
+	}
+	if (!place)
+		return fail(c, it->line, it->col, "disk: it has %d disks, and may have no more", VM_MAX_DISKS);
+	*place = disk;
+	vm->nr_disks = MAX(vm->nr_disks, (u32)(place - vm->disks) + 1);
 	return true;
 }

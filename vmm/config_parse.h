@@ -36,12 +36,14 @@ struct config_ctx {
 
 /* The number of s in a list of words that ends with NULL, or -1. */
 int config_word(const char *s, const char *const *words);
-/* Append one disk of xl-disk-configuration(5) to c->out (struct vm_config), which has room. */
+/* One more disk of xl-disk-configuration(5) in c->out (struct vm_config), in its first empty place. */
 bool config_add_disk(struct config_ctx *c, const struct cfg_item *it);
 /* The same of one of its channels. */
 bool config_add_channel(struct config_ctx *c, const struct cfg_item *it);
 /* A card of xl-network-configuration(5). host: an uplink, which has no MAC of its own and sends in others' names. */
 bool config_vif(struct config_ctx *c, const struct cfg_item *it, bool host, struct vm_vif *vif);
+/* The same for a VM that runs, in the first empty place of c->out (struct vm_config). */
+bool config_add_vif(struct config_ctx *c, const struct cfg_item *it);
 /* The MACs that were not given, which no two cards may share; false: reported. */
 bool config_vif_macs(struct config_ctx *c, const struct config_place *at, struct vm_config *vm);
 /* The CPUs that xl's list in `it` names, into mask[VM_CPUS_MAX / 64]. */

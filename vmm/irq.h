@@ -11,11 +11,11 @@ struct vm;
 struct vcpu;
 struct vdev;
 
-#define VM_NR_GSI 24
+#define VM_NR_GSI 48
 
 /* Drive a line (global system interrupt). GSI 0..15 reach the PIC (GSI 0..15 = IRQ 0..15) and the
- * I/O APIC (pin = GSI, but IRQ 0 is pin 2, as the MADT's override says); 16..23 the I/O APIC only. A line has one
- * caller: those that share one are PCI's, whose OR platform/pci_lpc.c makes. */
+ * I/O APIC (pin = GSI, but IRQ 0 is pin 2, as the MADT's override says); 16..23, and those of
+ * virtio's MMIO devices from 24 on, the I/O APIC only. A line has one caller: those that share one are PCI's, whose OR platform/pci_lpc.c makes. */
 void vm_irq_set(struct vm *vm, unsigned gsi, bool level);
 /* A message-signalled interrupt (address/data as in SDM vol. 3, 11.11). */
 void vm_msi(struct vm *vm, u64 addr, u32 data);
@@ -46,6 +46,7 @@ void vm_apic_msg(struct vm *vm, struct vcpu *from, const struct apic_msg *m);
 /* Where the controllers keep their per-VM instance (set in their init()). */
 struct vm_irqchip {
 	struct vdev *pic, *ioapic;
+	u32 nr_virtio; /* devices behind virtio_mmio.c: the I/O APIC has a pin for each */
 };
 struct vm_irqchip *vm_irqchip(struct vm *vm);
 /* The board's NMI pin, LINT1 of every local APIC (vmm/irq.c). Any context. */

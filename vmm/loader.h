@@ -22,6 +22,7 @@ struct load_target {
 	u32 vcpus, vcpus_present; /* all of them; the first ones, which are plugged in */
 	u32 cpu_signature, cpu_features; /* CPUID leaf 1, EAX and EDX */
 	bool hpet;
+	u32 nr_virtio; /* MMIO devices of virtio's */
 	/* Each 0 or -EFAULT if the range is not RAM. RAM is zero before the load. */
 	int (*write)(struct load_target *t, gpa_t gpa, const void *buf, size_t n);
 	int (*copy)(struct load_target *t, gpa_t gpa, const struct load_file *f, u64 off, u64 n);
@@ -55,7 +56,7 @@ static inline u64 guest_memory_max(unsigned bits)
 }
 unsigned guest_e820(u64 memory, struct e820_entry *e, unsigned max);
 
-/* Write the guest's ACPI tables (RSDP, XSDT, RSDT, FADT, FACS, DSDT, MADT, MCFG, HPET) into
+/* Write the guest's ACPI tables (RSDP, XSDT, RSDT, FADT, FACS, DSDT, SSDTs, MADT, MCFG, HPET) into
  * 0xe0000..0xeffff. Returns 0 and *rsdp, or -EFAULT, -ENOSPC. platform/acpi_tables.c */
 int guest_acpi_tables(struct load_target *t, gpa_t *rsdp);
 /* And its MP table into 0xf0000..0xfffff; likewise. platform/mp_table.c */

@@ -16,6 +16,10 @@
 	 ~(PLAT_PCI_MMIO64_SIZE - 1))
 #define PLAT_ECAM_BASE	   0xe0000000u /* 256 buses of configuration space, MCFG */
 #define PLAT_ECAM_SIZE	   0x10000000u
+/* virtio_transport = "mmio": where QEMU's microvm has them, each with a line behind the PC's own */
+#define PLAT_VIRTIO_BASE   0xfeb00000u
+#define PLAT_VIRTIO_SIZE   0x200u
+#define PLAT_VIRTIO_MAX	   24u
 #define PLAT_IOAPIC_BASE   0xfec00000u
 #define PLAT_IOAPIC_SIZE   0x1000u
 #define PLAT_IOAPIC_ID	   0u
@@ -36,6 +40,7 @@
 #define PLAT_GSI_MOUSE	    12u
 #define PLAT_GSI_PCI_FIRST  16u
 #define PLAT_GSI_PCI_LAST   23u
+#define PLAT_GSI_VIRTIO	    24u
 /* PIRQ A..H of the LPC bridge are pins 16..23. INTA..INTD (pin 1..4) of device dev on bus 0, as the
  * DSDT's _PRT must say: the usual swizzle. */
 #define PLAT_GSI_PCI(dev, pin)                                                                     \

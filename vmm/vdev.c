@@ -212,9 +212,10 @@ int vm_devices_create(struct vm *vm, char *why, size_t n)
 		vm->dev_timers[i].d = &vm->devs[i / VDEV_MAX_TIMERS];
 	}
 	for (const struct vdev_type *const *t = __vdevs_start; t < __vdevs_end; t++) {
-		u32 count = (*t)->wanted && !(*t)->wanted(vm) ? 0 : (*t)->count ? (*t)->count(vm) : 1;
+		u32 units = (*t)->wanted && !(*t)->wanted(vm) ? 0 : (*t)->units ? (*t)->units(vm) : 1;
 
-		for (u32 unit = 0; unit < count; unit++) {
+		for (; units; units &= units - 1) {
+			u32 unit = (u32)__builtin_ctz(units);
 			int r = vdev_create(vm, *t, unit, NULL);
 
 			if (r && vm->dev_refused[0]) {
@@ -497,9 +498,13 @@ bool vm_rng_wanted(const struct vm *vm)
 	return vm->cfg.rng;
 }
 
-unsigned vm_nr_vifs(const struct vm *vm)
+unsigned vm_vifs(const struct vm *vm)
 {
-	return vm->cfg.nr_vifs;
+	unsigned units = 0;
+
+	for (u32 i = 0; i < VM_MAX_VIFS; i++)
+		units |= (unsigned)!!vm->cfg.vifs[i].bridge[0] << i;
+	return units;
 }
 
 const struct vm_config *vm_config(const struct vm *vm)
@@ -512,14 +517,23 @@ bool vm_has_ended(const struct vm *vm)
 	return READ_ONCE(vm->ending) || READ_ONCE(vm->preserved);
 }
 
-unsigned vm_nr_disks(const struct vm *vm)
+unsigned vm_disks(const struct vm *vm)
 {
-	return vm->cfg.nr_disks;
+	unsigned units = 0;
+
+	for (u32 i = 0; i < VM_MAX_DISKS; i++)
+		units |= (unsigned)!!vm->cfg.disks[i].target[0] << i;
+	return units;
 }
 
-const struct vm_disk *vm_disk(const struct vm *vm, u32 i)
+struct vm_disk *vm_disk(struct vm *vm, u32 i)
 {
 	return &vm->cfg.disks[i];
+}
+
+struct vm_vif *vm_vif(struct vm *vm, u32 i)
+{
+	return &vm->cfg.vifs[i];
 }
 
 const char *vm_name(const struct vm *vm)
@@ -532,9 +546,9 @@ u16 vm_id(const struct vm *vm)
 	return vm->id;
 }
 
-unsigned vm_testdev_count(const struct vm *vm)
+unsigned vm_testdevs(const struct vm *vm)
 {
-	return vm->cfg.testdev;
+	return (1u << vm->cfg.testdev) - 1;
 }
 
 struct region_table *vm_pio_regions(struct vm *vm)

@@ -45,8 +45,8 @@ struct vdev_type {
 	const struct pci_ident *pci; /* it is a PCI function (platform/pci.h), and its regions are BARs; NULL: it is none */
 	/* Optional: is the device part of this VM (debug exit port...)? NULL: always. */
 	bool (*wanted)(const struct vm *vm);
-	/* Optional: how many of it are, told apart by vdev.unit. NULL: one. */
-	unsigned (*count)(const struct vm *vm);
+	/* Optional: which of it are, told apart by vdev.unit: bit n for unit n. NULL: unit 0. */
+	unsigned (*units)(const struct vm *vm);
 	/* init, reset, restored and timer may be NULL: nothing to do. state_size may be 0. */
 	/* Once per device, state zeroed. 0 or -errno, which fails the VM's creation, or the hotplug. */
 	int (*init)(struct vdev *d);
@@ -72,6 +72,7 @@ struct vdev {
 	struct pci_func *pci; /* of a PCI function */
 	void *priv; /* what init() found that is no state: a backend */
 	u32 unit;
+	u32 place; /* virtio's transports: which window and line; where in configuration space VIRTIO_CAP_PCI_CFG is */
 };
 
 #define VDEV_REGISTER(t)                                                                           \
@@ -89,7 +90,7 @@ void vdev_refuse(struct vdev *d, const char *fmt, ...) __format(2, 3);
  * VM has all that it may have; -ENOMEM; or what init() says. */
 int vdev_create(struct vm *vm, const struct vdev_type *type, u32 unit, struct vdev **out);
 void vdev_destroy(struct vdev *d);
-/* The VM's regions and the functions on its PCI bus 0, for platform/pci*.c alone. */
+/* The VM's regions and the functions on its PCI bus 0, for platform/pci*.c and virtio_mmio.c alone. */
 struct region_table *vm_pio_regions(struct vm *vm);
 struct region_table *vm_mmio_regions(struct vm *vm);
 struct vdev **vm_pci_slots(struct vm *vm);
@@ -125,16 +126,18 @@ bool vm_vcpu_present(const struct vm *vm, u32 i);
 void vm_vcpu_plug(struct vm *vm, u32 i, bool in);
 u32 vm_vcpus_present(const struct vm *vm); /* how many are there */
 /* debug_exit = 1, debugcon = 1, hpet = 1, rng = 1, disk = [...], vif = [...], testdev = N in the VM file. */
-unsigned vm_testdev_count(const struct vm *vm);
+unsigned vm_testdevs(const struct vm *vm); /* bit n: unit n, as below */
 bool vm_debug_exit_wanted(const struct vm *vm);
 bool vm_debugcon_wanted(const struct vm *vm);
 bool vm_hpet_wanted(const struct vm *vm);
 bool vm_rng_wanted(const struct vm *vm);
-unsigned vm_nr_vifs(const struct vm *vm);
+/* Its disks and network cards: bit n for the n-th; of those that were taken out the place is empty. */
+unsigned vm_disks(const struct vm *vm);
+unsigned vm_vifs(const struct vm *vm);
+struct vm_disk *vm_disk(struct vm *vm, u32 i);
+struct vm_vif *vm_vif(struct vm *vm, u32 i);
 const struct vm_config *vm_config(const struct vm *vm);
 bool vm_has_ended(const struct vm *vm); /* it is gone, or only there to be looked at */
-unsigned vm_nr_disks(const struct vm *vm);
-const struct vm_disk *vm_disk(const struct vm *vm, u32 i);
 const char *vm_name(const struct vm *vm);
 u16 vm_id(const struct vm *vm); /* owner of its frames */
 /* Its fw_cfg: strings "NAME=CONTENT" one behind the other; an empty one ends them. */

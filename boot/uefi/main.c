@@ -54,6 +54,7 @@ static EFI_STATUS load_files(struct boot_info *bi)
 		if (f)
 			names_of_vm((const char *)f->addr, f->size, &space, load_for_vm, &v);
 	}
+	names_of_files((const char *)text, size, &space, load_for_vm, &(struct vm_load){bi, "dalang.cfg"});
 	return EFI_SUCCESS;
 }
 

@@ -128,6 +128,13 @@ void names_of_host(const char *text, size_t n, struct cfg_space *sp, name_fn fn,
 	find(text, n, sp, &(struct search){keys, fn, arg});
 }
 
+void names_of_files(const char *text, size_t n, struct cfg_space *sp, name_fn fn, void *arg)
+{
+	static const char *const keys[] = {"files", NULL};
+
+	find(text, n, sp, &(struct search){keys, fn, arg});
+}
+
 void names_of_vm(const char *text, size_t n, struct cfg_space *sp, name_fn fn, void *arg)
 {
 	static const char *const keys[] = {"kernel", "ramdisk", "disk", NULL};

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * An overlay in memory: "cow:" before any other target. What is written stays here, by pages of 4 KiB, and ends with the
- * VM; the disk below is only read. Pages and their index are blocks of the guests' pool, taken as they are needed.
+ * VM; the disk below is only read. Pages and their index are blocks of the guests' pool, taken as they are needed. A page that
+ * is discarded, or zeroed as a whole, is free again; and a block of which all pages are goes back to the pool.
+ *
+ * The disk may become larger than the one below: there it is zeroes. What is cut off comes again if it grows again.
  *
  * What is read and not ours is a request to the disk below. A write of a part of a page that is not ours yet has to fetch the
  * page first: until it is there the page is "being filled", other writes to it wait, and reads still go below.
@@ -23,15 +26,28 @@
 #define KIDS	     4u	     /* requests to the disk below that one of ours may need */
 #define STEP_BYTES   KIB(32) /* what a call copies at most, */
 #define STEP_PAGES   64u     /* and looks at */
+#define COW_MAX      GIB(4096)
+
+/* A block of data. */
+struct cow_block {
+	hpa_t at;     /* HPA_NONE: it has no memory, */
+	u16 used;     /* pages that are in use; */
+	u16 fresh;    /* so many of its pages were ever used; */
+	u16 spare;    /* 1 + a page of it that is free again, whose first bytes name the next; 0: there is none */
+	u16 pad;
+	u32 next, prev; /* in one of the lists below; 1 + a number of a block */
+};
 
 struct block_cow {
 	struct block block;
 	struct block *below;
-	u32 nr_index, nr_data, nr_pages; /* blocks of the index, of data; pages of the latter that were ever used */
-	u32 nr_init;			 /* pages of the index that are in use */
-	u32 spare;			 /* a page that is free again; its first bytes name the next */
-	u32 max_data, kid_size;
-	hpa_t *index, *data;
+	u32 nr_index; /* blocks of the index */
+	u32 nr_init;  /* pages of the index that are in use */
+	u32 nr_data, max_data; /* blocks of data in the table; it has room for so many */
+	u32 room, vacant; /* lists: of blocks with free pages; of those without memory */
+	u32 kid_size;
+	hpa_t *index;
+	struct cow_block *data;
 	u32 *index_page; /* by INDEX_PAGE pages of the disk: 0, or 1 + where their part of the index lies */
 	struct list filling;
 	bool waiting; /* a write got -EAGAIN because of one of these */
@@ -66,26 +82,19 @@ static struct cow_io *io_of(struct block_req *r)
 
 /* ---- pages ---- */
 
-/* One more block, if all pages of those there are are in use; false: no memory. */
-static bool grow(struct block_cow *c, hpa_t *list, u32 *nr, u32 pages_in_use)
+static hpa_t index_at(const struct block_cow *c, u32 i)
 {
-	if (pages_in_use < *nr * BLOCK_PAGES)
-		return true;
-	list[*nr] = gpool_alloc_block(vm_id(c->block.vm));
-	if (list[*nr] == HPA_NONE)
-		return false;
-	++*nr;
-	return true;
-}
-
-static hpa_t page_at(const hpa_t *list, u32 i)
-{
-	return list[i / BLOCK_PAGES] + i % BLOCK_PAGES * PAGE_SIZE;
+	return c->index[i / BLOCK_PAGES] + i % BLOCK_PAGES * PAGE_SIZE;
 }
 
 static hpa_t own_at(const struct block_cow *c, u32 own)
 {
-	return page_at(c->data, own - 1);
+	return c->data[(own - 1) / BLOCK_PAGES].at + (own - 1) % BLOCK_PAGES * PAGE_SIZE;
+}
+
+static bool is_own(u32 val)
+{
+	return val != BELOW && val != ZEROES;
 }
 
 /* The entry for a page of the disk; *w is to be closed. NULL: that part of the index is not there. */
@@ -95,7 +104,7 @@ static u32 *entry(const struct block_cow *c, u64 page, u32 **w)
 
 	if (!at)
 		return NULL;
-	*w = window_open(page_at(c->index, at - 1));
+	*w = window_open(index_at(c, at - 1));
 	return *w + page % INDEX_PAGE;
 }
 
@@ -125,35 +134,100 @@ static bool make_entry(struct block_cow *c, u64 page)
 
 	if (*at)
 		return true;
-	if (!grow(c, c->index, &c->nr_index, c->nr_init))
-		return false;
-	phys_clear(page_at(c->index, c->nr_init), PAGE_SIZE);
+	if (c->nr_init == c->nr_index * BLOCK_PAGES) {
+		c->index[c->nr_index] = gpool_alloc_block(vm_id(c->block.vm));
+		if (c->index[c->nr_index] == HPA_NONE)
+			return false;
+		c->nr_index++;
+	}
+	phys_clear(index_at(c, c->nr_init), PAGE_SIZE);
 	*at = ++c->nr_init;
+	return true;
+}
+
+static void link_block(struct block_cow *c, u32 *list, u32 i)
+{
+	c->data[i - 1].next = *list;
+	c->data[i - 1].prev = 0;
+	if (*list)
+		c->data[*list - 1].prev = i;
+	*list = i;
+}
+
+static void unlink_block(struct block_cow *c, u32 *list, u32 i)
+{
+	struct cow_block *b = &c->data[i - 1];
+
+	if (b->next)
+		c->data[b->next - 1].prev = b->prev;
+	if (b->prev)
+		c->data[b->prev - 1].next = b->next;
+	else
+		*list = b->next;
+}
+
+/* One more block of free pages. */
+static bool add_block(struct block_cow *c)
+{
+	u32 i = c->vacant ?: c->nr_data + 1;
+	hpa_t at;
+
+	if (i > c->max_data)
+		return false;
+	at = gpool_alloc_block(vm_id(c->block.vm));
+	if (at == HPA_NONE)
+		return false;
+	if (i == c->vacant)
+		unlink_block(c, &c->vacant, i);
+	else
+		c->nr_data++;
+	c->data[i - 1] = (struct cow_block){.at = at};
+	link_block(c, &c->room, i);
 	return true;
 }
 
 static u32 take_page(struct block_cow *c)
 {
-	u32 own = c->spare, *w;
+	struct cow_block *b;
+	u32 i, page;
+	u16 *w;
 
-	if (own != NO_PAGE) {
-		w = window_open(own_at(c, own));
-		c->spare = *w;
-		window_close(w);
-		return own;
-	}
-	if (c->nr_pages == c->max_data * BLOCK_PAGES || !grow(c, c->data, &c->nr_data, c->nr_pages))
+	if (!c->room && !add_block(c))
 		return NO_PAGE;
-	return ++c->nr_pages;
+	i = c->room;
+	b = &c->data[i - 1];
+	page = b->spare;
+	if (page) {
+		w = window_open(b->at + (page - 1) * PAGE_SIZE);
+		b->spare = *w;
+		window_close(w);
+	} else {
+		page = ++b->fresh;
+	}
+	if (++b->used == BLOCK_PAGES)
+		unlink_block(c, &c->room, i);
+	return (i - 1) * (u32)BLOCK_PAGES + page;
 }
 
 static void give_page(struct block_cow *c, u32 own)
 {
-	u32 *w = window_open(own_at(c, own));
+	u32 i = (own - 1) / BLOCK_PAGES + 1;
+	struct cow_block *b = &c->data[i - 1];
+	u16 *w;
 
-	*w = c->spare;
+	if (b->used-- == BLOCK_PAGES)
+		link_block(c, &c->room, i);
+	if (!b->used) {
+		unlink_block(c, &c->room, i);
+		gpool_put_block(b->at);
+		b->at = HPA_NONE;
+		link_block(c, &c->vacant, i);
+		return;
+	}
+	w = window_open(own_at(c, own));
+	*w = b->spare;
 	window_close(w);
-	c->spare = own;
+	b->spare = (u16)((own - 1) % BLOCK_PAGES + 1);
 }
 
 /* A new page of ours has its content, or not. */
@@ -225,10 +299,13 @@ static int read_part(struct block_cow *c, struct block_req *r, u64 done, u64 *n,
 {
 	static const u8 zeroes[PAGE_SIZE] __aligned(PAGE_SIZE);
 	u64 pos = r->pos + done, page = pos / PAGE_SIZE, in_page = PAGE_SIZE - pos % PAGE_SIZE;
+	u64 end = c->below->size;
 	u32 val = lookup(c, page);
 	struct cow_kid *k;
 	int err;
 
+	if (val == BELOW && pos >= end)
+		val = ZEROES;
 	if (val != BELOW) {
 		*n = MIN(*n, in_page);
 		*copied += *n;
@@ -238,7 +315,7 @@ static int read_part(struct block_cow *c, struct block_req *r, u64 done, u64 *n,
 		in_page += PAGE_SIZE;
 	k = next_kid(c, r);
 	k->r.pos = pos;
-	k->r.len = MIN(*n, in_page);
+	k->r.len = MIN(MIN(*n, in_page), end - pos);
 	k->r.range = r->range;
 	k->r.skip = r->skip + done;
 	k->r.phys = r->phys + done;
@@ -271,8 +348,10 @@ static int fill(struct block_cow *c, struct block_req *r, u64 done, u64 n, u64 p
 	int err;
 
 	k->r.pos = page * PAGE_SIZE;
-	k->r.len = page_bytes(c, page);
+	k->r.len = MIN(PAGE_SIZE, c->below->size - page * PAGE_SIZE);
 	k->r.phys = own_at(c, own);
+	if (k->r.len < PAGE_SIZE)
+		phys_clear(own_at(c, own), PAGE_SIZE);
 	err = send(c, k);
 	if (err != -EINPROGRESS)
 		return settle(c, page, own, err ?: put_data(c, r, done, n, own_at(c, own) + off));
@@ -296,25 +375,45 @@ static int write_part(struct block_cow *c, struct block_req *r, u64 done, u64 *n
 	*n = MIN(*n, PAGE_SIZE - pos % PAGE_SIZE);
 	if (r->op == BLOCK_ZERO && val == ZEROES)
 		return 0;
-	if (val != BELOW && val != ZEROES) {
-		*copied += *n;
-		return put_data(c, r, done, *n, own_at(c, val) + pos % PAGE_SIZE);
-	}
 	if (!make_entry(c, page))
 		return -ENOMEM;
 	if (r->op == BLOCK_ZERO && *n == whole) {
+		if (is_own(val))
+			give_page(c, val);
 		enter(c, page, ZEROES);
 		return 0;
+	}
+	if (is_own(val)) {
+		*copied += *n;
+		return put_data(c, r, done, *n, own_at(c, val) + pos % PAGE_SIZE);
 	}
 	own = take_page(c);
 	if (own == NO_PAGE)
 		return -ENOMEM;
 	*copied += PAGE_SIZE;
-	if (*n != whole && val == BELOW)
+	if (*n != whole && val == BELOW && page * PAGE_SIZE < c->below->size)
 		return fill(c, r, done, *n, page, own);
-	if (*n != whole)
+	if (*n != PAGE_SIZE) /* behind the disk's end, too: it may grow */
 		phys_clear(own_at(c, own), PAGE_SIZE);
 	return settle(c, page, own, put_data(c, r, done, *n, own_at(c, own) + pos % PAGE_SIZE));
+}
+
+/* Pages that are discarded as a whole are zeroes from now on, if they were ours. */
+static void discard_part(struct block_cow *c, const struct block_req *r, u64 done, u64 *n)
+{
+	u64 pos = r->pos + done, page = pos / PAGE_SIZE;
+	u32 val;
+
+	if (!c->index_page[page / INDEX_PAGE]) {
+		*n = MIN(*n, INDEX_PAGE * PAGE_SIZE - pos % (INDEX_PAGE * PAGE_SIZE));
+		return;
+	}
+	*n = MIN(*n, PAGE_SIZE - pos % PAGE_SIZE);
+	val = lookup(c, page);
+	if (*n != page_bytes(c, page) || !is_own(val))
+		return;
+	give_page(c, val);
+	enter(c, page, ZEROES);
 }
 
 static bool being_filled(struct block_cow *c, const struct block_req *r)
@@ -337,7 +436,7 @@ static int cow_submit(struct block *b, struct block_req *r)
 	u64 done = 0, copied = 0;
 	int err = 0;
 
-	if (r->op == BLOCK_FLUSH || r->op == BLOCK_DISCARD)
+	if (r->op == BLOCK_FLUSH)
 		return 0;
 	if (r->op != BLOCK_READ && b->readonly)
 		return -EROFS;
@@ -349,7 +448,12 @@ static int cow_submit(struct block *b, struct block_req *r)
 	for (u32 i = 0; i < STEP_PAGES && done < r->len && copied < STEP_BYTES && io->nr_kids < KIDS; i++) {
 		u64 n = r->len - done;
 
-		err = r->op == BLOCK_READ ? read_part(c, r, done, &n, &copied) : write_part(c, r, done, &n, &copied);
+		if (r->op == BLOCK_DISCARD)
+			discard_part(c, r, done, &n);
+		else if (r->op == BLOCK_READ)
+			err = read_part(c, r, done, &n, &copied);
+		else
+			err = write_part(c, r, done, &n, &copied);
 		if (err)
 			break; /* what is done is done; the error comes when the rest is tried */
 		done += n;
@@ -383,28 +487,67 @@ static void cow_close(struct block *b)
 	for (u32 i = 0; i < c->nr_index; i++)
 		gpool_put_block(c->index[i]);
 	for (u32 i = 0; i < c->nr_data; i++)
-		gpool_put_block(c->data[i]);
+		if (c->data[i].at != HPA_NONE)
+			gpool_put_block(c->data[i].at);
 	kfree(c->index);
 	kfree(c->data);
 	kfree(c->index_page);
 	kfree(c);
 }
 
-static const struct block_ops cow_ops = {.name = "cow", .submit = cow_submit, .commit = cow_commit, .close = cow_close};
-
-/* Tables for a disk of that size. */
-static bool make_tables(struct block_cow *c)
+/* A table of `size` bytes in the place of one of `was`. */
+static bool larger(struct block_cow *c, void **table, size_t was, size_t size)
 {
-	u16 owner = vm_id(c->block.vm);
-	u64 pages = (c->block.size + PAGE_SIZE - 1) / PAGE_SIZE, parts = (pages + INDEX_PAGE - 1) / INDEX_PAGE;
+	void *t = kzalloc(size, FRAME_DEVICE, vm_id(c->block.vm));
 
-	/* One block beside, for pages that are on their way. */
-	c->max_data = (u32)((pages + BLOCK_PAGES - 1) / BLOCK_PAGES) + 1;
-	c->index_page = kzalloc(parts * sizeof(u32), FRAME_DEVICE, owner);
-	c->index = kzalloc((parts / BLOCK_PAGES + 1) * sizeof(hpa_t), FRAME_DEVICE, owner);
-	c->data = kzalloc(c->max_data * sizeof(hpa_t), FRAME_DEVICE, owner);
-	return c->index_page && c->index && c->data;
+	if (!t)
+		return false;
+	if (*table) {
+		memcpy(t, *table, was);
+		kfree(*table);
+	}
+	*table = t;
+	return true;
 }
+
+static size_t parts_of(u64 max_data)
+{
+	return (max_data * BLOCK_PAGES + INDEX_PAGE - 1) / INDEX_PAGE;
+}
+
+/* Tables for a disk of that size. false: no memory; what there is is as good as before. */
+static bool make_tables(struct block_cow *c, u64 size)
+{
+	/* One block beside, for pages that are on their way. */
+	u32 blocks = (u32)((size + PAGE_2M - 1) / PAGE_2M) + 1;
+	size_t parts = parts_of(blocks), had = parts_of(c->max_data);
+
+	if (blocks <= c->max_data)
+		return true;
+	if (!larger(c, (void **)&c->index_page, had * sizeof(u32), parts * sizeof(u32)) ||
+	    !larger(c, (void **)&c->index, (had / BLOCK_PAGES + 1) * sizeof(hpa_t), (parts / BLOCK_PAGES + 1) * sizeof(hpa_t)) ||
+	    !larger(c, (void **)&c->data, c->max_data * sizeof(*c->data), blocks * sizeof(*c->data)))
+		return false;
+	c->max_data = blocks;
+	return true;
+}
+
+static int cow_resize(struct block *b, u64 size, char *why, size_t n)
+{
+	if (size > COW_MAX) {
+		snprintf(why, n, "an overlay may have %lu GiB", (unsigned long)(COW_MAX >> 30));
+		return -ENOSPC;
+	}
+	if (!make_tables(cow_of(b), size)) {
+		snprintf(why, n, "no memory of our own is left for the tables of an overlay of that size");
+		return -ENOMEM;
+	}
+	b->size = size;
+	return 0;
+}
+
+static const struct block_ops cow_ops = {.name = "cow", .submit = cow_submit, .commit = cow_commit, .close = cow_close,
+					 .resize = cow_resize};
 
 static struct block *cow_open(const char *target, const struct vm_disk *disk, struct vm *vm, char *why, size_t n)
 {
@@ -431,7 +574,7 @@ static struct block *cow_open(const char *target, const struct vm_disk *disk, st
 				  .readonly = disk->readonly};
 	c->block.req_size = (u32)(sizeof(struct block_req) + sizeof(struct cow_io)) + KIDS * c->kid_size;
 	list_init(&c->filling);
-	if (make_tables(c))
+	if (make_tables(c, c->block.size))
 		return &c->block;
 	cow_close(&c->block);
 no_memory:

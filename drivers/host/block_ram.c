@@ -20,6 +20,7 @@ struct block_ram {
 	struct block block;
 	u32 file; /* index in boot_info */
 	hpa_t base;
+	u64 loaded; /* bytes that there are */
 };
 
 /* Who has a file open: ~0: one that writes. */
@@ -54,7 +55,20 @@ static void ram_close(struct block *b)
 	kfree(ram);
 }
 
-static const struct block_ops ram_ops = {.name = "ram", .submit = ram_submit, .close = ram_close};
+/* It lies where it was loaded, in one piece. */
+static int ram_resize(struct block *b, u64 size, char *why, size_t n)
+{
+	u64 loaded = container_of(b, struct block_ram, block)->loaded;
+
+	if (size > loaded) {
+		snprintf(why, n, "it can have up to the %lu bytes of its file; with cow: before its name it could grow", (unsigned long)loaded);
+		return -ENOSPC;
+	}
+	b->size = size;
+	return 0;
+}
+
+static const struct block_ops ram_ops = {.name = "ram", .submit = ram_submit, .close = ram_close, .resize = ram_resize};
 
 /* NULL, or who stands in the way. */
 static const char *take(u32 *u, bool readonly)
@@ -90,6 +104,7 @@ static struct block *ram_open(const char *target, const struct vm_disk *disk, st
 	}
 	r->file = (u32)(f - bi->files);
 	r->base = f->addr;
+	r->loaded = f->size;
 	r->block = (struct block){.ops = &ram_ops, .vm = vm, .size = ALIGN_DOWN(f->size, (u64)disk->sector),
 				  .sector = disk->sector, .req_size = sizeof(struct block_req), .readonly = disk->readonly};
 	wrong = take(&users[r->file], disk->readonly);

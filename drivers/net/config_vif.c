@@ -337,27 +337,49 @@ bool config_vif(struct config_ctx *c, const struct cfg_item *it, bool host, stru
 }
 
 /* Locally administered, and the same at every start: FNV-1a of name and index. */
-static void make_mac(struct vm_config *vm, u32 i)
+static void make_mac(const char *name, u32 i, u8 *mac)
 {
 	u64 h = 0xcbf29ce484222325ull;
 
-	for (const char *s = vm->name; *s; s++)
+	for (const char *s = name; *s; s++)
 		h = (h ^ (u8)*s) * 0x100000001b3ull;
 	h = (h ^ (i + 1)) * 0x100000001b3ull;
 	h ^= h >> 32;
 	for (unsigned k = 1; k < 6; k++)
-		vm->vifs[i].mac[k] = (u8)(h >> 8 * k);
-	vm->vifs[i].mac[0] = 2;
+		mac[k] = (u8)(h >> 8 * k);
+	mac[0] = 2;
 }
 
 bool config_vif_macs(struct config_ctx *c, const struct config_place *at, struct vm_config *vm)
 {
 	for (u32 i = 0; i < vm->nr_vifs; i++) {
 		if (!vm->vifs[i].mac_given)
-			make_mac(vm, i);
+			make_mac(vm->name, i, vm->vifs[i].mac);
 		for (u32 k = 0; k < i; k++)
 			if (!memcmp(vm->vifs[i].mac, vm->vifs[k].mac, 6))
 				return fail(c, at->line, at->col, "vif %u and vif %u have the same MAC; give one of them another", k, i);
 	}
+	return true;
+}
+
+bool config_add_vif(struct config_ctx *c, const struct cfg_item *it)
+{
+	struct vm_config *vm = c->out;
+	struct vm_vif vif;
+	u32 place = 0;
+
+	if (!config_vif(c, it, false, &vif))
+		return false;
+	while (place < VM_MAX_VIFS && vm->vifs[place].bridge[0])
+		place++;
+	if (place == VM_MAX_VIFS)
+		return fail(c, it->line, it->col, "vif: it has %d cards, and may have no more", VM_MAX_VIFS);
+	if (!vif.mac_given)
+		make_mac(vm->name, place, vif.mac);
+	for (u32 k = 0; k < VM_MAX_VIFS; k++)
+		if (vm->vifs[k].bridge[0] && !memcmp(vm->vifs[k].mac, vif.mac, 6))
+			return fail(c, it->line, it->col, "vif: its vif %u has this MAC; write another mac=", k);
+	vm->vifs[place] = vif;
+	vm->nr_vifs = MAX(vm->nr_vifs, place + 1);
 	return true;
 }

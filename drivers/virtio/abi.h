@@ -45,13 +45,16 @@ enum { VIRTQ_NO_EVENT = 1 }; /* avail.flags, used.flags */
 #define VIRTIO_NO_VECTOR	0xffffu
 
 /* 4.1.4 */
-enum { VIRTIO_CAP_COMMON = 1, VIRTIO_CAP_NOTIFY, VIRTIO_CAP_ISR, VIRTIO_CAP_DEVICE };
+enum { VIRTIO_CAP_COMMON = 1, VIRTIO_CAP_NOTIFY, VIRTIO_CAP_ISR, VIRTIO_CAP_DEVICE, VIRTIO_CAP_PCI_CFG };
 struct virtio_pci_cap {
 	u8 id, next, len, type, bar, more[3];
 	u32 offset, length;
-	u32 multiplier; /* of VIRTIO_CAP_NOTIFY alone */
+	union {
+		u32 multiplier; /* of VIRTIO_CAP_NOTIFY alone */
+		u32 data;	/* of VIRTIO_CAP_PCI_CFG */
+	};
 };
-static_assert(sizeof(struct virtio_pci_cap) == 20, "4.1.4, 4.1.4.4");
+static_assert(sizeof(struct virtio_pci_cap) == 20, "4.1.4, 4.1.4.4, 4.1.4.9");
 
 /* 4.1.4.3 */
 struct virtio_pci_common {

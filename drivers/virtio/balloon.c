@@ -345,7 +345,7 @@ static u64 balloon_features(const struct vdev *d)
 	return FEATURES;
 }
 
-static unsigned balloon_count(const struct vm *vm)
+static unsigned balloon_units(const struct vm *vm)
 {
 	return vm_balloon_wanted(vm);
 }
@@ -357,4 +357,4 @@ static const struct virtio_type balloon = {
 	.queue_reset = balloon_queue_reset, .valid = balloon_valid, .timer = balloon_timer,
 };
 #define balloon_ID 5
-VIRTIO_DEVICE(balloon, "virtio-balloon", 1, struct balloon, 0x050000, QUEUES + 1, balloon_count);
+VIRTIO_DEVICE(balloon, "virtio-balloon", 1, struct balloon, 0x050000, QUEUES + 1, balloon_units);

@@ -10,6 +10,7 @@
  */
 #include "arch/x86_64/frame.h"
 #include "drivers/block.h"
+#include "drivers/hotplug.h"
 #include "drivers/virtio/virtio_pci.h"
 #include "lib/errno.h"
 #include "lib/string.h"
@@ -56,6 +57,8 @@ struct blk_host {
 	size_t stride;
 	u32 in_flight[BLK_QUEUES];
 	bool limited;  /* by iops or bps */
+	bool torn;     /* the disk has been torn out: nothing new is submitted, */
+	struct block gone; /* and when nothing is in flight this stands in its place: what it looked like */
 	bool short_of; /* a queue found no free one, or the backend took none */
 };
 
@@ -188,7 +191,7 @@ static int advance(struct blk_req *q, const struct virtq_chain *c, u64 *budget)
 
 		if (r <= 0)
 			return r;
-		r = b->ops->submit(b, &q->r);
+		r = unlikely(host_of(q->d)->torn) ? -EIO : b->ops->submit(b, &q->r);
 		if (r)
 			return r;
 		came_further(q);
@@ -246,6 +249,8 @@ static void landed(struct blk_req *q)
 	unsigned queue = q->queue;
 
 	release(q);
+	if (host_of(d)->torn)
+		virtio_turn(d, 0); /* blk_tear(), but not from within the backend's call */
 	if (!--host_of(d)->in_flight[queue])
 		virtio_idle(d, queue);
 }
@@ -331,6 +336,32 @@ static void blk_done(struct block_req *r, int err)
 	commit(d);
 	if (host_of(d)->short_of || host_of(d)->waiting)
 		virtio_turn(d, 0);
+}
+
+static void gone_close(struct block *b)
+{
+	(void)b;
+}
+
+static const struct block_ops gone_ops = {.name = "gone", .close = gone_close};
+
+bool blk_tear(struct vdev *d)
+{
+	struct blk_host *h = host_of(d);
+
+	h->torn = true;
+	if (h->waiting) /* to be failed */
+		virtio_turn(d, 0);
+	for (unsigned i = 0; i < BLK_QUEUES; i++)
+		if (h->in_flight[i])
+			return false;
+	if (h->block == &h->gone)
+		return true;
+	h->gone = *h->block;
+	h->gone.ops = &gone_ops;
+	block_close(h->block);
+	h->block = &h->gone;
+	return true;
 }
 
 /* ---- the rings ---- */
@@ -473,6 +504,8 @@ static void blk_timer(struct vdev *d, unsigned idx)
 	u64 budget = BUDGET;
 
 	(void)idx;
+	if (unlikely(host_of(d)->torn))
+		blk_tear(d);
 	host_of(d)->short_of = false;
 	serve_waiting(d, &budget);
 	for (unsigned i = 0; i < BLK_QUEUES; i++)
@@ -529,6 +562,7 @@ static void blk_destroy(struct vdev *d)
 {
 	struct blk_host *h = d->priv;
 
+	*vm_disk(d->vm, d->unit) = (struct vm_disk){0}; /* its place is empty */
 	if (!h)
 		return;
 	block_close(h->block);
@@ -537,6 +571,27 @@ static void blk_destroy(struct vdev *d)
 	if (h->pool)
 		kfree(h->pool);
 	kfree(h);
+}
+
+const struct block *blk_block(const struct vdev *d)
+{
+	return block_of(d);
+}
+
+int blk_resize(struct vdev *d, u64 size, char *why, size_t n)
+{
+	struct block *b = block_of(d);
+	int err = -EINVAL;
+
+	if (!b->ops->resize)
+		snprintf(why, n, "a %s disk is as large as what is behind it; with cow: before its name it could be another size", b->ops->name);
+	else if (!size || size % b->sector)
+		snprintf(why, n, "%lu bytes are not whole sectors of %u", (unsigned long)size, b->sector);
+	else
+		err = b->ops->resize(b, size, why, n);
+	if (!err)
+		virtio_config_changed(d);
+	return err;
 }
 
 static u64 blk_features(const struct vdev *d)
@@ -566,6 +621,8 @@ static void blk_reset(struct vdev *d)
 
 	memset(s->done, 0, sizeof(s->done));
 	vdev_timer_stop(d, 0);
+	if (host_of(d)->torn)
+		virtio_turn(d, 0);
 }
 
 /* What is in flight of it ends unseen. */
@@ -592,4 +649,4 @@ static const struct virtio_type blk = {
 	.kick = blk_kick, .queue_reset = blk_queue_reset, .timer = blk_timer,
 };
 #define blk_ID 2
-VIRTIO_DEVICE(blk, "virtio-blk", 1, struct blk, 0x010000, BLK_QUEUES + 1, vm_nr_disks);
+VIRTIO_DEVICE(blk, "virtio-blk", 1, struct blk, 0x010000, BLK_QUEUES + 1, vm_disks);

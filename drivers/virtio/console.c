@@ -308,7 +308,7 @@ static u64 console_features(const struct vdev *d)
 	return CONSOLE_F_SIZE | CONSOLE_F_EMERG_WRITE | (vm_nr_ports(d->vm) > 1 ? CONSOLE_F_MULTIPORT : 0);
 }
 
-static unsigned console_count(const struct vm *vm)
+static unsigned console_units(const struct vm *vm)
 {
 	return vm_nr_ports(vm) != 0;
 }
@@ -320,4 +320,4 @@ static const struct virtio_type console = {
 	.queue_reset = console_queue_reset, .timer = console_timer,
 };
 #define console_ID 3
-VIRTIO_DEVICE(console, "virtio-console", 1, struct console, 0x078000, VIRTIO_MAX_QUEUES + 1, console_count);
+VIRTIO_DEVICE(console, "virtio-console", 1, struct console, 0x078000, VIRTIO_MAX_QUEUES + 1, console_units);

@@ -7,6 +7,7 @@
  * Nothing is held between two calls, but what waits in the port, and that may be lost, as on a wire.
  */
 #include "arch/x86_64/asm.h"
+#include "drivers/hotplug.h"
 #include "drivers/net/net.h"
 #include "drivers/virtio/virtio_pci.h"
 #include "lib/errno.h"
@@ -58,6 +59,7 @@ static struct net *net_of(const struct vdev *d)
 	return d->state;
 }
 
+/* NULL: it has been torn out. */
 static struct net_port *port_of(const struct vdev *d)
 {
 	return d->priv;
@@ -65,7 +67,7 @@ static struct net_port *port_of(const struct vdev *d)
 
 static const struct vm_vif *vif_of(const struct vdev *d)
 {
-	return &vm_config(d->vm)->vifs[d->unit];
+	return vm_vif(d->vm, d->unit);
 }
 
 static u32 hdr_size(const struct vdev *d)
@@ -125,6 +127,7 @@ static void turn(struct vdev *d, u64 wait_ns)
 static void run_tx(struct vdev *d, unsigned queue, u64 budget)
 {
 	struct virtq *q = virtio_queue(d, queue);
+	struct net_port *p = port_of(d);
 	u64 wait = 0, cost;
 	struct virtq_chain c;
 	bool pushed = false;
@@ -133,12 +136,12 @@ static void run_tx(struct vdev *d, unsigned queue, u64 budget)
 		return;
 	virtio_set_kicks(d, queue, false);
 	do {
-		while (budget && !(wait = net_send_wait(port_of(d))) && virtio_pop(d, queue, &c)) {
+		while (budget && !(p && (wait = net_send_wait(p))) && virtio_pop(d, queue, &c)) {
 			if (c.out_len < hdr_size(d) || c.nr_in) {
 				virtio_broken(d, "a frame to be sent has no header, or a buffer to be written");
 				break;
 			}
-			cost = send(d, &c);
+			cost = likely(p) ? send(d, &c) : FRAME_COST;
 			budget -= MIN(budget, cost);
 			virtio_push(d, queue, &c, 0);
 			pushed = true;
@@ -146,7 +149,8 @@ static void run_tx(struct vdev *d, unsigned queue, u64 budget)
 	} while (budget && !wait && virtio_set_kicks(d, queue, true));
 	if (pushed && virtio_queue(d, queue))
 		virtio_signal(d, queue);
-	net_flush(port_of(d));
+	if (p)
+		net_flush(p);
 	if (!budget || wait)
 		turn(d, wait);
 }
@@ -304,7 +308,13 @@ static u32 takes(const struct vdev *d)
 
 static void tell_takes(struct vdev *d)
 {
-	net_set_takes(port_of(d), takes(d));
+	if (port_of(d))
+		net_set_takes(port_of(d), takes(d));
+}
+
+static bool link_of(const struct vdev *d)
+{
+	return port_of(d) && net_link(port_of(d));
 }
 
 static unsigned pairs_in_use(const struct vdev *d)
@@ -320,6 +330,8 @@ static void run_rx(struct vdev *d)
 	const struct net_rx *r;
 	unsigned queue;
 
+	if (!p)
+		return;
 	if (net_takes(p) != takes(d))
 		tell_takes(d);
 	while (budget && (r = net_peek(p))) {
@@ -498,7 +510,7 @@ static void net_timer(struct vdev *d, unsigned idx)
 static void net_work(struct vdev *d)
 {
 	struct net *s = net_of(d);
-	u8 link = net_link(port_of(d));
+	u8 link = link_of(d);
 
 	if (s->link != link) {
 		s->link = link;
@@ -538,6 +550,15 @@ static int net_init(struct vdev *d)
 static void net_destroy(struct vdev *d)
 {
 	net_close(port_of(d));
+	*vm_vif(d->vm, d->unit) = (struct vm_vif){0}; /* its place is empty */
+}
+
+bool net_tear(struct vdev *d)
+{
+	net_close(port_of(d));
+	d->priv = NULL;
+	net_work(d);
+	return true;
 }
 
 static u64 net_features(const struct vdev *d)
@@ -573,7 +594,7 @@ static void net_reset(struct vdev *d)
 	memcpy(s->mac, vif_of(d)->mac, 6);
 	s->pairs = 1;
 	s->mode[CTRL_PROMISC] = 1; /* a driver that sets no filter gets all */
-	s->link = net_link(port_of(d));
+	s->link = link_of(d);
 	vdev_timer_stop(d, 0);
 	tell_takes(d);
 }
@@ -599,4 +620,4 @@ static const struct virtio_type net = {
 	.valid = net_valid,
 };
 #define net_ID 1
-VIRTIO_DEVICE(net, "virtio-net", 1, struct net, 0x020000, 2 * MAX_PAIRS + 2, vm_nr_vifs);
+VIRTIO_DEVICE(net, "virtio-net", 1, struct net, 0x020000, 2 * MAX_PAIRS + 2, vm_vifs);

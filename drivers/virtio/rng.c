@@ -77,7 +77,7 @@ static int rng_init(struct vdev *d)
 	return -ENODEV;
 }
 
-static unsigned rng_count(const struct vm *vm)
+static unsigned rng_units(const struct vm *vm)
 {
 	return vm_rng_wanted(vm);
 }
@@ -86,4 +86,4 @@ static const struct virtio_type rng = {
 	.queue_size = 64, .max_queues = 1, .init = rng_init, .kick = rng_kick, .timer = rng_timer,
 };
 #define rng_ID 4
-VIRTIO_DEVICE(rng, "virtio-rng", 1, struct rng, 0x00ff00, 2, rng_count);
+VIRTIO_DEVICE(rng, "virtio-rng", 1, struct rng, 0x00ff00, 2, rng_units);

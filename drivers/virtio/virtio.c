@@ -165,6 +165,37 @@ u64 virtio_offered(const struct vdev *d)
 	return VIRTIO_F_COMMON | (t->features ? t->features(d) : 0);
 }
 
+/* NULL: it selected none that is there. */
+struct virtq *virtio_selected(const struct vdev *d)
+{
+	struct virtio *v = virtio_of(d);
+
+	return v->queue_select < virtio_nr_queues(d) ? &v->queue[v->queue_select] : NULL;
+}
+
+void virtio_set_queue_size(const struct vdev *d, struct virtq *q, u64 size)
+{
+	q->size = (u16)MIN(size, virtio_type_of(d)->queue_size);
+}
+
+u32 virtio_offered_half(const struct vdev *d)
+{
+	u32 half = virtio_of(d)->feature_select;
+
+	return half < 2 ? (u32)(virtio_offered(d) >> 32 * half) : 0;
+}
+
+void virtio_accept_half(struct vdev *d, u32 val)
+{
+	struct virtio *v = virtio_of(d);
+
+	if (v->driver_feature_select < 2) {
+		unsigned shift = 32 * v->driver_feature_select;
+
+		virtio_accept(d, (v->features & ~(0xffffffffull << shift)) | (u64)val << shift);
+	}
+}
+
 void virtio_accept(struct vdev *d, u64 features)
 {
 	struct virtio *v = virtio_of(d);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A virtio device (virtio 1.2, section 2) as its two neighbours see it. Above, a transport (virtio_pci.c) shows it to
- * the guest. Below, a kind of device (blk.c, net.c...), one const struct each, does what the queues ask for. What the
+ * A virtio device (virtio 1.2, section 2) as its two neighbours see it. Above, a transport (virtio_pci.c, virtio_mmio.c) shows
+ * it to the guest. Below, a kind of device (blk.c, net.c...), one const struct each, does what the queues ask for. What the
  * two share is here: status, features, queues, and the end of all of it, DEVICE_NEEDS_RESET.
  *
  * struct virtio begins each device's state: plain data. Called with the VM's device lock held.
@@ -118,6 +118,7 @@ struct virtio_transport {
 struct virtio_model {
 	struct vdev_type vdev;
 	struct pci_ident ident; /* of the PCI transport */
+	u32 id;			/* 5 */
 	const struct virtio_type *virtio;
 	const struct virtio_transport *transport;
 };
@@ -138,6 +139,10 @@ void virtio_work(struct vdev *d);
 void virtio_reset(struct vdev *d);
 unsigned virtio_nr_queues(const struct vdev *d);
 u64 virtio_offered(const struct vdev *d);
+struct virtq *virtio_selected(const struct vdev *d); /* by queue_select; NULL: there is none of that number */
+void virtio_set_queue_size(const struct vdev *d, struct virtq *q, u64 size); /* whether it is a good one, enabling says */
+u32 virtio_offered_half(const struct vdev *d); /* that feature_select names; and what the driver writes into its half: */
+void virtio_accept_half(struct vdev *d, u32 val);
 void virtio_accept(struct vdev *d, u64 features); /* what the driver writes; ignored once FEATURES_OK is set */
 void virtio_set_status(struct vdev *d, u8 status); /* 0 resets */
 void virtio_enable_queue(struct vdev *d, unsigned queue);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The PCI transport of virtio 1.2, 4.1: registers, capabilities, interrupts. */
 #include "drivers/virtio/virtio_pci.h"
+#include "lib/errno.h"
 #include "lib/string.h"
 
 enum { BAR_IO = 0, BAR_MSIX = 1, BAR_MEM = 4 };
@@ -12,14 +13,6 @@ enum { MEM_COMMON = 0x0000, MEM_ISR = 0x1000, MEM_CONFIG = 0x2000, MEM_SIZE = 0x
 /* 4.1.4.8: the legacy interface; behind it, the vectors (only while MSI-X is enabled), then the configuration. */
 enum { OLD_FEATURES = 0, OLD_DRIVER_FEATURES = 4, OLD_PFN = 8, OLD_SIZE = 12, OLD_SELECT = 14, OLD_NOTIFY = 16,
        OLD_STATUS = 18, OLD_ISR = 19, OLD_CONFIG_VECTOR = 20, OLD_QUEUE_VECTOR = 22 };
-
-/* NULL: it selected none that is there. */
-static struct virtq *selected(struct vdev *d)
-{
-	struct virtio *v = virtio_of(d);
-
-	return v->queue_select < virtio_nr_queues(d) ? &v->queue[v->queue_select] : NULL;
-}
 
 /* 4.1.5.3: by message if MSI-X is enabled, else by ISR and INTx. */
 static void pci_interrupt(struct vdev *d, u16 vector, u8 isr)
@@ -53,7 +46,7 @@ static u16 vector_of(const struct vdev *d, u64 val)
 static u64 common_read(struct vdev *d, u64 off, unsigned size)
 {
 	struct virtio *v = virtio_of(d);
-	const struct virtq *q = selected(d);
+	const struct virtq *q = virtio_selected(d);
 	struct virtio_pci_common c = {
 		.feature_select = v->feature_select, .driver_feature_select = v->driver_feature_select,
 		.config_vector = v->config_vector, .num_queues = (u16)virtio_nr_queues(d), .status = v->status,
@@ -63,8 +56,7 @@ static u64 common_read(struct vdev *d, u64 off, unsigned size)
 
 	if (off + size > VIRTIO_PCI_COMMON_SIZE)
 		return ~0ull;
-	if (v->feature_select < 2)
-		c.feature = (u32)(virtio_offered(d) >> 32 * v->feature_select);
+	c.feature = virtio_offered_half(d);
 	if (v->driver_feature_select < 2)
 		c.driver_feature = (u32)(v->features >> 32 * v->driver_feature_select);
 	c.queue_vector = VIRTIO_NO_VECTOR;
@@ -80,17 +72,6 @@ static u64 common_read(struct vdev *d, u64 off, unsigned size)
 	}
 	memcpy(&val, (const u8 *)&c + off, size);
 	return val;
-}
-
-static void accept_half(struct vdev *d, u32 val)
-{
-	struct virtio *v = virtio_of(d);
-
-	if (v->driver_feature_select < 2) {
-		unsigned shift = 32 * v->driver_feature_select;
-
-		virtio_accept(d, (v->features & ~(0xffffffffull << shift)) | (u64)val << shift);
-	}
 }
 
 /* An address: whole, or by halves. true: off was one of the three. */
@@ -119,7 +100,7 @@ static void queue_write(struct vdev *d, struct virtq *q, u64 off, unsigned size,
 	else if (q->enabled)
 		return; /* 4.1.4.3.2: the rest only while it is not */
 	else if (off == AT(queue_size) && size == 2)
-		q->size = (u16)MIN(val, virtio_type_of(d)->queue_size); /* whether it is a good one, virtq_enable() says */
+		virtio_set_queue_size(d, q, val);
 	else if (off == AT(queue_enable) && size == 2 && val == 1)
 		virtio_enable_queue(d, v->queue_select);
 	else
@@ -136,15 +117,15 @@ static void common_write(struct vdev *d, u64 off, unsigned size, u64 val)
 	else if (off == AT(driver_feature_select) && size == 4)
 		v->driver_feature_select = (u32)val;
 	else if (off == AT(driver_feature) && size == 4)
-		accept_half(d, (u32)val);
+		virtio_accept_half(d, (u32)val);
 	else if (off == AT(config_vector) && size == 2)
 		v->config_vector = vector_of(d, val);
 	else if (off == AT(status) && size == 1)
 		virtio_set_status(d, (u8)val);
 	else if (off == AT(queue_select) && size == 2)
 		v->queue_select = (u16)val;
-	else if (selected(d))
-		queue_write(d, selected(d), off, size, val);
+	else if (virtio_selected(d))
+		queue_write(d, virtio_selected(d), off, size, val);
 }
 
 /* ---- BAR4 ---- */
@@ -195,7 +176,7 @@ static unsigned old_config(struct vdev *d)
 static u32 io_read(struct vdev *d, u16 port, unsigned size)
 {
 	struct virtio *v = virtio_of(d);
-	const struct virtq *q = selected(d);
+	const struct virtq *q = virtio_selected(d);
 
 	if (port >= old_config(d))
 		return (u32)virtio_config_read(d, port - old_config(d), size);
@@ -216,7 +197,7 @@ static u32 io_read(struct vdev *d, u16 port, unsigned size)
 static void io_write_slow(struct vdev *d, u16 port, unsigned size, u32 val)
 {
 	struct virtio *v = virtio_of(d);
-	struct virtq *q = selected(d);
+	struct virtq *q = virtio_selected(d);
 
 	if (port >= old_config(d)) {
 		virtio_config_write(d, port - old_config(d), size, val);
@@ -262,17 +243,68 @@ const struct pci_bar virtio_pci_bars[PCI_BARS] = {
 
 #define CAP_SIZE offsetof(struct virtio_pci_cap, multiplier)
 
-static void add_cap(struct vdev *d, u8 type, u8 bar, u32 offset, u32 length, unsigned size)
+static unsigned add_cap(struct vdev *d, u8 type, u8 bar, u32 offset, u32 length, unsigned size)
 {
 	unsigned at = pci_add_capability(d, 0x09, size);
 
 	if (!at)
-		return;
+		return 0;
 	pci_define(d, at + offsetof(struct virtio_pci_cap, len), 1, size, 0);
 	pci_define(d, at + offsetof(struct virtio_pci_cap, type), 1, type, 0);
 	pci_define(d, at + offsetof(struct virtio_pci_cap, bar), 1, bar, 0);
 	pci_define(d, at + offsetof(struct virtio_pci_cap, offset), 4, offset, 0);
 	pci_define(d, at + offsetof(struct virtio_pci_cap, length), 4, length, 0);
+	return at;
+}
+
+/* 4.1.4.9: a BAR's registers for those who cannot reach the BAR. NULL: what the driver named is none, or lies across their end. */
+static const struct pci_bar *windowed(struct vdev *d, struct virtio_pci_cap *c)
+{
+	const struct pci_bar *b;
+
+	memcpy(c, pci_config(d) + d->place, sizeof(*c));
+	b = c->bar < PCI_BARS ? &virtio_pci_bars[c->bar] : NULL;
+	if (!b || (c->length != 1 && c->length != 2 && c->length != 4) || c->offset % c->length || c->offset >= b->size)
+		return NULL;
+	return b;
+}
+
+static bool touches_data(const struct vdev *d, unsigned off, unsigned size)
+{
+	unsigned data = d->place + offsetof(struct virtio_pci_cap, data);
+
+	return d->place && off < data + sizeof(u32) && data < off + size;
+}
+
+void virtio_pci_wanted(struct vdev *d, unsigned off, unsigned size)
+{
+	struct virtio_pci_cap c;
+	const struct pci_bar *b;
+	u64 val = ~0ull;
+
+	if (!touches_data(d, off, size))
+		return;
+	b = windowed(d, &c);
+	if (b)
+		val = b->flags & PCI_BAR_IO ? b->pio.read(d, (u16)c.offset, c.length) : b->mmio.read(d, c.offset, c.length);
+	memcpy(pci_config(d) + d->place + offsetof(struct virtio_pci_cap, data), &val, b ? c.length : sizeof(u32));
+}
+
+void virtio_pci_written(struct vdev *d, unsigned off, unsigned size)
+{
+	struct virtio_pci_cap c;
+	const struct pci_bar *b;
+
+	if (!touches_data(d, off, size))
+		return;
+	b = windowed(d, &c);
+	if (!b)
+		return;
+	c.data &= (u32)((1ull << 8 * c.length) - 1);
+	if (b->flags & PCI_BAR_IO)
+		b->pio.write(d, (u16)c.offset, c.length, c.data);
+	else
+		b->mmio.write(d, c.offset, c.length, c.data);
 }
 
 static void silence(struct vdev *d)
@@ -280,14 +312,35 @@ static void silence(struct vdev *d)
 	pci_intx(d, false);
 }
 
+/* 4.1.2.1, 4.1.2.3: numbers of their own, by which they are found, and that of their kind as the subsystem's; revision 0. */
+static void make_transitional(struct vdev *d)
+{
+	static const u8 numbers[] = {[1] = 0, [2] = 1, [3] = 3, [4] = 5, [5] = 2};
+	u32 id = virtio_model_of(d)->id;
+
+	if (id >= ARRAY_SIZE(numbers))
+		return; /* younger than the legacy interface */
+	pci_define(d, 0x02, 2, VIRTIO_PCI_TRANSITIONAL + numbers[id], 0);
+	pci_define(d, 0x08, 1, 0, 0);
+	pci_define(d, 0x2e, 2, id, 0);
+}
+
 static int init(struct vdev *d)
 {
+	if (vm_config(d->vm)->virtio_transport == VIRTIO_ON_PCI_TRANSITIONAL)
+		make_transitional(d);
 	add_cap(d, VIRTIO_CAP_COMMON, BAR_MEM, MEM_COMMON, VIRTIO_PCI_COMMON_SIZE, CAP_SIZE);
 	add_cap(d, VIRTIO_CAP_ISR, BAR_MEM, MEM_ISR, 1, CAP_SIZE);
 	if (virtio_type_of(d)->config_size)
 		add_cap(d, VIRTIO_CAP_DEVICE, BAR_MEM, MEM_CONFIG, virtio_type_of(d)->config_size, CAP_SIZE);
 	/* The multiplier behind it stays 0: all queues ring at one port, by their numbers. */
 	add_cap(d, VIRTIO_CAP_NOTIFY, BAR_IO, OLD_NOTIFY, 2, sizeof(struct virtio_pci_cap));
+	d->place = add_cap(d, VIRTIO_CAP_PCI_CFG, 0, 0, 0, sizeof(struct virtio_pci_cap));
+	if (!d->place)
+		return -ENOSPC;
+	pci_define(d, d->place + offsetof(struct virtio_pci_cap, bar), 1, 0, 0xff);
+	for (unsigned at = offsetof(struct virtio_pci_cap, offset); at < sizeof(struct virtio_pci_cap); at += 4)
+		pci_define(d, d->place + at, 4, 0, ~0u);
 	return 0;
 }
 

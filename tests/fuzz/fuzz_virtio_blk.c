@@ -15,8 +15,8 @@ static u8 heap[64 << 10] __aligned(8);
 static size_t heap_used;
 static int allocations; /* so many succeed yet */
 
-const struct vm_disk *vm_disk(const struct vm *v, u32 i) { (void)v, (void)i; return &disk; }
-unsigned vm_nr_disks(const struct vm *v) { (void)v; return 1; }
+struct vm_disk *vm_disk(struct vm *v, u32 i) { (void)v, (void)i; return &disk; }
+unsigned vm_disks(const struct vm *v) { (void)v; return 1; }
 void *kzalloc(size_t size, enum frame_type type, u16 owner)
 {
 	u8 *p = heap + heap_used;

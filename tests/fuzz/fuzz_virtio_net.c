@@ -12,15 +12,14 @@ extern const struct virtio_model net_pci;
 
 #define MAX_QUEUED 8u
 
-static struct vm_config cfg;
 static u32 queued[MAX_QUEUED], nr_queued; /* lengths of the frames that wait, and how they begin in the top bits */
 static u32 takes, peeked;
 static u64 wait_ns;
 static bool link_up, no_port;
 static _Alignas(8) u8 frame[sizeof(struct net_rx) + NET_MAX_FRAME];
 
-const struct vm_config *vm_config(const struct vm *v) { (void)v; return &cfg; }
-unsigned vm_nr_vifs(const struct vm *v) { (void)v; return 1; }
+unsigned vm_vifs(const struct vm *v) { (void)v; return 1; }
+struct vm_vif *vm_vif(struct vm *v, u32 i) { (void)v; return &cfg.vifs[i]; }
 void vdev_work(struct vdev *d) { require(d == &dev); }
 
 static const struct net_port_ops *port_ops;

@@ -439,7 +439,7 @@ static void fuzz(const struct virtio_model *m, const u8 *data, size_t size)
 	dev = (struct vdev){.type = &m->vdev, .vm = &vm, .state = state};
 	require(dev.type->state_size <= sizeof(state));
 	choose();
-	require(m->vdev.count(&vm));
+	require(m->vdev.units(&vm));
 	well = !dev.type->init(&dev);
 	if (well) {
 		fake_touched = touched;

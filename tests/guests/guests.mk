@@ -5,7 +5,7 @@ TG_CC ?= gcc
 TG_CFLAGS := -std=gnu17 -O2 -m64 -ffreestanding -fno-pic -fno-pie -mcmodel=small -mno-red-zone \
 	-mgeneral-regs-only -fno-stack-protector -fcf-protection=none -fno-asynchronous-unwind-tables \
 	-fno-tree-loop-distribute-patterns -Wall -Wextra -Werror
-GUESTS := tiny.elf share.elf kvmprobe.bin probe kexec
+GUESTS := tiny.elf share.elf kvmprobe.bin probe kexec vtool
 GUESTS += cputest.elf cputest32.elf
 GUESTS += pctest.elf
 GUESTS += debuggee.elf
@@ -13,7 +13,7 @@ GUESTS += pcitest.elf
 GUESTS += pvtest.elf
 GUESTS += smp.elf
 GUESTS += hostile.elf victim.elf
-GUESTS += vbench.elf
+GUESTS += vbench.elf plug.elf
 all: $(addprefix $(TG)/,$(GUESTS))
 
 $(TG)/kvmprobe.bin: tests/guests/kvmprobe.asm
@@ -37,8 +37,8 @@ $(TG)/probe: tests/guests/probe.c tests/guests/guests.mk
 		-fno-stack-protector -fcf-protection=none -fno-asynchronous-unwind-tables -Wall -Wextra -Werror \
 		-Wl,--build-id=none -Wl,-z,noexecstack $< -o $@
 
-# And one for amd64.
-$(TG)/kexec: tests/guests/kexec.c tests/guests/guests.mk
+# And some for amd64.
+$(TG)/kexec $(TG)/vtool: $(TG)/%: tests/guests/%.c tests/guests/guests.mk
 	@mkdir -p $(@D)
 	$(TG_CC) $(TG_CFLAGS) -nostdlib -static -Wl,--build-id=none -Wl,-z,noexecstack $< -o $@
 
@@ -55,7 +55,7 @@ $(TG)/pvtest.elf: $(patsubst %,$(TG)/%.o,start cputest64 pvtest cputest_lib) tes
 $(TG)/pcitest.elf: $(patsubst %,$(TG)/%.o,start pcitest cputest_lib) tests/guests/guest.ld
 	ld -n -nostdlib -z noexecstack --no-warn-rwx-segments -T tests/guests/guest.ld $(filter %.o,$^) -o $@.64
 	objcopy -O elf32-i386 $@.64 $@
-$(TG)/vbench.elf: $(patsubst %,$(TG)/%.o,start vbench vdrv cputest_lib) tests/guests/guest.ld
+$(TG)/vbench.elf $(TG)/plug.elf: $(TG)/%.elf: $(TG)/%.o $(patsubst %,$(TG)/%.o,start vdrv cputest_lib) tests/guests/guest.ld
 	ld -n -nostdlib -z noexecstack --no-warn-rwx-segments -T tests/guests/guest.ld $(filter %.o,$^) -o $@.64
 	objcopy -O elf32-i386 $@.64 $@
 $(TG)/cputest32a.o: tests/guests/cputest32.asm

@@ -5,7 +5,9 @@
  *   doorbell   a notification for a queue in which nothing is new
  *   qd1        4 KiB read from a disk, one by one, each with its interrupt
  *   qd32       32 of them, one notification, one interrupt
- *   n=N        so many of them; packed: by packed queues
+ *   n=N        so many of them; packed: by packed queues; mmio: a device on MMIO
+ *   check      for tests: its queue is reset and set up anew between two of 32 reads; "VBENCH sum N" is of all the words
+ *              that the latter got
  * A line "VBENCH ROW TICKS" says what one took. Then it halts for ever, so that the host can be asked for its exits.
  */
 #include "vdrv.h"
@@ -30,6 +32,7 @@ void interrupt(u64 vector, u64 rip, struct frame *f)
 	if (vector < 32)
 		broken(vector, f->error, rip);
 	came++;
+	vdrv_ack(&blk);
 	wrmsr(0x80b, 0);
 }
 
@@ -115,17 +118,33 @@ static u64 reads(u64 count, unsigned depth)
 	return (rdtsc() - begun) / count;
 }
 
+static void resets(void)
+{
+	u64 sum = 0;
+
+	for (unsigned round = 0; round < 3; round++) {
+		reads(32, 1);
+		vq_reset(&blk, 0);
+		vq_setup(&blk, 0, VQ_SIZE, VEC);
+		memset(data, 0, sizeof(data));
+		reads(32, 32);
+	}
+	for (unsigned i = 0; i < sizeof(data) / 8; i++)
+		sum += ((u64 *)data)[i];
+	row("sum", sum);
+}
+
 void main(u32 magic, u64 info);
 void main(u32 magic, u64 info)
 {
 	const char *cmdline = magic == MB1_MAGIC ? (const char *)(u64)((struct mb1_info *)info)->cmdline :
 						   (const char *)((struct pvh_info *)info)->cmdline;
 	u64 n = number(cmdline, "n=", 1024), begun;
-	u64 want = F_VERSION_1 | F_EVENT_IDX | (has_word(cmdline, "packed") ? F_PACKED : 0);
+	u64 want = F_VERSION_1 | F_EVENT_IDX | F_RESET | (has_word(cmdline, "packed") ? F_PACKED : 0);
 
 	begin(cmdline);
 	set_up();
-	if (!vdrv_find(&blk, 2, 0) || !vdrv_start(&blk, want, 1, VQ_SIZE, VEC))
+	if (!(has_word(cmdline, "mmio") ? vdrv_find_mmio(&blk, 2, 0) : vdrv_find(&blk, 2, 0)) || !vdrv_start(&blk, want, 1, VQ_SIZE, VEC))
 		broken(0x101, 0, 0);
 	__asm__ volatile("sti");
 	reads(64, 1);
@@ -139,7 +158,11 @@ void main(u32 magic, u64 info)
 		row("qd1", reads(n, 1));
 	if (has_word(cmdline, "qd32"))
 		row("qd32", reads(n, 32));
+	if (has_word(cmdline, "check"))
+		resets();
 	say("VBENCH done\n");
+	if (has_word(cmdline, "check"))
+		finish("vbench");
 	for (;;)
 		__asm__ volatile("cli; hlt");
 }

@@ -3,7 +3,15 @@
 
 /* 4.1.4.3 */
 enum { C_DEVICE_SELECT = 0, C_DEVICE = 4, C_DRIVER_SELECT = 8, C_DRIVER = 12, C_CONFIG_VECTOR = 16, C_STATUS = 20,
-       C_SELECT = 22, C_SIZE = 24, C_VECTOR = 26, C_ENABLE = 28, C_DESC = 32, C_AVAIL = 40, C_USED = 48 };
+       C_SELECT = 22, C_SIZE = 24, C_VECTOR = 26, C_ENABLE = 28, C_DESC = 32, C_AVAIL = 40, C_USED = 48, C_RESET = 58 };
+/* The same, 4.2.2 */
+enum { M_MAGIC = 0, M_ID = 8, M_DEVICE = 0x10, M_DEVICE_SELECT = 0x14, M_DRIVER = 0x20, M_DRIVER_SELECT = 0x24, M_SELECT = 0x30,
+       M_SIZE = 0x38, M_ENABLE = 0x44, M_ISR = 0x60, M_ACK = 0x64, M_STATUS = 0x70, M_DESC = 0x80, M_AVAIL = 0x90, M_USED = 0xa0,
+       M_RESET = 0xc0 };
+#define WINDOW(n) (0xfeb00000ull + (n) * 0x200u)
+#define PIN(n)	  (24 + (n))
+#define WINDOWS	  24u
+#define IOAPIC	  0xfec00000ull
 enum { CAP_COMMON = 1, CAP_NOTIFY, CAP_ISR, CAP_DEVICE };
 
 static struct vring rings[6];
@@ -42,14 +50,45 @@ bool vdrv_find(struct vdrv *d, u16 type, unsigned nth)
 	return d->common && d->notify;
 }
 
+bool vdrv_find_mmio(struct vdrv *d, u16 type, unsigned nth)
+{
+	*d = (struct vdrv){0};
+	for (u32 n = 0; n < WINDOWS && mmio_read(WINDOW(n) + M_MAGIC, 4) == 0x74726976; n++)
+		if (mmio_read(WINDOW(n) + M_ID, 4) == type && !nth--) {
+			d->mmio = WINDOW(n);
+			d->pin = (u8)PIN(n);
+			return true;
+		}
+	return false;
+}
+
+/* A register, by its place behind either transport. MMIO's are of 32 bits. */
+static void set(struct vdrv *d, unsigned pci, unsigned size, unsigned mmio, u64 val)
+{
+	if (!d->mmio) {
+		mmio_write(d->common + pci, size, val);
+		return;
+	}
+	for (unsigned i = 0; i < size; i += 4)
+		mmio_write(d->mmio + mmio + i, 4, (u32)(val >> 8 * i));
+}
+
+void vdrv_ack(struct vdrv *d)
+{
+	if (d->mmio)
+		mmio_write(d->mmio + M_ACK, 4, mmio_read(d->mmio + M_ISR, 4));
+}
+
 u8 vdrv_status(struct vdrv *d)
 {
+	if (d->mmio)
+		return (u8)mmio_read(d->mmio + M_STATUS, 4);
 	return (u8)mmio_read(d->common + C_STATUS, 1);
 }
 
 void vdrv_reset(struct vdrv *d)
 {
-	mmio_write(d->common + C_STATUS, 1, 0);
+	set(d, C_STATUS, 1, M_STATUS, 0);
 	while (vdrv_status(d))
 		;
 }
@@ -57,14 +96,32 @@ void vdrv_reset(struct vdrv *d)
 /* MSI-X entry n: fixed, edge, to APIC 0. */
 static void set_vector(struct vdrv *d, unsigned n, u8 vec)
 {
-	u32 at = capability(d->slot, 0x11, 0), where = cfg_read(d->slot, at + 4, 4);
-	u64 table = bar(d->slot, where & 7) + (where & ~7u) + 16 * n;
+	u32 at, where;
+	u64 table;
+
+	if (d->mmio) { /* level-triggered */
+		mmio_write(IOAPIC, 4, 0x10 + 2 * d->pin);
+		mmio_write(IOAPIC + 0x10, 4, 0x8000 | vec);
+		return;
+	}
+	at = capability(d->slot, 0x11, 0);
+	where = cfg_read(d->slot, at + 4, 4);
+	table = bar(d->slot, where & 7) + (where & ~7u) + 16 * n;
 
 	mmio_write(table, 4, 0xfee00000);
 	mmio_write(table + 4, 4, 0);
 	mmio_write(table + 8, 4, vec);
 	mmio_write(table + 12, 4, 0);
 	cfg_write(d->slot, at + 2, 2, 0x8000);
+}
+
+void vq_reset(struct vdrv *d, unsigned i)
+{
+	set(d, C_SELECT, 2, M_SELECT, i);
+	set(d, C_RESET, 2, M_RESET, 1);
+	while (d->mmio ? mmio_read(d->mmio + M_RESET, 4) | mmio_read(d->mmio + M_ENABLE, 4) :
+			 mmio_read(d->common + C_RESET, 2) | mmio_read(d->common + C_ENABLE, 2))
+		;
 }
 
 void vq_setup(struct vdrv *d, unsigned i, u16 size, u8 vec)
@@ -79,16 +136,17 @@ void vq_setup(struct vdrv *d, unsigned i, u16 size, u8 vec)
 	q->packed = d->features & F_PACKED;
 	q->event_idx = d->features & F_EVENT_IDX;
 	q->avail_wrap = q->used_wrap = true;
-	mmio_write(d->common + C_SELECT, 2, i);
-	mmio_write(d->common + C_SIZE, 2, size);
-	mmio_write(d->common + C_DESC, 8, (u64)q->ring->desc);
-	mmio_write(d->common + C_AVAIL, 8, (u64)q->ring->driver);
-	mmio_write(d->common + C_USED, 8, (u64)q->ring->device);
+	set(d, C_SELECT, 2, M_SELECT, i);
+	set(d, C_SIZE, 2, M_SIZE, size);
+	set(d, C_DESC, 8, M_DESC, (u64)q->ring->desc);
+	set(d, C_AVAIL, 8, M_AVAIL, (u64)q->ring->driver);
+	set(d, C_USED, 8, M_USED, (u64)q->ring->device);
 	if (vec) {
 		set_vector(d, i + 1, vec);
-		mmio_write(d->common + C_VECTOR, 2, i + 1);
+		if (!d->mmio)
+			mmio_write(d->common + C_VECTOR, 2, i + 1);
 	}
-	mmio_write(d->common + C_ENABLE, 2, 1);
+	set(d, C_ENABLE, 2, M_ENABLE, 1);
 }
 
 bool vdrv_start(struct vdrv *d, u64 want, unsigned nr, u16 size, u8 vec)
@@ -96,23 +154,23 @@ bool vdrv_start(struct vdrv *d, u64 want, unsigned nr, u16 size, u8 vec)
 	u64 offered = 0;
 
 	vdrv_reset(d);
-	mmio_write(d->common + C_STATUS, 1, 1);
-	mmio_write(d->common + C_STATUS, 1, 3);
+	set(d, C_STATUS, 1, M_STATUS, 1);
+	set(d, C_STATUS, 1, M_STATUS, 3);
 	for (unsigned i = 0; i < 2; i++) {
-		mmio_write(d->common + C_DEVICE_SELECT, 4, i);
-		offered |= (u64)mmio_read(d->common + C_DEVICE, 4) << 32 * i;
+		set(d, C_DEVICE_SELECT, 4, M_DEVICE_SELECT, i);
+		offered |= (u64)mmio_read(d->mmio ? d->mmio + M_DEVICE : d->common + C_DEVICE, 4) << 32 * i;
 	}
 	d->features = want & offered;
 	for (unsigned i = 0; i < 2; i++) {
-		mmio_write(d->common + C_DRIVER_SELECT, 4, i);
-		mmio_write(d->common + C_DRIVER, 4, (u32)(d->features >> 32 * i));
+		set(d, C_DRIVER_SELECT, 4, M_DRIVER_SELECT, i);
+		set(d, C_DRIVER, 4, M_DRIVER, (u32)(d->features >> 32 * i));
 	}
-	mmio_write(d->common + C_STATUS, 1, 11);
+	set(d, C_STATUS, 1, M_STATUS, 11);
 	if (!(vdrv_status(d) & 8))
 		return false;
 	for (unsigned i = 0; i < nr; i++)
 		vq_setup(d, i, size, vec);
-	mmio_write(d->common + C_STATUS, 1, 15);
+	set(d, C_STATUS, 1, M_STATUS, 15);
 	return vdrv_status(d) == 15;
 }
 

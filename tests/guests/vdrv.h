@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A minimal driver for virtio devices (virtio 1.2), for guests of our own: finds one on the PCI bus, negotiates, sets up
+ * A minimal driver for virtio devices (virtio 1.2), for guests of our own: finds one on the PCI bus or on MMIO, negotiates, sets up
  * split or packed queues, adds chains, takes them back, by MSI-X or by looking. It checks nothing that it need not: what it
  * is for is to ask the device for things, wrong ones included.
  */
@@ -44,6 +44,8 @@ struct vq {
 struct vdrv {
 	unsigned slot;
 	u16 notify; /* port */
+	u64 mmio;   /* the registers, if it is on MMIO; else 0 */
+	u8 pin;	    /* of the I/O APIC, then */
 	u64 common, isr, config;
 	u64 features;
 	struct vq q[3];
@@ -56,10 +58,16 @@ struct vbuf {
 
 /* The nth device of this type (virtio 1.2, 5). */
 bool vdrv_find(struct vdrv *d, u16 type, unsigned nth);
+/* The same among the places where Dalang has those on MMIO. */
+bool vdrv_find_mmio(struct vdrv *d, u16 type, unsigned nth);
 /* Reset it, take of `want` what it offers, set up nr queues of `size`, vector `vec` for each (0: none). */
 bool vdrv_start(struct vdrv *d, u64 want, unsigned nr, u16 size, u8 vec);
 void vdrv_reset(struct vdrv *d);
 u8 vdrv_status(struct vdrv *d);
+/* On MMIO an interrupt's handler tells the device that it has been here. */
+void vdrv_ack(struct vdrv *d);
+/* Reset queue i alone (F_RESET); it has nothing left when this returns. */
+void vq_reset(struct vdrv *d, unsigned i);
 /* Queue i anew, after its reset. */
 void vq_setup(struct vdrv *d, unsigned i, u16 size, u8 vec);
 /* Add a chain: out buffers first. Its id. The device sees it from vq_publish() on. */
@@ -69,7 +77,10 @@ void vq_publish(struct vq *q);
 bool vq_should_kick(const struct vq *q);
 static inline void vq_kick(const struct vdrv *d, const struct vq *q)
 {
-	outw(d->notify, q->index);
+	if (d->mmio)
+		mmio_write(d->mmio + 0x50, 4, q->index);
+	else
+		outw(d->notify, q->index);
 }
 /* A chain that came back: true; its id and bytes written. */
 bool vq_take(struct vq *q, u16 *id, u32 *len);

@@ -42,6 +42,7 @@ def options(ctx):
             (("--vcpus", "65"), rb"^dalang: --vcpus: vcpus = 65 is out of range; 1 to 64"),
             (("--cmdline", "x" * 5000), rb"^dalang: --cmdline: .*5000 bytes; at most"),
             (("--cmdline", "a\nb"), rb"^dalang: --cmdline: .*0x0a; leave it out"),
+            (("--file", "nowhere"), rb"^dalang: --file: nowhere: no such file"),
             (("--ramdisk", ""), rb"^dalang: --ramdisk: .* is empty"),
             (("--ramdisk", "big"), rb"^dalang: --ramdisk: .*big has 4096 MiB, the VM 256"),
             (("--disk", "big"), rb"^dalang: the VMs' files have 4096 MiB; --boot direct loads"),

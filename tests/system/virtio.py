@@ -15,8 +15,9 @@ MIB = 1 << 20
 class Linux:
     """A shell in Debian's kernel with virtio's drivers."""
 
-    def __init__(self, ctx, *host, words="", modules=("virtio_blk", "virtio-rng"), name="v", memory=256, then=(), **more):
-        ramdisk = guests.module_initramfs("virtio-" + "-".join(m.replace("virtio_", "") for m in modules), *modules)
+    def __init__(self, ctx, *host, words="", modules=("virtio_blk", "virtio-rng"), name="v", memory=256, then=(), programs=(), **more):
+        ramdisk = guests.module_initramfs("virtio-" + "-".join(m.replace("virtio_", "") for m in (*modules, *programs)), *modules,
+                                          programs=programs)
         self.p = ctx.run(*host, "--vm", ctx.vm_file(name, f"{guests.CMDLINE} {words}".strip(), memory=memory,
                                                     kernel=kernel("cloud"), ramdisk=f'"{ramdisk}"', **more), *then)
         self.at = self.p.expect(guests.PROMPT.strip().encode()).end()
@@ -71,9 +72,10 @@ def disks(*host, size=8 * MIB, cpus=1, **more):
     return test
 
 
+AMD = ("--cpu", "amd", "--boot", "direct", "--host-cpus", "2")
 CASES = [
-    Case("virtio-disks-amd", disks("--cpu", "amd", "--boot", "direct", "--host-cpus", "2", cpus=2, vcpus=2), 25, timeout=200),
+    Case("virtio-disks-amd", disks(*AMD, cpus=2, vcpus=2), 25, timeout=200),
     Case("virtio-disks-intel", disks("--cpu", "intel", "--boot", "grub", "--host-cpus", "1", size=MIB), 60, timeout=500),
-    Case("torture-virtio-disks-amd", disks("--cpu", "amd", "--boot", "direct", "--host-cpus", "2", cpus=2, vcpus=2,
+    Case("torture-virtio-disks-amd", disks(*AMD, cpus=2, vcpus=2,
                                            torture=5), 40, timeout=300),
 ]

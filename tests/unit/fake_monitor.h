@@ -10,7 +10,10 @@
 #include "lib/errno.h"
 #include "lib/log.h"
 #include "lib/string.h"
+#include "drivers/block.h"
+#include "drivers/hotplug.h"
 #include "drivers/net/ports.h"
+#include "drivers/virtio/virtio.h"
 #include "vmm/console.h"
 #include "vmm/host.h"
 #include "vmm/monitor/monitor.h"
@@ -107,10 +110,72 @@ void vm_stop(struct vm *vm, u32 why) { snprintf(did, sizeof(did), "stop %s %u", 
 void vm_unpause(struct vm *vm) { snprintf(did, sizeof(did), "unpause %s", vm->name); }
 void vm_nmi_pin(struct vm *vm) { snprintf(did, sizeof(did), "nmi %s", vm->name); }
 const struct vdev_type pci_testdev_vdev;
+/* Devices of units are in slots 4 + unit. A VM "a" lets go of them when they are looked at again, "b" never. */
+const struct virtio_model blk_pci, blk_mmio, net_pci;
+static struct virtio plugged_state = {.status = VIRTIO_DRIVER_OK};
+static struct block fake_block = {.size = MIB(3), .readonly = true, .reads = 5};
+static u32 leaving;
+static bool no_acpi, in_flight;
+unsigned pci_slot(const struct vdev *d) { return 4 + d->unit; }
+const struct block *blk_block(const struct vdev *d) { (void)d; return &fake_block; }
+bool blk_tear(struct vdev *d)
+{
+	snprintf(did, sizeof(did), "tear %u", d->unit);
+	return !in_flight;
+}
+unsigned vm_disks(const struct vm *vm)
+{
+	unsigned units = 0;
+
+	for (u32 i = 0; i < VM_MAX_DISKS; i++)
+		units |= (unsigned)!!vm->cfg.disks[i].target[0] << i;
+	return units;
+}
+bool net_tear(struct vdev *d) { return blk_tear(d); }
+unsigned vm_vifs(const struct vm *vm)
+{
+	unsigned units = 0;
+
+	for (u32 i = 0; i < VM_MAX_VIFS; i++)
+		units |= (unsigned)!!vm->cfg.vifs[i].bridge[0] << i;
+	return units;
+}
+static void fake_plug(struct vm *vm, const struct vdev_type *type, u32 unit)
+{
+	assert(vm->nr_devs < VM_MAX_DEVS);
+	vm->devs[vm->nr_devs++] = (struct vdev){.type = type, .vm = vm, .unit = unit, .state = &plugged_state, .pci = (void *)&plugged_state};
+}
+bool pci_hotplug_leaving(struct vm *vm, unsigned slot)
+{
+	if (vm == &vms[0] && leaving >> slot & 1) {
+		vm->nr_devs = 0;
+		memset(vm->cfg.disks, 0, sizeof(vm->cfg.disks));
+		leaving = 0;
+	}
+	return leaving >> slot & 1;
+}
+/* Disks: whatever a test puts into vm.devs. */
+int blk_resize(struct vdev *d, u64 size, char *why, size_t n)
+{
+	snprintf(did, sizeof(did), "resize %u %lu", d->unit, (unsigned long)size);
+	snprintf(why, n, "too large");
+	return size > MIB(100) ? -ENOSPC : 0;
+}
 int pci_hotplug_add(struct vm *vm, const struct vdev_type *type, u32 unit, unsigned *slot)
 {
-	if (type != &pci_testdev_vdev)
-		abort();
+	if (type == &blk_pci.vdev && !strcmp(vm->cfg.disks[unit].target, "bad.img")) {
+		snprintf(vm->dev_refused, sizeof(vm->dev_refused), "bad.img: no such file");
+		return -ENODEV;
+	}
+	if (type == &net_pci.vdev && !strcmp(vm->cfg.vifs[unit].bridge, "full"))
+		return -ENOSPC;
+	if (type == &blk_pci.vdev && !strcmp(vm->cfg.disks[unit].target, "big.img"))
+		return -ENOMEM;
+	if (type != &pci_testdev_vdev) {
+		fake_plug(vm, type, unit);
+		*slot = 4 + unit;
+		return 0;
+	}
 	snprintf(did, sizeof(did), "plug %s %u", vm->name, unit);
 	*slot = 4;
 	return vm == &vms[0] ? 0 : -ENOSPC;
@@ -118,6 +183,11 @@ int pci_hotplug_add(struct vm *vm, const struct vdev_type *type, u32 unit, unsig
 int pci_hotplug_remove(struct vm *vm, unsigned slot)
 {
 	snprintf(did, sizeof(did), "unplug %s %u", vm->name, slot);
+	for (u32 i = 0; i < vm->nr_devs; i++)
+		if (pci_slot(&vm->devs[i]) == slot) {
+			leaving |= 1u << slot;
+			return no_acpi ? -EAGAIN : 0;
+		}
 	return slot == 12 ? 0 : -ENODEV;
 }
 u32 vm_vcpus_present(const struct vm *vm) { return vm->nr_vcpus - vm->vcpus[1]->absent; }
@@ -238,5 +308,6 @@ static void fake_setup(void)
 		cpus[i].hv_ready = 1;
 	}
 	did[0] = 0;
-	arena_used = 0;
+	arena_used = leaving = 0;
+	no_acpi = in_flight = false;
 }

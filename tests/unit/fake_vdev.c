@@ -231,9 +231,9 @@ bool vm_debug_exit_wanted(const struct vm *vm)
 	return vm->debug_exit;
 }
 
-unsigned vm_testdev_count(const struct vm *vm)
+unsigned vm_testdevs(const struct vm *vm)
 {
-	return vm->testdevs;
+	return (1u << vm->testdevs) - 1;
 }
 
 bool vm_debugcon_wanted(const struct vm *vm)
@@ -348,9 +348,9 @@ __attribute__((weak)) void pic_set_pirqs(struct vm *vm, u16 irqs)
 	vm->pirqs = irqs;
 }
 
-__attribute__((weak)) void acpi_gpe(struct vm *vm, unsigned n)
+__attribute__((weak)) bool acpi_gpe(struct vm *vm, unsigned n)
 {
-	(void)vm, (void)n;
+	return (void)vm, (void)n, true;
 }
 
 __attribute__((weak)) void vm_eoi(struct vm *vm, u8 vector)

@@ -10,6 +10,7 @@
 #include "vmm/platform_map.h"
 #include "vmm/platform/dsdt_aml.h"
 #include "vmm/platform/cpus_aml.h"
+#include "vmm/platform/virtio_aml.h"
 
 static u32 get(u64 gpa, int n)
 {
@@ -28,6 +29,8 @@ static u8 sum(u64 gpa, u32 n)
 	return s;
 }
 
+static u32 nr_virtio; /* MMIO devices of virtio's */
+
 static gpa_t make_some(u32 vcpus, u32 present)
 {
 	struct load_target t = ram_new(RAM_SIZE);
@@ -37,6 +40,7 @@ static gpa_t make_some(u32 vcpus, u32 present)
 	t.vcpus = vcpus;
 	t.vcpus_present = present;
 	t.hpet = vcpus > 1;
+	t.nr_virtio = nr_virtio;
 	t.cpu_signature = 0x806f8;
 	t.cpu_features = 0x1783fbff;
 	assert_int_equal(guest_acpi_tables(&t, &rsdp), 0);
@@ -159,6 +163,31 @@ static void hotplug(void **state)
 		assert_memory_equal(ram + ssdt + 36, cpus_aml, get(ssdt + 4, 4) - 36);
 		assert_int_equal(get(ssdt + 4, 4) == 36 + sizeof(cpus_aml), all == 64);
 	}
+}
+
+/* As many as there are: window and interrupt of each, where virtio_mmio.c has them. */
+static void virtio_mmio(void **state)
+{
+	(void)state;
+	for (nr_virtio = 1; nr_virtio <= PLAT_VIRTIO_MAX; nr_virtio++) {
+		u64 ssdt = find(make(1), "SSDT"), at = ssdt + 36, end = ssdt + get(ssdt + 4, 4);
+		u32 n = 0;
+
+		for (; at + 17 < end; at++) {
+			if (get(at, 4) != 0x01000986) /* Memory32Fixed, read-write */
+				continue;
+			assert_int_equal(get(at + 4, 4), PLAT_VIRTIO_BASE + n * PLAT_VIRTIO_SIZE);
+			assert_int_equal(get(at + 8, 4), PLAT_VIRTIO_SIZE);
+			assert_memory_equal(ram + at + 12, "\x89\6\0\1\1", 5); /* consumer, level, active high, exclusive */
+			assert_int_equal(get(at + 17, 4), PLAT_GSI_VIRTIO + n);
+			n++;
+		}
+		assert_int_equal(n, nr_virtio);
+		assert_memory_equal(ram + ssdt + 36, virtio_aml, end - ssdt - 36);
+		assert_int_equal(end - ssdt == 36 + sizeof(virtio_aml), nr_virtio == PLAT_VIRTIO_MAX);
+	}
+	nr_virtio = 0;
+	assert_int_equal(lookup(make(1), "SSDT"), 0);
 }
 
 static void mcfg(void **state)
@@ -329,7 +358,7 @@ static size_t slurp(const char *name, u8 *buf, size_t n)
 /* iasl takes each table apart without a complaint. */
 static void disassemble(void **state)
 {
-	gpa_t rsdp = make(2);
+	gpa_t rsdp = (nr_virtio = 3, make(2));
 	const u64 tables[] = {find(rsdp, "FACP"),
 			      find(rsdp, "APIC"),
 			      find(rsdp, "MCFG"),
@@ -338,9 +367,13 @@ static void disassemble(void **state)
 			      get(find(rsdp, "FACP") + 36, 4),
 			      get(rsdp + 24, 4),
 			      get(rsdp + 16, 4),
-			      find(rsdp, "SSDT")};
+			      get(get(rsdp + 24, 4) + 36 + 2 * 8, 4), /* both SSDTs */
+			      get(get(rsdp + 24, 4) + 36 + 3 * 8, 4)};
 
 	(void)state;
+	nr_virtio = 0;
+	assert_memory_equal(ram + tables[8], "SSDT", 4);
+	assert_memory_equal(ram + tables[9], "SSDT", 4);
 	for (size_t i = 0; i < ARRAY_SIZE(tables); i++) {
 		char dir[] = "/tmp/acpi-XXXXXX", cmd[256], name[64];
 		static u8 log[65536];
@@ -373,6 +406,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(fadt),
 		cmocka_unit_test(madt),
+		cmocka_unit_test(virtio_mmio),
 		cmocka_unit_test(hotplug),
 		cmocka_unit_test(mcfg),
 		cmocka_unit_test(hpet),

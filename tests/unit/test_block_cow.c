@@ -14,13 +14,17 @@
 #include "vmm/config.h"
 
 #define DISK	  (MIB(5) + 512 * 3) /* more than one page of the index, and a crumb */
+#define MOST	  MIB(7) /* what it grows to */
 #define POOL	  6u
 #define ZERO_PAGE  GIB(1)
 #define BELOW_PHYS GIB(2)
 #define VM	   ((struct vm *)0x77000)
 #define AT	   0x2000ull /* where data is in the guest */
-static u8 pool[POOL][PAGE_2M], below[DISK], model[DISK];
-static unsigned pool_limit, pool_used, put;
+static u8 pool[POOL][PAGE_2M], below[DISK], model[MOST];
+static unsigned pool_limit, pool_used;
+static bool taken[POOL];
+static u64 size; /* of the disk now */
+static bool no_tables;
 static u8 zero_page[PAGE_SIZE];
 static int open_windows, below_closed;
 
@@ -61,21 +65,26 @@ void *gmem_hold_phys(unsigned hold, hpa_t pa)
 hpa_t gpool_alloc_block(u16 owner)
 {
 	assert_int_equal(owner, 7);
-	if (pool_used == pool_limit)
-		return HPA_NONE;
-	memset(pool[pool_used], 0xee, PAGE_2M); /* what somebody left */
-	return ++pool_used * PAGE_2M;
+	for (unsigned i = 0; i < pool_limit; i++)
+		if (!taken[i]) {
+			taken[i] = true;
+			pool_used++;
+			memset(pool[i], 0xee, PAGE_2M); /* what somebody left */
+			return (i + 1) * PAGE_2M;
+		}
+	return HPA_NONE;
 }
 void gpool_put_block(hpa_t block)
 {
-	assert_true(block / PAGE_2M >= 1 && block / PAGE_2M <= pool_used);
-	put++;
+	assert_true(block / PAGE_2M >= 1 && block / PAGE_2M <= POOL && taken[block / PAGE_2M - 1]);
+	taken[block / PAGE_2M - 1] = false;
+	pool_used--;
 }
 void *kzalloc(size_t size, enum frame_type type, u16 owner)
 {
 	assert_int_equal(type, FRAME_DEVICE);
 	assert_int_equal(owner, 7);
-	return calloc(1, size);
+	return no_tables ? NULL : calloc(1, size);
 }
 void kfree(void *p)
 {
@@ -246,18 +255,20 @@ static int whole(struct block *b, enum block_op op, u64 pos, gpa_t at, u64 n)
 static void start(unsigned limit)
 {
 	pool_limit = limit;
-	pool_used = put = 0;
-	below_closed = 0;
+	pool_used = below_closed = 0;
+	memset(taken, 0, sizeof(taken));
+	size = DISK;
 	later = fails = false;
 	queued = 0;
+	memset(model, 0, sizeof(model));
 	for (size_t i = 0; i < DISK; i++)
 		model[i] = below[i] = (u8)(rand() >> 4);
 }
 
 static void compare(struct block *b)
 {
-	for (u64 pos = 0; pos < DISK; pos += KIB(32)) {
-		u64 n = MIN(KIB(32), DISK - pos);
+	for (u64 pos = 0; pos < size; pos += KIB(32)) {
+		u64 n = MIN(KIB(32), size - pos);
 
 		assert_int_equal(whole(b, BLOCK_READ, pos, AT, n), 0);
 		assert_memory_equal(fake_ram + AT, model + pos, n);
@@ -272,6 +283,15 @@ static void fill_random(u8 *p, u8 *q, u64 n)
 		p[k] = q[k] = (u8)(rand() >> 3);
 }
 
+static void resize(struct block *b, u64 to)
+{
+	char why[120] = "";
+
+	assert_int_equal(b->ops->resize(b, to, why, sizeof(why)), 0);
+	assert_int_equal(b->size, to);
+	size = to;
+}
+
 static void one_by_one(bool asynchronous)
 {
 	struct block *b;
@@ -282,11 +302,13 @@ static void one_by_one(bool asynchronous)
 	b = open_disk();
 	assert_int_equal(b->size, DISK);
 	for (int i = 0; i < 4000; i++) {
-		u64 n = 512 * (1 + (u64)rand() % (i % 3 ? 10 : 200)), pos = 512 * ((u64)rand() % ((DISK - n) / 512 + 1));
+		u64 n = 512 * (1 + (u64)rand() % (i % 3 ? 10 : 200)), pos = 512 * ((u64)rand() % ((size - n) / 512 + 1));
 
+		if (i % 200 == 199 && size < MOST - 512 * 500) /* larger each time, by crumbs */
+			resize(b, size + 512 * (1 + (u64)rand() % 500));
 		if (i % 5 == 0) { /* whole pages, too */
 			pos = ALIGN_DOWN(pos, PAGE_SIZE);
-			n = MIN(ALIGN_UP(n, PAGE_SIZE), DISK - pos);
+			n = MIN(ALIGN_UP(n, PAGE_SIZE), size - pos);
 		}
 		switch (rand() % 3) {
 		case 0:
@@ -303,8 +325,9 @@ static void one_by_one(bool asynchronous)
 		}
 	}
 	compare(b);
+	assert_true(size > DISK + MIB(1));
 	close_disk(b);
-	assert_int_equal(put, pool_used);
+	assert_int_equal(pool_used, 0);
 	assert_int_equal(below_closed, 1);
 }
 
@@ -458,7 +481,113 @@ static void closed_in_flight(void **state)
 	assert_true(ios[0].busy);
 	queued = 0;
 	close_disk(b);
-	assert_int_equal(put, pool_used);
+	assert_int_equal(pool_used, 0);
+}
+
+/* What is written and discarded again and again fits into memory for once; whole blocks of it go back. */
+static void discards(void **state)
+{
+	struct block *b;
+
+	(void)state;
+	srand(5);
+	start(4); /* one is the index */
+	b = open_disk();
+	for (int round = 0; round < 6; round++) {
+		u64 first = (u64)(round % 3) * MIB(1), n = MIB(3) - MIB(1) * (u64)(round % 2);
+
+		for (u64 pos = first; pos < first + n; pos += KIB(64)) {
+			fill_random(fake_ram + AT, model + pos, KIB(64));
+			assert_int_equal(whole(b, BLOCK_WRITE, pos, AT, KIB(64)), 0);
+		}
+		compare(b);
+		assert_int_equal(pool_used, 1 + (n + PAGE_2M - 1) / PAGE_2M);
+		/* Pieces of pages stay as they are, pages of the disk below, too. */
+		assert_int_equal(whole(b, BLOCK_DISCARD, first + 512, 0, PAGE_SIZE), 0);
+		if (first + n < MIB(5))
+			assert_int_equal(whole(b, BLOCK_DISCARD, MIB(5) - KIB(8), 0, KIB(8)), 0);
+		compare(b);
+		assert_int_equal(whole(b, round % 2 ? BLOCK_ZERO : BLOCK_DISCARD, first, 0, n - PAGE_SIZE), 0);
+		memset(model + first, 0, n - PAGE_SIZE);
+		assert_int_equal(pool_used, 2); /* for one page */
+		compare(b);
+		assert_int_equal(whole(b, BLOCK_DISCARD, first, 0, n), 0);
+		memset(model + first, 0, n);
+		assert_int_equal(pool_used, 1);
+		compare(b);
+	}
+	close_disk(b);
+	assert_int_equal(pool_used, 0);
+	/* In any order: the model knows what is ours, which a discarded page is no more. */
+	start(4);
+	b = open_disk();
+	static u8 ours[MIB(4) / PAGE_SIZE];
+	memset(ours, 0, sizeof(ours));
+	for (int i = 0; i < 6000; i++) {
+		u64 page = (u64)rand() % ARRAY_SIZE(ours), pos = page * PAGE_SIZE;
+
+		if (rand() % 2) {
+			fill_random(fake_ram + AT, model + pos, PAGE_SIZE);
+			assert_int_equal(whole(b, BLOCK_WRITE, pos, AT, PAGE_SIZE), 0);
+			ours[page] = 1;
+		} else {
+			assert_int_equal(whole(b, BLOCK_DISCARD, pos, 0, PAGE_SIZE), 0);
+			if (ours[page])
+				memset(model + pos, 0, PAGE_SIZE);
+		}
+	}
+	compare(b);
+	close_disk(b);
+	assert_int_equal(pool_used, 0);
+}
+
+static void sizes(void **state)
+{
+	char why[120] = "";
+	struct block *b;
+
+	(void)state;
+	start(POOL);
+	b = open_disk();
+	/* No more than there are tables for, and then it is as it was. */
+	no_tables = true;
+	assert_int_equal(b->ops->resize(b, MIB(100), why, sizeof(why)), -ENOMEM);
+	assert_non_null(strstr(why, "tables"));
+	no_tables = false;
+	assert_int_equal(b->ops->resize(b, GIB(4097), why, sizeof(why)), -ENOSPC);
+	assert_string_equal(why, "an overlay may have 4096 GiB");
+	assert_int_equal(b->size, DISK);
+	compare(b);
+	/* What is new is zeroes, behind half a page that is ours, too: nothing of what the memory had. */
+	fill_random(fake_ram + AT, model + DISK - 512 * 3, 512 * 3);
+	assert_int_equal(whole(b, BLOCK_WRITE, DISK - 512 * 3, AT, 512 * 3), 0);
+	resize(b, MIB(6));
+	compare(b);
+	fill_random(fake_ram + AT, model + MIB(6) - 512, 512);
+	assert_int_equal(whole(b, BLOCK_WRITE, MIB(6) - 512, AT, 512), 0);
+	resize(b, MOST);
+	compare(b);
+	/* Smaller, into the disk below; and back again. */
+	resize(b, MIB(2) + 512);
+	compare(b);
+	resize(b, MOST);
+	compare(b);
+	/* With a request on its way, which ends as it would have. */
+	later = true;
+	ios[0] = (struct io){.r = ios[0].r, .op = BLOCK_WRITE, .pos = MIB(3) + 512, .len = 512, .at = AT};
+	fill_random(fake_ram + AT, model + MIB(3) + 512, 512);
+	while (submit(b, &ios[0]) == -EAGAIN)
+		;
+	assert_true(ios[0].busy);
+	resize(b, MIB(1));
+	resize(b, MIB(40));
+	size = MOST;
+	while (queued)
+		answer();
+	assert_true(!ios[0].busy && !ios[0].err);
+	compare(b);
+	close_disk(b);
+	assert_int_equal(pool_used, 0);
 }
 
 static void refused(void **state)
@@ -476,7 +605,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(like_an_array), cmocka_unit_test(like_an_array_later), cmocka_unit_test(in_flight),
 		cmocka_unit_test(memory_runs_out), cmocka_unit_test(not_filled), cmocka_unit_test(nothing_leaks),
-		cmocka_unit_test(closed_in_flight), cmocka_unit_test(refused),
+		cmocka_unit_test(closed_in_flight), cmocka_unit_test(refused), cmocka_unit_test(discards),
+		cmocka_unit_test(sizes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -79,6 +79,7 @@ static void defaults(void **state)
 	assert_string_equal(vm.fw_cfg, "");
 	assert_true(vm.hpet);
 	assert_int_equal(vm.testdev, 0);
+	assert_int_equal(vm.virtio_transport, VIRTIO_ON_PCI);
 	assert_true(vm.paravirt);
 	assert_int_equal(vm.torture, 0);
 	assert_int_equal(vm.tsc_khz, 0);
@@ -188,6 +189,13 @@ static void values(void **state)
 	refused("debug_exit=2", "debug_exit = 2 is out of range; 0 to 1");
 	refused("memory=64", "v.cfg:4:1: error: 'memory' is already set in line 2; remove one");
 	refused("type='pv'", "type \"pv\": paravirtual guests are Xen's own; write \"hvm\" or");
+	accepted("virtio_transport='pci'");
+	assert_int_equal(vm.virtio_transport, VIRTIO_ON_PCI);
+	accepted("virtio_transport='pci-transitional'");
+	assert_int_equal(vm.virtio_transport, VIRTIO_ON_PCI_TRANSITIONAL);
+	accepted("virtio_transport='mmio'");
+	assert_int_equal(vm.virtio_transport, VIRTIO_ON_MMIO);
+	refused("virtio_transport='ccw'", "virtio_transport \"ccw\"; write \"pci\", \"pci-transitional\" or \"mmio\"");
 	refused("type='x'", "type \"x\"; write \"hvm\" or \"pvh\"");
 	refused("ramdisk=''", "ramdisk is empty; write ramdisk = \"FILE\" or leave");
 	refused("cmdline='a\\nb'", "cmdline holds the control character 0x0a");
@@ -327,7 +335,7 @@ static int parse_host(const char *text)
 static void hosts(void **state)
 {
 	(void)state;
-	assert_int_equal(parse_host("vms=['a.cfg','b.cfg']\nexit_when_empty=1\nloglevel='debug'"),
+	assert_int_equal(parse_host("vms=['a.cfg','b.cfg']\nfiles=['x.img']\nexit_when_empty=1\nloglevel='debug'"),
 			 0);
 	assert_string_equal(diags, "");
 	assert_int_equal(host.nr_vms, 2);
@@ -344,6 +352,9 @@ static void hosts(void **state)
 	assert_int_equal(parse_host("vms='a'\nloglevel='loud'"), -EINVAL);
 	assert_int_equal(errors, 2);
 	assert_int_equal(parse_host("vms=['']"), -EINVAL);
+	assert_int_equal(parse_host("vms=['a']\nfiles=['']"), -EINVAL);
+	assert_non_null(strstr(diags, "files: an empty name"));
+	assert_int_equal(parse_host("vms=['a']\nfiles='x'"), -EINVAL);
 }
 
 int main(void)

@@ -9,11 +9,12 @@ enum { SELECT = 0xcd8, FLAGS = 0xcdc, COMMAND = 0xcdd, DATA = 0xce0 };
 static struct vm vm; /* of 3 vCPUs */
 static unsigned gpes;
 
-void acpi_gpe(struct vm *of, unsigned n)
+bool acpi_gpe(struct vm *of, unsigned n)
 {
 	assert_ptr_equal(of, &vm);
 	assert_int_equal(n, PLAT_GPE_CPUS);
 	gpes++;
+	return true;
 }
 
 static void want(u32 n)

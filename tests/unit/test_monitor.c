@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* unit: vmm/monitor/monitor.c vmm/monitor/out.c vmm/monitor/serial.c vmm/monitor/verbs.c vmm/monitor/verb_host.c vmm/monitor/verb_vm.c vmm/monitor/verb_sched.c vmm/monitor/verb_stat.c vmm/monitor/verb_trace.c vmm/trace.c vmm/config.c vmm/config_cpus.c vmm/config_disk.c drivers/net/config_vif.c drivers/net/config_rule.c drivers/net/verb_net.c lib/cfg.c lib/string.c vmm/config_channel.c */
+/* unit: vmm/monitor/monitor.c vmm/monitor/out.c vmm/monitor/serial.c vmm/monitor/verbs.c vmm/monitor/verb_host.c vmm/monitor/verb_vm.c vmm/monitor/verb_sched.c vmm/monitor/verb_stat.c vmm/monitor/verb_trace.c vmm/trace.c vmm/config.c vmm/config_cpus.c vmm/config_disk.c drivers/net/config_vif.c drivers/net/config_rule.c drivers/net/verb_net.c drivers/net/verb_plug.c drivers/hotplug.c drivers/verb_block.c lib/cfg.c lib/string.c vmm/config_channel.c */
 /* The monitor's lines: what each verb reaches, how its answer looks in text and in JSON, and what is said to those
  * that are wrong. */
 #include <setjmp.h>
@@ -188,9 +188,20 @@ static void tables(void **state)
 }
 
 /* Each verb, in each of its forms: one line of JSON, whatever the VMs are called. */
+/* A disk xvda of VM a, behind either transport. */
+static void add_disk(const struct virtio_model *m)
+{
+	vms[0].devs[0] = (struct vdev){.type = &m->vdev, .vm = &vms[0], .unit = 2, .state = &plugged_state};
+	vms[0].nr_devs = 1;
+	strcpy(vms[0].cfg.disks[2].vdev, "xvda");
+}
+
 static void json(void **state)
 {
 	static const char *const good[] = {
+		"block-resize a xvda 1M -j", "block-list -j",
+		"block-attach -j a f.img,raw,xvdb,ro", "block-list -j", "block-detach -j a xvdb", "block-list a -j",
+		"network-attach a -j mac=00:16:3e:00:00:09", "network-detach a 0 -j",
 		"pci-attach -j a testdev", "pci-detach -j a 12",
 		"help -j", "help -j help", "list -j", "list -l -j", "list -j a", "create -j c", "destroy a -j",
 		"shutdown -j a", "reboot -j a", "reset -j a", "pause -j a", "unpause -j a", "rename -j a z",
@@ -201,6 +212,7 @@ static void json(void **state)
 	bool met[64] = {false};
 
 	(void)state;
+	add_disk(&blk_pci);
 	for (u32 i = 0; i < ARRAY_SIZE(good); i++) {
 		char verb[32];
 
@@ -225,6 +237,90 @@ static void json(void **state)
 	assert_true(!strncmp(out, "{\"error\":\"no such verb", 22));
 }
 
+/* Plugged in, listed, and out again in each way that there is. */
+static void disks(void **state)
+{
+	char spec[64];
+
+	(void)state;
+	assert_string_equal(line("block-attach b f.img raw xvda ro serial=s"), "Device            Slot\r\nxvda                 4\r\nok\r\n");
+	assert_string_equal(vms[1].cfg.disks[0].serial, "s");
+	assert_string_equal(line("block-attach b cow:f.img,,vdb"), "Device            Slot\r\nvdb                  5\r\nok\r\n");
+	assert_string_equal(line("block-attach b g.img,,vdb"), "error: block-attach: disk: device name vdb is taken by \"cow:f.img\"; write another\r\n");
+	assert_non_null(strstr(line("block-list b"), "b                       2 xvda     4 used    ro       3072         5         0      0 f.img"));
+	assert_non_null(strstr(out, "vdb      5 used    ro       3072         5         0      0 cow:f.img"));
+	/* The guest of b does not let go, that of a does; who has no ACPI cannot be asked. */
+	assert_string_equal(line("block-detach b vdb"), "error: block-detach: the guest has not let go of it within 10 s; it goes when the guest "
+			    "does so, or when the VM restarts; -f takes it out at once\r\n");
+	assert_string_equal(did, "unplug b 5");
+	assert_non_null(strstr(line("block-list b"), "vdb      5 leaving ro"));
+	assert_string_equal(line("block-detach -f b vdb"), "ok\r\n");
+	assert_string_equal(did, "tear 1");
+	in_flight = true;
+	assert_non_null(strstr(line("block-detach b vdb --force"), "what it has in flight has not ended within 10 s; it goes then"));
+	no_acpi = true;
+	assert_non_null(strstr(line("block-detach b xvda"), "its guest does not listen to ACPI's events, or not yet; it goes when"));
+	in_flight = false;
+	assert_string_equal(line("block-detach -f b xvda"), "ok\r\n");
+	no_acpi = false;
+	line("block-attach a f.img,,xvda");
+	assert_string_equal(line("block-detach a xvda"), "ok\r\n");
+	assert_null(strstr(line("block-list a"), "xvda"));
+	vms[0].preserved = true;
+	assert_non_null(strstr(line("block-attach a f.img,,xvda"), "it has ended"));
+	vms[0].preserved = false;
+	/* The first empty place is taken, and there are only so many. */
+	memset(&vms[1].cfg.disks[0], 0, sizeof(vms[1].cfg.disks[0]));
+	assert_non_null(strstr(line("block-attach b f.img,,hda"), "hda                  4"));
+	for (unsigned i = 2; i < VM_MAX_DISKS; i++) {
+		snprintf(spec, sizeof(spec), "block-attach b f.img,,sd%c", 'a' + i);
+		assert_non_null(strstr(line(spec), "ok\r\n"));
+	}
+	assert_string_equal(line("block-attach b f.img,,sdz"), "error: block-attach: disk: it has 8 disks, and may have no more\r\n");
+}
+
+static void cards(void **state)
+{
+	(void)state;
+	assert_string_equal(line("network-attach b bridge=lan1 mac=00:16:3E:00:00:0a"),
+			    "Device            Slot\r\n00:16:3e:00:00:0a    4\r\nok\r\n");
+	assert_string_equal(vms[1].cfg.vifs[0].bridge, "lan1");
+	assert_string_equal(line("network-attach b mac=00:16:3e:00:00:0a"), "error: network-attach: vif: its vif 0 has this MAC; write another mac=\r\n");
+	/* One is made of its name and place, as for a file's. */
+	assert_non_null(strstr(line("network-attach b"), "    5\r\nok\r\n"));
+	assert_string_equal(vms[1].cfg.vifs[1].bridge, "xenbr0");
+	assert_int_equal(vms[1].cfg.vifs[1].mac[0], 2);
+	assert_non_null(strstr(line("network-detach b 00:16:3e:00:00:0a1"), "it has no card"));
+	assert_non_null(strstr(line("network-detach b 00:16:3E:00:00:0A"), "the guest has not let go of it within 10 s"));
+	assert_string_equal(did, "unplug b 4");
+	assert_string_equal(line("network-detach b 1 --force"), "ok\r\n");
+	assert_string_equal(did, "tear 1");
+	line("network-attach a");
+	assert_string_equal(line("network-detach a 0"), "ok\r\n");
+	assert_non_null(strstr(line("network-detach a 0"), "it has no card 0"));
+	for (unsigned i = 2; i < VM_MAX_VIFS; i++)
+		assert_non_null(strstr(line("network-attach b"), "ok\r\n"));
+	assert_string_equal(line("network-attach b"), "error: network-attach: vif: it has 8 cards, and may have no more\r\n");
+}
+
+static void resize(void **state)
+{
+	static const char *const sizes[][2] = {{"1", "1"}, {"3K", "3072"}, {"20M", "20971520"}, {"104857600", "104857600"}};
+	char text[64];
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_SIZE(sizes); i++) {
+		add_disk(i % 2 ? &blk_mmio : &blk_pci);
+		snprintf(text, sizeof(text), "block-resize a xvda %s", sizes[i][0]);
+		assert_string_equal(line(text), "ok\r\n");
+		snprintf(text, sizeof(text), "resize 2 %s", sizes[i][1]);
+		assert_string_equal(did, text);
+	}
+	vms[0].preserved = true;
+	assert_string_equal(line("block-resize a xvda 1M"), "error: block-resize: it has ended\r\n");
+	vms[0].preserved = false;
+}
+
 static void errors(void **state)
 {
 	static const char *const wrong[][2] = {
@@ -245,6 +341,27 @@ static void errors(void **state)
 		{"trigger a smi", "trigger: what to trigger: nmi"},
 		{"pci-attach a disk", "pci-attach: what to plug in: testdev"},
 		{"pci-detach a 4294967308", "pci-detach: nothing in slot 4294967308 that could be taken out"},
+		{"block-attach a", "block-attach: a word is missing: block-attach NAME DISK"},
+		{"block-attach a f.img", "block-attach: disk without a device name; write vdev=xvda, say"},
+		{"block-attach a f.img,vhd,xvda", "block-attach: disk: format vhd; Dalang reads raw images: qemu-img convert -O raw f.img NEW"},
+		{"block-attach a f.img raw xvda rw color=red", "block-attach: disk: unknown parameter 'color'; known are target=, "
+		 "format=, vdev=, access=, devtype=, serial=, sector=, iops=, bps="},
+		{"block-attach a bad.img raw xvda", "block-attach: bad.img: no such file"},
+		{"block-attach a big.img raw xvda", "block-attach: no memory of our own is left for it"},
+		{"block-detach a xvdq", "block-detach: it has no disk xvdq; `block-list` shows them"},
+		{"network-attach a mac=1", "network-attach: vif: mac=1; write six bytes as in 00:16:3e:12:34:56, the first one even"},
+		{"network-attach a colour=red", "network-attach: vif: unknown parameter 'colour'; known are bridge=, vlan=, mtu=, "
+		 "isolated=, mirror=, rate=, mac=, ip=, antispoof=, queues=, model="},
+		{"network-attach a bridge=full", "network-attach: no PCI slot is free; a detach frees one"},
+		{"network-detach a 0", "network-detach: it has no card 0; `network-list` shows them"},
+		{"network-detach a 00:16:3e:00:00:01", "network-detach: it has no card 00:16:3e:00:00:01; `network-list` shows them"},
+		{"block-resize a xvdb 1M", "block-resize: it has no disk xvdb"},
+		{"block-resize a xvda 1T", "block-resize: 1T is no size: bytes, or a number with K, M or G behind it"},
+		{"block-resize a xvda M", "block-resize: M is no size: bytes, or a number with K, M or G behind it"},
+		{"block-resize a xvda 9007199254740993", "block-resize: 9007199254740993 is no size: bytes, or a number with K, M or G behind it"},
+		{"block-resize a xvda 8388609G", "block-resize: 8388609G is no size: bytes, or a number with K, M or G behind it"},
+		{"block-resize a xvda 99999999999999999999999M", "block-resize: 99999999999999999999999M is no size: bytes, or a number with K, M or G behind it"},
+		{"block-resize a xvda 101M", "block-resize: xvda: too large"},
 		{"create a", "create: there is a VM of that name"},
 		{"create z", "create: no file has it"},
 		{"rename a b", "rename: there is a VM of that name"},
@@ -278,6 +395,7 @@ static void errors(void **state)
 	char text[600];
 
 	(void)state;
+	add_disk(&blk_pci);
 	for (u32 i = 0; i < ARRAY_SIZE(wrong); i++) {
 		snprintf(text, sizeof(text), "error: %s\r\n", wrong[i][1]);
 		assert_string_equal(line(wrong[i][0]), text);
@@ -449,6 +567,9 @@ int main(void)
 		cmocka_unit_test_setup(verbs, setup),
 		cmocka_unit_test_setup(tables, setup),
 		cmocka_unit_test_setup(json, setup),
+		cmocka_unit_test_setup(disks, setup),
+		cmocka_unit_test_setup(cards, setup),
+		cmocka_unit_test_setup(resize, setup),
 		cmocka_unit_test_setup(errors, setup),
 		cmocka_unit_test_setup(several, setup),
 		cmocka_unit_test_setup(trace, setup),

@@ -31,6 +31,8 @@ static void host(void **state)
 	(void)state;
 	check(names_of_host, "vms = [ 'a.cfg', \"b/c.cfg\" ]\nkernel='no'\n", "a.cfg|b/c.cfg|");
 	check(names_of_host, "vms = []", "");
+	check(names_of_files, "vms = [ 'a.cfg' ]\nfiles = [ 'spare.img', 'b.iso' ]\n", "spare.img|b.iso|");
+	check(names_of_host, "vms = [ 'a.cfg' ]\nfiles = [ 'spare.img', 'b.iso' ]\n", "a.cfg|");
 	check(names_of_host, "vms = [ '' ]", "");
 }
 

@@ -10,13 +10,15 @@
 
 static struct vm vm;
 static unsigned gpes;
+static bool acpi;
 
 /* Instead of acpi_pm.c's. */
-void acpi_gpe(struct vm *v, unsigned n)
+bool acpi_gpe(struct vm *v, unsigned n)
 {
 	assert_ptr_equal(v, &vm);
 	assert_int_equal(n, PLAT_GPE_HOTPLUG);
 	gpes++;
+	return acpi;
 }
 
 static int setup(void **state)
@@ -467,6 +469,7 @@ static void hotplug(void **state)
 	unsigned slot = 0;
 
 	(void)state;
+	acpi = true;
 	assert_int_equal(pci_hotplug_add(&vm, &pci_testdev_vdev, 7, &slot), 0);
 	assert_int_equal(slot, 5);
 	assert_int_equal(gpes, 1);
@@ -484,14 +487,20 @@ static void hotplug(void **state)
 	assert_int_equal(pci_hotplug_remove(&vm, 31), -ENODEV);
 	assert_int_equal(pci_hotplug_remove(&vm, 6), -ENODEV);
 	assert_int_equal(pci_hotplug_remove(&vm, 1000), -ENODEV);
+	assert_false(pci_hotplug_leaving(&vm, 5));
+	acpi = false; /* nobody hears it, but it has been said */
+	assert_int_equal(pci_hotplug_remove(&vm, 5), -EAGAIN);
+	assert_true(pci_hotplug_leaving(&vm, 5));
+	acpi = true;
 	assert_int_equal(pci_hotplug_remove(&vm, 5), 0);
-	assert_int_equal(gpes, 2);
+	assert_int_equal(gpes, 3);
 	assert_int_equal(pio_in(&vm, 0xcc4, 4), 1u << 5);
 	pio_out(&vm, 0xcc8, 4, 1u << 5);
 	assert_int_equal(pio_in(&vm, 0xcc4, 4), 0);
 	assert_int_equal(cfg_in(&vm, 5, 0, 4), ~0u);
 	assert_int_equal(mmio_in(&vm, 0xd1000000, 4), ~0ull);
 	assert_int_equal(pio_in(&vm, 0xccc, 4), 0x7ffffff8);
+	assert_false(pci_hotplug_leaving(&vm, 5));
 	/* What is about to go is gone after a reset. */
 	assert_int_equal(pci_hotplug_remove(&vm, 4), 0);
 	pci_hotplug_vdev.reset(vm_vdev(&vm, &pci_hotplug_vdev));

@@ -73,6 +73,25 @@ static void timer_overflow(void **state)
 	assert_true(vm.level[9]);
 }
 
+/* Who has enabled nothing is not listening; the event waits all the same. */
+static void events(void **state)
+{
+	(void)state;
+	assert_false(acpi_gpe(&vm, PLAT_GPE_HOTPLUG));
+	assert_false(vm.level[9]);
+	pio_out(&vm, PLAT_GPE0 + PLAT_GPE0_LEN / 2, 1, 1u << PLAT_GPE_HOTPLUG);
+	assert_true(vm.level[9]);
+	pio_out(&vm, PLAT_GPE0, 1, 1u << PLAT_GPE_HOTPLUG);
+	assert_false(vm.level[9]);
+	assert_true(acpi_gpe(&vm, PLAT_GPE_HOTPLUG));
+	assert_true(vm.level[9]);
+	/* While it serves one event, a driver has it disabled; others say that it is there. */
+	pio_out(&vm, PLAT_GPE0 + PLAT_GPE0_LEN / 2, 1, 0);
+	assert_false(acpi_gpe(&vm, PLAT_GPE_HOTPLUG));
+	pio_out(&vm, PLAT_PM1_EVT + 3, 1, 1);
+	assert_true(acpi_gpe(&vm, PLAT_GPE_HOTPLUG));
+}
+
 static void power_button(void **state)
 {
 	(void)state;
@@ -178,7 +197,7 @@ static void noise(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(pm_timer), T(timer_overflow), T(power_button), T(sleep_states), T(gpe), T(resets),
+		T(pm_timer), T(timer_overflow), T(events), T(power_button), T(sleep_states), T(gpe), T(resets),
 		T(debug_exit), T(noise),
 	};
 

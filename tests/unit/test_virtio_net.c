@@ -24,13 +24,16 @@ static void interrupt(struct vdev *d, u16 vector, u8 isr)
 }
 static void silence(struct vdev *d) { (void)d; }
 static int no_registers(struct vdev *d) { return (void)d, 0; }
-const struct virtio_transport virtio_pci_transport = {.init = no_registers, .interrupt = interrupt, .silence = silence};
+const struct virtio_transport virtio_pci_transport = {.init = no_registers, .interrupt = interrupt, .silence = silence}, virtio_mmio_transport;
 const struct pci_bar virtio_pci_bars[PCI_BARS];
+void virtio_pci_wanted(struct vdev *d, unsigned off, unsigned size) { (void)d, (void)off, (void)size; }
+void virtio_pci_written(struct vdev *d, unsigned off, unsigned size) { (void)d, (void)off, (void)size; }
 const struct vm_config *vm_config(const struct vm *vm) { return (void)vm, &cfg; }
 u16 vm_id(const struct vm *vm) { return (void)vm, 1; }
 const char *vm_name(const struct vm *vm) { return (void)vm, "v"; }
 bool vm_has_ended(const struct vm *vm) { return (void)vm, false; }
-unsigned vm_nr_vifs(const struct vm *vm) { return (void)vm, 1; }
+unsigned vm_vifs(const struct vm *vm) { return (void)vm, 1; }
+struct vm_vif *vm_vif(struct vm *vm, u32 i) { return (void)vm, &cfg.vifs[i]; }
 u64 vm_time_ns(struct vm *vm) { return (void)vm, clock_ns; }
 void vdev_work(struct vdev *d) { works += d == &dev; }
 void vdev_timer_stop(struct vdev *d, unsigned idx) { (void)d, (void)idx; }
@@ -137,6 +140,45 @@ static void from_peer(u32 n)
 }
 
 /* ---- tests ---- */
+
+/* A husk: its link is down, what is sent goes nowhere, nothing comes; and it can be reset and started again. */
+static void torn(void **test)
+{
+	struct net_port *again;
+	char why[160];
+	u16 status;
+
+	(void)test;
+	start(MODERN);
+	from_peer(100);
+	assert_true(net_tear(&dev));
+	status = (u16)virtio_config_read(&dev, 6, 2);
+	assert_int_equal(status & LINK_UP, 0);
+	assert_int_equal(irqs[VIRTIO_MAX_QUEUES], 1);
+	for (int i = 0; i < 2; i++) {
+		eth(mac_b, mac_a, 0x88b5);
+		bytes(100);
+		memcpy(fake_ram + DATA + 12, pkt, pkt_len);
+		one(1, DATA, 12 + pkt_len, false);
+		virtio_kick(&dev, 1);
+		assert_int_equal(used(1), 1);
+		assert_null(net_peek(peer));
+		one(0, DATA + 4096, 2000, true);
+		virtio_kick(&dev, 0);
+		net_timer(&dev, 0);
+		net_work(&dev);
+		assert_int_equal(used(0), 0);
+		assert_true(net_tear(&dev));
+		virtio_set_status(&dev, 0);
+		start(MODERN);
+	}
+	/* Its MAC is free. */
+	again = net_open(&fake_ops, NULL, &cfg.vifs[0], 9, 0, why, sizeof(why));
+	assert_non_null(again);
+	net_close(again);
+	virtio_destroy(&dev);
+	assert_int_equal(cfg.vifs[0].bridge[0], 0);
+}
 
 static void sends(void **test)
 {
@@ -516,7 +558,7 @@ static void legacy(void **test)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(sends), T(waits_for_credit), T(receives), T(merges), T(filters), T(offloads), T(link), T(queues), T(hostile), T(legacy),
+		T(torn), T(sends), T(waits_for_credit), T(receives), T(merges), T(filters), T(offloads), T(link), T(queues), T(hostile), T(legacy),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -50,6 +50,7 @@ def parse(argv):
     p.add_argument("--vcpus", type=_positive)
     p.add_argument("--memory", type=_positive)
     p.add_argument("--disk", action="append", default=[])
+    p.add_argument("--file", action="append", default=[])
     p.add_argument("--debug-exit", action="store_true")
     p.add_argument("--host-disk", action="append", default=[])
     p.add_argument("--nic", action="append", default=[])
@@ -120,6 +121,7 @@ def _run(opts, work, watch, stdin, stdout):
         pack.from_options = vm_files[0]
     for path in vm_files:
         pack.add_vm(path)
+    pack.add_files(opts.file)
     if not pack.running():
         if len(pack.vms) > 1:
             say("no VM is left to start")

@@ -59,10 +59,12 @@ SCSI = ("scsi_common", "scsi_mod", "virtio_scsi", "cdrom", "sr_mod", "isofs")
 VSOCK = ("vsock", "vmw_vsock_virtio_transport_common", "vmw_vsock_virtio_transport")
 
 
-def module_initramfs(name, *modules):
-    """build/guest/NAME.cpio: initramfs() that loads virtio's transports and these modules of the stock kernel first."""
+def module_initramfs(name, *modules, programs=()):
+    """build/guest/NAME.cpio: initramfs() that loads virtio's transports and these modules of the stock kernel first, with programs
+    of tests/guests/."""
     modules = VIRTIO + modules
     return _write(name + ".cpio", {"bin/busybox": guest_file("busybox"),
+                                   **{f"bin/{p}": built(f"tests/guests/{p}") for p in programs},
                                    **{f"modules/{m}.ko": guest_file(f"modules/{m}.ko") for m in modules}},
                   {"modules/order": "\n".join(modules) + "\n"})
 

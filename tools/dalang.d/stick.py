@@ -48,12 +48,14 @@ def make(argv):
     p = Parser(prog="tools/dalang image", add_help=False, allow_abbrev=False)
     p.add_argument("out", metavar="OUT.img")
     p.add_argument("--vm", action="append", default=[], metavar="FILE.cfg")
+    p.add_argument("--file", action="append", default=[])
     opts = p.parse_args(argv)
     if os.path.exists(opts.out) and not os.path.isfile(opts.out):
         raise Fail(USAGE, f"{opts.out} is not a plain file; write an image first, then copy it to the stick")
     pack = Pack()
     for path in opts.vm:
         pack.add_vm(path)
+    pack.add_files(opts.file)
     if len(pack.running()) < len(opts.vm):
         raise Fail(USAGE, "no image was written")
     # Without a VM the host stays, so that its messages can be read.

@@ -133,6 +133,7 @@ class Pack:
     def __init__(self):
         self.files = {}
         self.vms = []
+        self.loose = []  # packed files that no VM file names: --file
         self.from_options = None  # the VM file that we wrote ourselves
         self._by_source = {}
         self._taken = {"dalang.cfg", "dalang.elf"}
@@ -243,6 +244,13 @@ class Pack:
         self.files[packed] = rewrite(text, names).encode("utf-8", "surrogateescape")
         vm.packed = packed
 
+    def add_files(self, paths):
+        """--file FILE: loaded for whoever asks for it later."""
+        for path in paths:
+            if not os.path.isfile(path) or not os.access(path, os.R_OK) or not os.path.getsize(path):
+                raise Fail(USAGE, f"--file: {path}: " + ("it is empty, or cannot be read" if os.path.isfile(path) else "no such file"))
+            self.loose.append(self.add_source(os.path.abspath(path)))
+
     def debug(self, name, waits):
         """--gdb: the VM of that name, or the first, waits at its first instruction for a debugger."""
         vm = next((v for v in self.running() if name in (None, v.name)), None)
@@ -255,6 +263,8 @@ class Pack:
         """mirror: that of the network is wanted, of the cards that a file marks, or of all. Write dalang.cfg; it goes first, so that a person who looks finds it first."""
         started = [v.packed for v in self.vms if not v.refused]
         cfg = "vms = [ " + ", ".join(quote(p) for p in started) + " ]\nexit_when_empty = 1\n"
+        if self.loose:
+            cfg += "files = [ " + ", ".join(map(quote, self.loose)) + " ]\n"
         if "DALANG_TEST_UPLINK" in os.environ:
             cfg += f"uplink = [ {quote(os.environ['DALANG_TEST_UPLINK'])} ]\n"
         if "DALANG_TEST_LOGLEVEL" in os.environ:

@@ -65,7 +65,10 @@ static u32 split(struct mon_call *c, const char **words)
 /* An option and, if it takes one, the word behind it: how many words that is; 0: it is wrong. */
 static u32 option(struct mon_call *c, const char *word, const char *next)
 {
-	const char *known = word[1] >= 'a' && word[1] <= 'z' && !word[2] ? strchr(c->verb->opts ?: "", word[1]) : NULL;
+	const char *known;
+
+	word = strcmp(word, "--force") ? word : "-f"; /* as xl has it, too */
+	known = word[1] >= 'a' && word[1] <= 'z' && !word[2] ? strchr(c->verb->opts ?: "", word[1]) : NULL;
 
 	if (!known) {
 		mon_fail(c, "no such option: %.32s; `help %s` lists them", word, c->verb->name);

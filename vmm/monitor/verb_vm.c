@@ -234,7 +234,7 @@ enum mon_status verb_pci_detach(struct mon_call *c)
 		err = pci_hotplug_remove(c->vm, (unsigned)slot);
 		spin_unlock(&c->vm->dev_lock);
 	}
-	return err ? mon_fail(c, "nothing in slot %.32s that could be taken out", c->argv[0]) : MON_DONE;
+	return err == -ENODEV ? mon_fail(c, "nothing in slot %.32s that could be taken out", c->argv[0]) : MON_DONE;
 }
 
 static void say_region(void *arg, const char *space, u64 first, u64 last, const char *device)

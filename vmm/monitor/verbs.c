@@ -43,6 +43,23 @@ const struct verb monitor_verbs[] = {
 	{.name = "pci-detach", .args = "NAME SLOT", .help = "ask the guest to let go of the device there",
 	 .more = "It goes when the guest ejects it, or when the VM is reset.",
 	 .takes = VERB_VM, .min = 1, .max = 1, .run = verb_pci_detach},
+	{.name = "block-attach", .args = "NAME DISK", .help = "plug a disk in",
+	 .more = "DISK as in a VM file's disk = [...]: FILE,raw,xvdb,rw or vdev=xvdb,target=FILE, blanks for commas\n"
+		 "if you like; cow:FILE and host:SERIAL, too. It stays when the VM restarts, and is gone with it.",
+	 .takes = VERB_VM, .min = 1, .max = 12, .run = verb_block_attach},
+	{.name = "block-detach", .args = "[-f] NAME VDEV", .help = "ask the guest to let go of a disk, and wait until it has",
+	 .more = "VDEV as in its file, and in block-list. After ten seconds it is told that the guest has not; then the\n"
+		 "disk goes when it does, or when the VM restarts. -f, --force: tear it out at once, whatever the guest does with it:\n"
+		 "what is behind it is free, all that the guest still wants of it fails, and it is asked to let go, too.",
+	 .takes = VERB_VM, .opts = "f", .min = 1, .max = 1, .run = verb_block_detach},
+	{.name = "block-list", .args = "[NAME]", .help = "the disks, and what was read and written",
+	 .more = "State: used by a driver, unused, or leaving: the guest has been asked to let go.",
+	 .takes = VERB_EACH, .begin = block_list_begin, .run = verb_block_list},
+	{.name = "block-resize", .args = "NAME VDEV SIZE", .help = "make a disk larger or smaller",
+	 .more = "SIZE in bytes, or with K, M or G behind it. The guest is told. A cow: disk can have any size, a file in\n"
+		 "memory no more than it was loaded with; host: disks are as large as they are. As before when the VM\n"
+		 "is created anew.",
+	 .takes = VERB_VM, .min = 2, .max = 2, .run = verb_block_resize},
 	{.name = "sendmouse", .args = "NAME DX,DY[,DZ[,BUTTONS]]", .help = "move its mouse",
 	 .more = "To the right, up, and down its wheel. BUTTONS are those that are down then: 1 left, 2 right,\n"
 		 "4 middle.",
@@ -106,6 +123,13 @@ const struct verb monitor_verbs[] = {
 		 "after off. show: the newest 64, or COUNT. Info is a port, an address, an MSR, a CPUID leaf or\n"
 		 "the hardware's own word; of inject, type and vector. Ticks are as in stat.",
 	 .takes = VERB_HOST, .opts = "n:", .min = 1, .max = 2, .run = verb_trace},
+	{.name = "network-attach", .args = "NAME [VIF]", .help = "plug a network card in",
+	 .more = "VIF as in a VM file's vif = [...], blanks for commas if you like: bridge=lan0 mac=00:16:3e:00:00:07.\n"
+		 "It stays when the VM restarts, and is gone with it.",
+	 .takes = VERB_VM, .max = 12, .run = verb_network_attach},
+	{.name = "network-detach", .args = "[-f] NAME INDEX|MAC", .help = "ask the guest to let go of a card, and wait until it has",
+	 .more = "INDEX as in network-list. For the rest, and -f or --force, see block-detach.",
+	 .takes = VERB_VM, .opts = "f", .min = 1, .max = 1, .run = verb_network_detach},
 	{.name = "network-list", .args = "[-l] [NAME]", .help = "the network cards, their bridges, and what passed",
 	 .more = "Of all VMs and the host's uplinks. VLAN: the untagged one, and whether there are others with tag.\n"
 		 "-l: frames dropped, by reason (docs/network.md has the reasons).",

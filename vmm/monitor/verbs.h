@@ -63,6 +63,16 @@ void sched_begin(struct mon_call *c);
 enum mon_status verb_sched(struct mon_call *c);
 /* verb_stat.c */
 enum mon_status verb_stat(struct mon_call *c);
+/* drivers/hotplug.c */
+enum mon_status verb_block_attach(struct mon_call *c);
+enum mon_status verb_block_detach(struct mon_call *c);
+void block_list_begin(struct mon_call *c);
+enum mon_status verb_block_list(struct mon_call *c);
+/* drivers/net/verb_plug.c */
+enum mon_status verb_network_attach(struct mon_call *c);
+enum mon_status verb_network_detach(struct mon_call *c);
+/* drivers/verb_block.c */
+enum mon_status verb_block_resize(struct mon_call *c);
 /* drivers/net/verb_net.c */
 void network_list_begin(struct mon_call *c);
 enum mon_status verb_network_list(struct mon_call *c);

@@ -75,14 +75,20 @@ void acpi_power_button(struct vm *vm)
 	update(d);
 }
 
-void acpi_gpe(struct vm *vm, unsigned n)
+bool acpi_gpe(struct vm *vm, unsigned n)
 {
 	struct vdev *d = vm_vdev(vm, &acpi_pm_vdev);
+	struct acpi_pm *s = d ? d->state : NULL;
 
 	if (!d)
-		return;
-	((struct acpi_pm *)d->state)->gpe_sts[n / 8] |= (u8)(1u << n % 8);
+		return false;
+	s->gpe_sts[n / 8] |= (u8)(1u << n % 8);
 	update(d);
+	/* Not bit n alone: a driver clears it while it serves such an event. */
+	for (unsigned i = 0; i < GPE_BYTES; i++)
+		if (s->gpe_en[i])
+			return true;
+	return s->pm1_en;
 }
 
 /* ---- the register block, byte by byte: every access width works on every register ---- */

@@ -7,7 +7,8 @@
 #include "vmm/platform/isa.h"
 #include "vmm/platform/tables.h"
 #include "vmm/platform/dsdt_aml.h" /* built from dsdt.asl */
-#include "vmm/platform/cpus_aml.h" /* and from cpus.asl */
+#include "vmm/platform/cpus_aml.h" /* from cpus.asl */
+#include "vmm/platform/virtio_aml.h" /* and from virtio.asl */
 
 struct acpi_header {
 	char signature[4];
@@ -205,18 +206,18 @@ static size_t aml_term(const u8 *aml)
 	return (size_t)(p - aml) + n;
 }
 
-/* In cpus.asl each processor is a term, behind CPUS_COMMON others: as many of them as there are. */
-static u32 put_ssdt(struct table_writer *w)
+/* An SSDT of the first terms of such a one: what is there n times has a term for each, behind what all have in common. */
+static u32 put_ssdt(struct table_writer *w, const u8 *aml, size_t size, u32 terms)
 {
 	struct acpi_header h = header("SSDT", 2, 0);
 	size_t n = 0;
 
-	for (u32 terms = CPUS_COMMON + w->t->vcpus; terms && n < sizeof(cpus_aml); terms--)
-		n += aml_term(cpus_aml + n);
+	for (; terms && n < size; terms--)
+		n += aml_term(aml + n);
 	h.length = (u32)(sizeof(h) + n);
 	table_begin(w, 16);
 	table_put(w, &h, sizeof(h));
-	table_put(w, cpus_aml, n);
+	table_put(w, aml, n);
 	return table_done(w);
 }
 
@@ -340,7 +341,7 @@ static void put_rsdp(struct table_writer *w, u32 rsdt, u32 xsdt)
 int guest_acpi_tables(struct load_target *t, gpa_t *rsdp)
 {
 	struct table_writer w = {.t = t, .at = TABLES_ACPI, .end = TABLES_MP};
-	u32 tables[5], n = 0, facs, dsdt, rsdt, xsdt;
+	u32 tables[6], n = 0, facs, dsdt, rsdt, xsdt;
 
 	if (t->vcpus > TABLES_VCPUS)
 		return -ENOSPC;
@@ -349,7 +350,9 @@ int guest_acpi_tables(struct load_target *t, gpa_t *rsdp)
 	tables[n++] = put_fadt(&w, facs, dsdt);
 	tables[n++] = put_madt(&w);
 	if (t->vcpus > 1)
-		tables[n++] = put_ssdt(&w);
+		tables[n++] = put_ssdt(&w, cpus_aml, sizeof(cpus_aml), CPUS_COMMON + t->vcpus);
+	if (t->nr_virtio)
+		tables[n++] = put_ssdt(&w, virtio_aml, sizeof(virtio_aml), t->nr_virtio);
 	tables[n++] = put_mcfg(&w);
 	if (t->hpet)
 		tables[n++] = put_hpet(&w);

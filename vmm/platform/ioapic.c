@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The I/O APIC: 24 pins (Intel 82093AA datasheet 3.1, ICH9 datasheet 13.5). Lines are logical
+ * The I/O APIC: 24 pins (Intel 82093AA datasheet 3.1, ICH9 datasheet 13.5), and one for each of virtio's MMIO devices. Lines are logical
  * levels, so the polarity bit is kept and has no effect. Messages always arrive, so nothing is
  * latched here but the remote IRR of level interrupts.
  */
@@ -8,7 +8,7 @@
 #include "vmm/irq.h"
 #include "vmm/platform_map.h"
 
-#define IOAPIC_VERSION (0x11u | (VM_NR_GSI - 1) << 16)
+#define IOAPIC_VERSION 0x11u
 
 enum { REG_ID = 0x00, REG_VERSION = 0x01, REG_ARB = 0x02, REG_REDIR = 0x10 };
 enum { OFF_SELECT = 0x00, OFF_WINDOW = 0x10 };
@@ -23,12 +23,17 @@ enum { MODE_FIXED = 0, MODE_LOWEST = 1 };
 
 struct ioapic {
 	u32 select, id;
-	u32 lines;  /* bit n: level of pin n */
-	u32 remote; /* bit n: remote IRR of pin n */
+	u64 lines;  /* bit n: level of pin n */
+	u64 remote; /* bit n: remote IRR of pin n */
 	struct {
 		u32 lo, hi;
 	} redir[VM_NR_GSI];
 };
+
+static unsigned nr_pins(struct vm *vm)
+{
+	return PLAT_GSI_VIRTIO + vm_irqchip(vm)->nr_virtio;
+}
 
 static bool has_remote_irr(u32 lo)
 {
@@ -45,7 +50,7 @@ static void deliver(struct vdev *d, unsigned pin)
 	};
 
 	if (has_remote_irr(lo))
-		s->remote |= 1u << pin;
+		s->remote |= BIT(pin);
 	vm_apic_msg(d->vm, NULL, &m);
 }
 
@@ -55,7 +60,7 @@ static void service_level(struct vdev *d, unsigned pin)
 	struct ioapic *s = d->state;
 	u32 lo = s->redir[pin].lo;
 
-	if (has_remote_irr(lo) && !(lo & REDIR_MASKED) && (s->lines & ~s->remote & 1u << pin))
+	if (has_remote_irr(lo) && !(lo & REDIR_MASKED) && (s->lines & ~s->remote & BIT(pin)))
 		deliver(d, pin);
 }
 
@@ -63,12 +68,12 @@ void ioapic_set(struct vm *vm, unsigned pin, bool level)
 {
 	struct vdev *d = vm_irqchip(vm)->ioapic;
 	struct ioapic *s;
-	u32 bit;
+	u64 bit;
 
-	if (!d || pin >= VM_NR_GSI)
+	if (!d || pin >= nr_pins(vm))
 		return;
 	s = d->state;
-	bit = 1u << pin;
+	bit = BIT(pin);
 	if (!!(s->lines & bit) == level)
 		return;
 	s->lines ^= bit;
@@ -88,11 +93,11 @@ void ioapic_eoi(struct vm *vm, u8 vector)
 	if (!d)
 		return;
 	s = d->state;
-	for (u32 pins = s->remote; pins; pins &= pins - 1) {
-		unsigned pin = (unsigned)__builtin_ctz(pins);
+	for (u64 pins = s->remote; pins; pins &= pins - 1) {
+		unsigned pin = (unsigned)__builtin_ctzl(pins);
 		if ((u8)s->redir[pin].lo != vector)
 			continue;
-		s->remote &= ~(1u << pin);
+		s->remote &= ~BIT(pin);
 		service_level(d, pin);
 	}
 }
@@ -104,7 +109,7 @@ static void write_redir_low(struct vdev *d, unsigned pin, u32 val)
 	s->redir[pin].lo = val & REDIR_WRITABLE;
 	/* Switching to edge drops the remote IRR; kernels use it to free a pin that hangs. */
 	if (!has_remote_irr(val))
-		s->remote &= ~(1u << pin);
+		s->remote &= ~BIT(pin);
 	service_level(d, pin);
 }
 
@@ -115,7 +120,7 @@ static void write_window(struct vdev *d, u32 val)
 
 	if (s->select == REG_ID)
 		s->id = val & 0x0f000000;
-	else if (s->select < REG_REDIR || n >= 2 * VM_NR_GSI)
+	else if (s->select < REG_REDIR || n >= 2 * nr_pins(d->vm))
 		return;
 	else if (n & 1)
 		s->redir[n / 2].hi = val & 0xff000000;
@@ -123,19 +128,20 @@ static void write_window(struct vdev *d, u32 val)
 		write_redir_low(d, n / 2, val);
 }
 
-static u32 read_window(const struct ioapic *s)
+static u32 read_window(const struct vdev *d)
 {
+	const struct ioapic *s = d->state;
 	unsigned n = s->select - REG_REDIR;
 
 	if (s->select == REG_ID || s->select == REG_ARB)
 		return s->id;
 	if (s->select == REG_VERSION)
-		return IOAPIC_VERSION;
-	if (s->select < REG_REDIR || n >= 2 * VM_NR_GSI)
+		return IOAPIC_VERSION | (nr_pins(d->vm) - 1) << 16;
+	if (s->select < REG_REDIR || n >= 2 * nr_pins(d->vm))
 		return ~0u;
 	if (n & 1)
 		return s->redir[n / 2].hi;
-	return s->redir[n / 2].lo | (s->remote & 1u << n / 2 ? REDIR_REMOTE : 0);
+	return s->redir[n / 2].lo | (s->remote & BIT(n / 2) ? REDIR_REMOTE : 0);
 }
 
 /* IOREGSEL takes any width, since 8 bits of it exist; IOWIN is read and written as 32 bits. */
@@ -146,7 +152,7 @@ static u64 ioapic_read(struct vdev *d, u64 off, unsigned size)
 	if (off == OFF_SELECT)
 		return s->select;
 	if (off == OFF_WINDOW && size == 4)
-		return read_window(s);
+		return read_window(d);
 	return ~0ull;
 }
 
@@ -175,14 +181,21 @@ static void ioapic_reset(struct vdev *d)
 		s->redir[i].lo = REDIR_MASKED;
 }
 
+static bool ioapic_valid(const void *state)
+{
+	const struct ioapic *s = state;
+
+	return !((s->lines | s->remote) >> VM_NR_GSI);
+}
+
 static const struct vdev_mmio ioapic_mmio[] = {
 	{PLAT_IOAPIC_BASE, PLAT_IOAPIC_SIZE, ioapic_read, ioapic_write}};
 
 /* clang-format off */
 const struct vdev_type ioapic_vdev = {
-	.name = "ioapic", .version = 1, .state_size = sizeof(struct ioapic),
+	.name = "ioapic", .version = 2, .state_size = sizeof(struct ioapic),
 	.nr_mmio = ARRAY_SIZE(ioapic_mmio), .mmio = ioapic_mmio,
-	.init = ioapic_init, .reset = ioapic_reset,
+	.init = ioapic_init, .reset = ioapic_reset, .valid = ioapic_valid,
 };
 /* clang-format on */
 VDEV_REGISTER(ioapic_vdev);

@@ -8,8 +8,9 @@ extern const struct vdev_type acpi_pm_vdev, cpu_hotplug_vdev, debug_exit_vdev, d
 	ioapic_vdev, pci_vdev, pci_host_vdev, pci_hotplug_vdev, pci_lpc_vdev, pci_testdev_vdev,
 	pic_vdev, pit_vdev, ports_vdev, rtc_vdev, uart_vdev;
 
-/* In acpi_pm.c: general-purpose event n has happened. */
-void acpi_gpe(struct vm *vm, unsigned n);
+/* In acpi_pm.c: general-purpose event n has happened. false: the guest has not enabled events, it has no driver for ACPI
+ * or has not come so far. */
+bool acpi_gpe(struct vm *vm, unsigned n);
 
 /* The lines of PIT and RTC pass through the HPET (hpet.c), which may take their places. */
 void isa_clock_irq(struct vm *vm, unsigned gsi, bool level);

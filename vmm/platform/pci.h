@@ -38,7 +38,8 @@ struct pci_ident {
 	u16 msix;	 /* vectors, up to PCI_MSIX_MAX; 0 none */
 	u8 msix_bar;	 /* where bar[] has PCI_MSIX_BAR */
 	const struct pci_bar *bar; /* PCI_BARS of them, or NULL */
-	/* Optional: these bytes have been written to the configuration space. */
+	/* Optional: these bytes are going to be read from the configuration space; have been written to it. */
+	void (*config_wanted)(struct vdev *d, unsigned off, unsigned size);
 	void (*config_written)(struct vdev *d, unsigned off, unsigned size);
 };
 
@@ -124,5 +125,7 @@ void pci_restored(struct vm *vm);
 /* Plug a device into a running VM: *slot says where. -ENOSPC, -ENOMEM, or what its init() says. */
 int pci_hotplug_add(struct vm *vm, const struct vdev_type *type, u32 unit, unsigned *slot);
 /* Ask the guest to let go of it; it goes when the guest ejects it, or at the next reset. -ENODEV: nothing there that
- * could go. */
+ * could go; -EAGAIN: the guest does not listen to ACPI's events (it asks all the same, should it once do so). */
 int pci_hotplug_remove(struct vm *vm, unsigned slot);
+/* Has it been asked to? */
+bool pci_hotplug_leaving(struct vm *vm, unsigned slot);

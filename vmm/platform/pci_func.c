@@ -196,13 +196,15 @@ void pci_remap(struct vm *vm)
 
 /* ---- configuration space ---- */
 
-u64 pci_config_read(const struct vdev *d, unsigned off, unsigned size)
+u64 pci_config_read(struct vdev *d, unsigned off, unsigned size)
 {
 	const u8 *config;
 	u64 val = 0;
 
 	if (!d)
 		return ~0ull;
+	if (d->type->pci->config_wanted)
+		d->type->pci->config_wanted(d, off, size);
 	config = pci_state(d)->config;
 	for (unsigned i = 0; i < size && off + i < PCI_CFG_SIZE; i++)
 		val |= (u64)config[off + i] << 8 * i;

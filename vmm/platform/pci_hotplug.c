@@ -102,8 +102,12 @@ int pci_hotplug_remove(struct vm *vm, unsigned slot)
 	if (slot < PCI_SLOT_FIRST || slot > PCI_SLOT_LAST || !vm_pci_slots(vm)[slot])
 		return -ENODEV;
 	hotplug(vm)->down |= 1u << slot;
-	acpi_gpe(vm, PLAT_GPE_HOTPLUG);
-	return 0;
+	return acpi_gpe(vm, PLAT_GPE_HOTPLUG) ? 0 : -EAGAIN;
+}
+
+bool pci_hotplug_leaving(struct vm *vm, unsigned slot)
+{
+	return hotplug(vm)->down >> slot & 1;
 }
 
 static const struct vdev_pio hotplug_pio[] = {{PLAT_PCI_HOTPLUG, REG_END, hotplug_read, hotplug_write}};

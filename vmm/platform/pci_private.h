@@ -50,7 +50,7 @@ static inline bool pci_touches(unsigned off, unsigned size, unsigned reg, unsign
 }
 
 /* pci_func.c. d NULL: nobody answers. off below 4096, size 1, 2, 4 or 8. */
-u64 pci_config_read(const struct vdev *d, unsigned off, unsigned size);
+u64 pci_config_read(struct vdev *d, unsigned off, unsigned size);
 void pci_config_write(struct vdev *d, unsigned off, unsigned size, u64 val);
 void pci_remap(struct vm *vm); /* BARs or their decoding have changed */
 

@@ -95,7 +95,7 @@ static const struct pci_ident ident = {
 /* clang-format off */
 const struct vdev_type pci_testdev_vdev = {
 	.name = "pci_testdev", .version = 1, .state_size = sizeof(struct testdev), .pci = &ident,
-	.count = vm_testdev_count, .reset = testdev_reset,
+	.units = vm_testdevs, .reset = testdev_reset,
 };
 /* clang-format on */
 VDEV_REGISTER(pci_testdev_vdev);
