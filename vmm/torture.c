@@ -10,6 +10,7 @@
  * other people's VMs.
  */
 #include "arch/x86_64/frame.h"
+#include "arch/x86_64/machine.h"
 #include "arch/x86_64/percpu.h"
 #include "lib/errno.h"
 #include "lib/log.h"
@@ -248,6 +249,7 @@ static void give_up(struct vm *vm, const char *why)
 		v->reinject.valid = v->exception.valid = v->nmi_pending = 0;
 	}
 	vm_devices_reset(vm);
+	vm_set_tsc_khz(vm, vm->cfg.tsc_khz ?: tsc_khz);
 	vm_kill(vm, "torture: %s", why);
 }
 

@@ -512,6 +512,11 @@ const struct vm_config *vm_config(const struct vm *vm)
 	return &vm->cfg;
 }
 
+void vdev_error(struct vdev *d)
+{
+	d->vm->device_errors++;
+}
+
 bool vm_has_ended(const struct vm *vm)
 {
 	return READ_ONCE(vm->ending) || READ_ONCE(vm->preserved);

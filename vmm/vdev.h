@@ -81,6 +81,8 @@ struct vdev {
 /* Fixed regions, from init(). -EEXIST: overlaps, -ENOSPC: table full. */
 int vdev_add_pio(struct vdev *d, const struct vdev_pio *r);
 int vdev_add_mmio(struct vdev *d, const struct vdev_mmio *r);
+/* The guest's driver did what no driver may: one more in `stat`. */
+void vdev_error(struct vdev *d);
 /* Have type->work(d) called soon where the VM's vCPU 0 lives, as long as the VM runs. From any pCPU with any lock held,
  * other VMs' device locks among them: the one way to another VM's device. d is known to be there. */
 void vdev_work(struct vdev *d);

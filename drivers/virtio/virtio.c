@@ -103,6 +103,7 @@ void virtio_broken(struct vdev *d, const char *what)
 	struct virtio *v = virtio_of(d);
 
 	v->errors++;
+	vdev_error(d);
 	if (v->status & VIRTIO_NEEDS_RESET)
 		return;
 	/* A driver may do it again and again: the 1st, 2nd, 4th, 8th... time is said. */
@@ -322,8 +323,10 @@ void virtio_enable_queue(struct vdev *d, unsigned queue)
 	q->event_idx = !!(v->features & VIRTIO_F_EVENT_IDX);
 	q->indirect = !!(v->features & VIRTIO_F_INDIRECT_DESC);
 	wrong = virtq_enable(d->vm, q);
-	if (wrong)
+	if (wrong) {
+		q->packed = 0; /* as in all that are not enabled */
 		virtio_broken(d, wrong);
+	}
 	note_live(v);
 }
 

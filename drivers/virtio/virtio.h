@@ -25,7 +25,7 @@ enum { VIRTIO_ISR_QUEUE = 1, VIRTIO_ISR_CONFIG = 2 }; /* 4.1.4.5 */
 struct virtio {
 	u64 features;	  /* that the driver has accepted */
 	u32 feature_select, driver_feature_select;
-	u32 errors;	  /* rings and requests that were none, since power-on: for `stat` */
+	u32 errors;	  /* rings and requests that were none, since power-on */
 	u16 queue_select, config_vector;
 	u8 status, isr, generation, legacy; /* legacy: the driver uses the legacy interface */
 	u8 resetting; /* 2.4.1: the driver wants a reset, which waits until nothing is in flight */

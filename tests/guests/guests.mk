@@ -13,7 +13,7 @@ GUESTS += pcitest.elf
 GUESTS += pvtest.elf
 GUESTS += smp.elf
 GUESTS += hostile.elf victim.elf
-GUESTS += vbench.elf plug.elf
+GUESTS += vbench.elf plug.elf vhostile.elf
 all: $(addprefix $(TG)/,$(GUESTS))
 
 $(TG)/kvmprobe.bin: tests/guests/kvmprobe.asm
@@ -58,6 +58,11 @@ $(TG)/pcitest.elf: $(patsubst %,$(TG)/%.o,start pcitest cputest_lib) tests/guest
 $(TG)/vbench.elf $(TG)/plug.elf: $(TG)/%.elf: $(TG)/%.o $(patsubst %,$(TG)/%.o,start vdrv cputest_lib) tests/guests/guest.ld
 	ld -n -nostdlib -z noexecstack --no-warn-rwx-segments -T tests/guests/guest.ld $(filter %.o,$^) -o $@.64
 	objcopy -O elf32-i386 $@.64 $@
+# Away from where garbage would make a device write (vhostile.h).
+$(TG)/vhostile.elf: $(patsubst %,$(TG)/%.o,start apstart64 vhostile vhostile_ring vhostile_regs vhostile_honest vio vdrv cputest_lib) \
+		tests/guests/guest.ld
+	ld -n -nostdlib -z noexecstack --no-warn-rwx-segments --defsym image_base=0x400000 -T tests/guests/guest.ld $(filter %.o,$^) -o $@.64
+	objcopy -O elf32-i386 $@.64 $@
 $(TG)/cputest32a.o: tests/guests/cputest32.asm
 	@mkdir -p $(@D)
 	nasm -f elf32 -w+error -w-reloc-rel-dword $< -o $@
@@ -83,15 +88,18 @@ $(TG)/smp.elf: $(TG)/start.o $(TG)/smp64.o $(SMP_O) tests/guests/guest.ld
 	objcopy -O elf32-i386 $@.64 $@
 
 HOSTILE_O := $(patsubst tests/guests/%.c,$(TG)/%.o,$(sort $(wildcard tests/guests/hostile*.c)))
+$(TG)/apstart64.o: tests/guests/apstart.asm
+	@mkdir -p $(@D)
+	nasm -f elf64 -w+error -w-reloc-rel-dword -w-reloc-abs-dword $< -o $@
 $(TG)/hostile64.o: tests/guests/hostile.asm
 	@mkdir -p $(@D)
 	nasm -f elf64 -w+error -w-reloc-rel-dword -w-reloc-abs-dword $< -o $@
-$(TG)/hostile.elf: $(TG)/start.o $(TG)/hostile64.o $(HOSTILE_O) tests/guests/guest.ld
+$(TG)/hostile.elf: $(TG)/start.o $(TG)/apstart64.o $(TG)/hostile64.o $(HOSTILE_O) tests/guests/guest.ld
 	ld -n -nostdlib -z noexecstack --no-warn-rwx-segments -T tests/guests/guest.ld $(filter %.o,$^) -o $@.64
 	objcopy -O elf32-i386 $@.64 $@
 $(TG)/victim64.o: tests/guests/victim.asm
 	@mkdir -p $(@D)
 	nasm -f elf64 -w+error -w-reloc-rel-dword -w-reloc-abs-dword $< -o $@
-$(TG)/victim.elf: $(patsubst %,$(TG)/%.o,start victim64 victim) tests/guests/guest.ld
+$(TG)/victim.elf: $(patsubst %,$(TG)/%.o,start victim64 victim vio vdrv) tests/guests/guest.ld
 	ld -n -nostdlib -z noexecstack --no-warn-rwx-segments -T tests/guests/guest.ld $(filter %.o,$^) -o $@.64
 	objcopy -O elf32-i386 $@.64 $@

@@ -14,6 +14,7 @@
  * It reports "HOSTILE: seed S at N" now and then and "HOSTILE: done N steps, L lives, W warm" at the end.
  */
 #include "hostile.h"
+#include "noted.h"
 
 void dice(u64 from);
 void interrupt(u64 vector, u64 rip, struct frame *f);
@@ -265,34 +266,6 @@ void prepare(void)
 }
 
 /* --- steps --- */
-
-/* Where to go on: 4 bytes of CMOS, with their complement; only those that change. */
-static void note_step(u32 n)
-{
-	static u32 there[4] = {~0u, ~0u, ~0u, ~0u};
-
-	for (u32 i = 0; i < 4; i++) {
-		u8 b = (u8)(n >> 8 * i);
-
-		if (there[i] == b)
-			continue;
-		there[i] = ~0u; /* an INIT may come in between */
-		cmos_write((u8)(0x40 + i), b);
-		cmos_write((u8)(0x44 + i), (u8)~b);
-		there[i] = b;
-	}
-}
-
-static u32 noted_step(void)
-{
-	u32 n = 0, not = 0;
-
-	for (u32 i = 0; i < 4; i++) {
-		n |= (u32)cmos_read((u8)(0x40 + i)) << 8 * i;
-		not |= (u32)cmos_read((u8)(0x44 + i)) << 8 * i;
-	}
-	return n == ~not ? n : 0;
-}
 
 #define NOTE_EVERY 32
 #define CALM_EVERY 512

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What the files of the hostile guest share; hostile.c says what the guest does. */
 #pragma once
-#include "pc.h"
+#include "apstart.h"
+#include "dice.h"
 
 typedef int32_t s32;
 typedef int64_t s64;
@@ -46,16 +47,6 @@ struct run {
 };
 _Static_assert(offsetof(struct run, rip) == 128 && offsetof(struct run, ss) == 152, "hostile.asm");
 
-/* Per CPU start code's record, at PARAM of hostile.asm */
-struct start_param {
-	u16 gdt_limit;
-	u32 gdt_base;
-	u16 pad;
-	u32 cr3;
-	u64 rsp, rip;
-} __attribute__((packed));
-_Static_assert(offsetof(struct start_param, rsp) == 12, "hostile.asm");
-
 /* How much of the machine a step may have left in disorder. */
 #define DIRTY_SEG   1u  /* descriptor tables, segments, x87 and SSE, CR0, CR3: to look at those makes no exit */
 #define DIRTY_CR4   2u
@@ -78,7 +69,7 @@ extern u64 gdt[32];
 /* hostile.asm */
 void run_code(const struct run *r);
 void run_mode(u32 mode, const u32 gpr[8]);
-extern char recover[], start_code[], start_code_end[], mode_code[], mode_code_end[], mode_back[], real_back[];
+extern char recover[], mode_code[], mode_code_end[], mode_back[], real_back[];
 extern volatile u64 saved_rsp, mode_rsp;
 extern volatile bool finished;
 extern volatile bool running; /* in run_code() */
@@ -86,7 +77,6 @@ void watchdog_entry(void);
 void warm_entry(void);
 
 /* hostile_random.c */
-u64 next_random(u64 *dice);
 u64 random(void);
 u32 below(u32 n);
 u64 edge(void);            /* a number at which something changes */
@@ -98,7 +88,6 @@ u32 a_port(void);
 bool forbidden(u32 port);
 u32 a_msr(void);
 void set_window(u64 gpa);
-#define ONE_OF(t) ((t)[below(sizeof(t) / sizeof((t)[0]))])
 
 /* hostile_code.c: a step's instructions; returns what it may leave in disorder */
 u32 make_code(void);
@@ -140,14 +129,4 @@ static inline u32 mmio_read(u64 a)
 static inline void mmio_write(u64 a, u32 v)
 {
 	*(volatile u32 *)a = v;
-}
-static inline u8 cmos_read(u8 i)
-{
-	outb(0x70, i);
-	return inb(0x71);
-}
-static inline void cmos_write(u8 i, u8 v)
-{
-	outb(0x70, i);
-	outb(0x71, v);
 }

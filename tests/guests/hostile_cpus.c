@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The hostile guest's other CPU, which gets the first one out of where it is stuck; storms between the two. */
 #include "hostile.h"
+#include "noted.h"
 
 #define TICK_MS 2
 #define TIMER_PER_MS 1000000u /* ticks of the APIC's timer at divide by 1: Dalang's */
@@ -9,24 +10,11 @@ extern u8 ap_stack[4096];
 u8 ap_stack[4096] __attribute__((aligned(16)));
 static u8 warm_stack[8192] __attribute__((aligned(16)));
 
-static void start_page(u64 page, void (*entry)(void), u8 *top)
-{
-	struct start_param *p = (struct start_param *)(page + 0xf00);
-
-	for (u32 i = 0; i < (u32)(start_code_end - start_code); i++)
-		((volatile u8 *)page)[i] = (u8)start_code[i];
-	p->gdt_limit = sizeof(gdt) - 1;
-	p->gdt_base = (u32)(u64)gdt;
-	p->cr3 = (u32)clean_cr3;
-	p->rsp = (u64)top - 8;
-	p->rip = (u64)entry;
-}
-
 /* INIT of CPU 0 goes on at the warm-reset vector if the CMOS says so. */
 void cpus_set_up(void)
 {
-	start_page(AP_PAGE, watchdog_entry, ap_stack + sizeof(ap_stack));
-	start_page(WARM_PAGE, warm_entry, warm_stack + sizeof(warm_stack));
+	start_page(AP_PAGE, watchdog_entry, ap_stack + sizeof(ap_stack), gdt, sizeof(gdt) - 1, clean_cr3);
+	start_page(WARM_PAGE, warm_entry, warm_stack + sizeof(warm_stack), gdt, sizeof(gdt) - 1, clean_cr3);
 	/* Segment and offset; by way of a register, for the compiler knows no memory there. */
 	__asm__ volatile("movl %0, (%1)" ::"r"((u32)(WARM_PAGE >> 4) << 16), "r"(0x467ull) : "memory");
 	cmos_write(0xf, 0xa);

@@ -49,7 +49,7 @@ void pci_set_up(void)
 
 static u32 of(u32 n)
 {
-	return (u32)((next_random(&mover) >> 32) * n >> 32);
+	return below_of(&mover, n);
 }
 
 /* By ECAM, or by the ports, whose address register the other CPU may change in between. */

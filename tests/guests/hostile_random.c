@@ -4,20 +4,10 @@
 
 static u64 state;
 
-/* splitmix64, anew for each step: a step is the same whatever went before. */
 void dice(u64 from);
 void dice(u64 from)
 {
 	state = from;
-}
-
-u64 next_random(u64 *dice_at)
-{
-	u64 z = *dice_at += 0x9e3779b97f4a7c15ull;
-
-	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
-	z = (z ^ z >> 27) * 0x94d049bb133111ebull;
-	return z ^ z >> 31;
 }
 
 u64 random(void)
@@ -27,7 +17,7 @@ u64 random(void)
 
 u32 below(u32 n)
 {
-	return (u32)((random() >> 32) * n >> 32);
+	return below_of(&state, n);
 }
 
 u64 edge(void)

@@ -4,6 +4,7 @@
  * it addresses, drives it, and lets go of what is to go. Says so, for whoever plugs, and never ends.
  * A card that comes sends a frame to the one that the guest began with.
  */
+#include "cputest.h"
 #include "vdrv.h"
 
 const struct known known[] = {{NULL, NULL, NULL}};

@@ -10,6 +10,7 @@
  *              that the latter got
  * A line "VBENCH ROW TICKS" says what one took. Then it halts for ever, so that the host can be asked for its exits.
  */
+#include "cputest.h"
 #include "vdrv.h"
 
 const struct known known[] = {{NULL, NULL, NULL}};

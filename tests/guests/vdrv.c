@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "vdrv.h"
 
-/* 4.1.4.3 */
-enum { C_DEVICE_SELECT = 0, C_DEVICE = 4, C_DRIVER_SELECT = 8, C_DRIVER = 12, C_CONFIG_VECTOR = 16, C_STATUS = 20,
-       C_SELECT = 22, C_SIZE = 24, C_VECTOR = 26, C_ENABLE = 28, C_DESC = 32, C_AVAIL = 40, C_USED = 48, C_RESET = 58 };
-/* The same, 4.2.2 */
+/* C_* of vdrv.h by MMIO, 4.2.2. */
 enum { M_MAGIC = 0, M_ID = 8, M_DEVICE = 0x10, M_DEVICE_SELECT = 0x14, M_DRIVER = 0x20, M_DRIVER_SELECT = 0x24, M_SELECT = 0x30,
        M_SIZE = 0x38, M_ENABLE = 0x44, M_ISR = 0x60, M_ACK = 0x64, M_STATUS = 0x70, M_DESC = 0x80, M_AVAIL = 0x90, M_USED = 0xa0,
        M_RESET = 0xc0 };
@@ -124,7 +121,7 @@ void vq_reset(struct vdrv *d, unsigned i)
 		;
 }
 
-void vq_setup(struct vdrv *d, unsigned i, u16 size, u8 vec)
+static struct vq *new_queue(struct vdrv *d, unsigned i, u16 size)
 {
 	struct vq *q = &d->q[i];
 
@@ -136,6 +133,13 @@ void vq_setup(struct vdrv *d, unsigned i, u16 size, u8 vec)
 	q->packed = d->features & F_PACKED;
 	q->event_idx = d->features & F_EVENT_IDX;
 	q->avail_wrap = q->used_wrap = true;
+	return q;
+}
+
+void vq_setup(struct vdrv *d, unsigned i, u16 size, u8 vec)
+{
+	struct vq *q = new_queue(d, i, size);
+
 	set(d, C_SELECT, 2, M_SELECT, i);
 	set(d, C_SIZE, 2, M_SIZE, size);
 	set(d, C_DESC, 8, M_DESC, (u64)q->ring->desc);
@@ -149,18 +153,41 @@ void vq_setup(struct vdrv *d, unsigned i, u16 size, u8 vec)
 	set(d, C_ENABLE, 2, M_ENABLE, 1);
 }
 
-bool vdrv_start(struct vdrv *d, u64 want, unsigned nr, u16 size, u8 vec)
+u64 vdrv_offered(struct vdrv *d)
 {
 	u64 offered = 0;
 
-	vdrv_reset(d);
-	set(d, C_STATUS, 1, M_STATUS, 1);
-	set(d, C_STATUS, 1, M_STATUS, 3);
 	for (unsigned i = 0; i < 2; i++) {
 		set(d, C_DEVICE_SELECT, 4, M_DEVICE_SELECT, i);
 		offered |= (u64)mmio_read(d->mmio ? d->mmio + M_DEVICE : d->common + C_DEVICE, 4) << 32 * i;
 	}
-	d->features = want & offered;
+	return offered;
+}
+
+/* 4.1.4.8: features at 0 and 4, a queue's page at 8, its number at 14, status at 18. */
+bool vdrv_start_legacy(struct vdrv *d, u64 want, unsigned nr)
+{
+	u16 io = (u16)bar(d->slot, 0);
+
+	outb((u16)(io + 18), 3);
+	d->features = want & inl(io);
+	outl((u16)(io + 4), (u32)d->features);
+	for (unsigned i = 0; i < nr; i++) {
+		outw((u16)(io + 14), (u16)i);
+		if (inw((u16)(io + 12)) != VQ_SIZE)
+			return false;
+		outl((u16)(io + 8), (u32)((u64)new_queue(d, i, VQ_SIZE)->ring >> 12));
+	}
+	outb((u16)(io + 18), 7);
+	return inb((u16)(io + 18)) == 7;
+}
+
+bool vdrv_start(struct vdrv *d, u64 want, unsigned nr, u16 size, u8 vec)
+{
+	vdrv_reset(d);
+	set(d, C_STATUS, 1, M_STATUS, 1);
+	set(d, C_STATUS, 1, M_STATUS, 3);
+	d->features = want & vdrv_offered(d);
 	for (unsigned i = 0; i < 2; i++) {
 		set(d, C_DRIVER_SELECT, 4, M_DRIVER_SELECT, i);
 		set(d, C_DRIVER, 4, M_DRIVER, (u32)(d->features >> 32 * i));

@@ -5,7 +5,6 @@
  * is for is to ask the device for things, wrong ones included.
  */
 #pragma once
-#include "cputest.h"
 #include "pcicfg.h"
 
 #define F_INDIRECT  (1ull << 28)
@@ -14,9 +13,15 @@
 #define F_PACKED    (1ull << 34)
 #define F_RESET	    (1ull << 40)
 
+/* 4.1.4.3 */
+enum { C_DEVICE_SELECT = 0, C_DEVICE = 4, C_DRIVER_SELECT = 8, C_DRIVER = 12, C_CONFIG_VECTOR = 16, C_QUEUES = 18, C_STATUS = 20,
+       C_SELECT = 22, C_SIZE = 24, C_VECTOR = 26, C_ENABLE = 28, C_DESC = 32, C_AVAIL = 40, C_USED = 48, C_RESET = 58, C_END = 60 };
+
 enum { VDESC_NEXT = 1, VDESC_WRITE = 2, VDESC_INDIRECT = 4, VDESC_AVAIL = 0x80, VDESC_USED = 0x8000 };
 
 #define VQ_SIZE 256u
+#define VDRV_QUEUES 10u
+#define MIN_OF(a, b) ((a) < (b) ? (a) : (b))
 
 struct vdesc {
 	u64 addr;
@@ -26,11 +31,11 @@ struct vdesc {
 struct vused {
 	u32 id, len;
 };
-/* The memory of a queue, as the device sees it. */
+/* The memory of a queue, as the device sees it; of VQ_SIZE it is the legacy interface's, too (2.7.2). */
 struct vring {
 	struct vdesc desc[VQ_SIZE];
 	u16 driver[4 + VQ_SIZE]; /* avail ring, or driver event suppression */
-	u16 device[4 + 4 * VQ_SIZE];
+	u16 device[4 + 4 * VQ_SIZE] __attribute__((aligned(4096)));
 } __attribute__((aligned(4096)));
 
 struct vq {
@@ -48,7 +53,7 @@ struct vdrv {
 	u8 pin;	    /* of the I/O APIC, then */
 	u64 common, isr, config;
 	u64 features;
-	struct vq q[3];
+	struct vq q[VDRV_QUEUES];
 };
 
 struct vbuf {
@@ -56,13 +61,18 @@ struct vbuf {
 	u32 len;
 };
 
+void *memset(void *d, int c, size_t n);
+
 /* The nth device of this type (virtio 1.2, 5). */
 bool vdrv_find(struct vdrv *d, u16 type, unsigned nth);
 /* The same among the places where Dalang has those on MMIO. */
 bool vdrv_find_mmio(struct vdrv *d, u16 type, unsigned nth);
 /* Reset it, take of `want` what it offers, set up nr queues of `size`, vector `vec` for each (0: none). */
 bool vdrv_start(struct vdrv *d, u64 want, unsigned nr, u16 size, u8 vec);
+/* The same by the legacy interface, from a device that is reset: queues have VQ_SIZE. */
+bool vdrv_start_legacy(struct vdrv *d, u64 want, unsigned nr);
 void vdrv_reset(struct vdrv *d);
+u64 vdrv_offered(struct vdrv *d);
 u8 vdrv_status(struct vdrv *d);
 /* On MMIO an interrupt's handler tells the device that it has been here. */
 void vdrv_ack(struct vdrv *d);

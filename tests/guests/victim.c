@@ -4,10 +4,11 @@
  * (general, x87, SSE, AVX, DR0 to DR3, segment bases, XCR0, CR8, CR2, the MSRs that no exit guards) and watches its clocks,
  * again and again, while others run. It prints "VICTIM: round N" every `every` rounds, "VICTIM: FAIL what" at the first
  * difference, and ends by the debug exit port: 1 then, 0 when a byte is typed.
+ * If it has a disk of the tests' content (vio.h), or two network cards on one bridge, it writes and reads, and sends itself frames.
  * Words: memory=KIB (default 4096), seed=N, every=N, tick=US: of its timer, for one to three ticks of which it waits in each
  * round (2000)
  */
-#include "pc.h"
+#include "vio.h"
 
 #define LAPIC     0xfee00000ull
 #define VEC_TICK  0x40
@@ -59,7 +60,7 @@ static void __attribute__((noreturn)) fail(const char *what, u64 want, u64 got)
 	end(1);
 }
 
-static void same(const char *what, u64 want, u64 got)
+static void equal(const char *what, u64 want, u64 got)
 {
 	if (want != got)
 		fail(what, want, got);
@@ -125,26 +126,26 @@ static void check_registers(void)
 {
 	u32 n = 0;
 	u64 v;
-#define X(msr) same("MSR " #msr, kept[n], rdmsr(msr)); n++;
+#define X(msr) equal("MSR " #msr, kept[n], rdmsr(msr)); n++;
 	MSR_READ_WRITE(X)
 #undef X
-	same("SFMASK", kept[n], rdmsr(0xc0000084)), n++;
-	same("FS base", kept[n], rdmsr(0xc0000100)), n++;
-	same("GS base", kept[n], rdmsr(0xc0000101)), n++;
-	same("PAT", kept[n], rdmsr(0x277)), n++;
-	same("TSC_AUX", kept[n], rdmsr(0xc0000103)), n++;
+	equal("SFMASK", kept[n], rdmsr(0xc0000084)), n++;
+	equal("FS base", kept[n], rdmsr(0xc0000100)), n++;
+	equal("GS base", kept[n], rdmsr(0xc0000101)), n++;
+	equal("PAT", kept[n], rdmsr(0x277)), n++;
+	equal("TSC_AUX", kept[n], rdmsr(0xc0000103)), n++;
 #define DR(i)                                      \
 	__asm__ volatile("mov %%dr" #i ", %0" : "=r"(v)); \
-	same("DR" #i, kept[n++], v);
+	equal("DR" #i, kept[n++], v);
 	DR(0) DR(1) DR(2) DR(3)
 #undef DR
 	__asm__ volatile("mov %%cr2, %0" : "=r"(v));
-	same("CR2", kept[n++], v);
+	equal("CR2", kept[n++], v);
 	__asm__ volatile("mov %%dr7, %0" : "=r"(v));
-	same("DR7", 0x400, v);
+	equal("DR7", 0x400, v);
 	__asm__ volatile("mov %%cr8, %0" : "=r"(v));
-	same("CR8", 0, v);
-	same("EFER", 0x500, rdmsr(0xc0000080));
+	equal("CR8", 0, v);
+	equal("EFER", 0x500, rdmsr(0xc0000080));
 }
 
 static void xsave_to(u8 *to)
@@ -189,12 +190,12 @@ static void check_vectors(void)
 	xsave_to(b);
 	for (u32 i = 32; i < 416; i += 8)
 		if (i >= 160 || i % 16 == 0)
-			same(i < 160 ? "x87" : "SSE", *(u64 *)(a + i), *(u64 *)(b + i));
+			equal(i < 160 ? "x87" : "SSE", *(u64 *)(a + i), *(u64 *)(b + i));
 	for (u32 i = 576; avx && i < 832; i += 8)
-		same("AVX", *(u64 *)(a + i), *(u64 *)(b + i));
+		equal("AVX", *(u64 *)(a + i), *(u64 *)(b + i));
 	if (xsave) {
 		__asm__ volatile("xgetbv" : "=a"(lo), "=d"(hi) : "c"(0));
-		same("XCR0", avx ? 7 : 3, lo);
+		equal("XCR0", avx ? 7 : 3, lo);
 	}
 }
 
@@ -212,7 +213,7 @@ static void check_memory(u64 size)
 	u64 from = MEMORY + round * PART % size;
 
 	for (u64 at = from; at < from + PART; at += 8)
-		same("memory", word_of(at), *(volatile u64 *)at);
+		equal("memory", word_of(at), *(volatile u64 *)at);
 }
 
 static u32 pm_timer(void)
@@ -240,6 +241,64 @@ static void check_time(void)
 	b = pm_timer();
 	if (((b - a) & 0xffffff) > 0x800000)
 		fail("the ACPI timer went back", a, b);
+}
+
+/* --- its devices --- */
+
+#define BLOCKS 128u
+
+static struct vdrv disk, card[2];
+static u8 versions[BLOCKS], page[4096] __attribute__((aligned(4096)));
+
+static void find_devices(void)
+{
+	if (vdrv_find(&disk, 2, 0)) {
+		if (!vdrv_start(&disk, F_VERSION_1 | F_PACKED, 1, 8, 0))
+			fail("its disk cannot be set up", 15, vdrv_status(&disk));
+		puts_("VICTIM: has a disk\n");
+	}
+	if (!vdrv_find(&card[0], 1, 0) || !vdrv_find(&card[1], 1, 1)) {
+		card[0].common = 0;
+		return;
+	}
+	puts_("VICTIM: has network cards\n");
+	for (u32 i = 0; i < 2; i++)
+		if (!vdrv_start(&card[i], F_VERSION_1, 2, 8, 0))
+			fail("a card cannot be set up", 15, vdrv_status(&card[i]));
+	vio_listen(&card[1]);
+}
+
+/* What was written last, or the file's content. */
+static u64 word_of_disk(u64 at)
+{
+	u8 n = versions[at / 4096];
+
+	return n ? word_of(at * 256 + n) : vio_file_word(at);
+}
+
+static void check_disk(void)
+{
+	u64 block = random() % BLOCKS;
+
+	equal("the disk's answer to a read", 0, vio_block(&disk, 0, block * 8, page));
+	for (u64 i = 0; i < 4096; i += 8)
+		equal("what is on the disk", word_of_disk(block * 4096 + i), *(u64 *)(page + i));
+	block = random() % BLOCKS;
+	versions[block] = (u8)(random() % 255 + 1);
+	for (u64 i = 0; i < 4096; i += 8)
+		*(u64 *)(page + i) = word_of_disk(block * 4096 + i);
+	equal("the disk's answer to a write", 0, vio_block(&disk, 1, block * 8, page));
+}
+
+static void check_net(void)
+{
+	u32 len = 12 + 60 + (u32)(random() % 1400);
+
+	for (u32 i = 26; i < len; i++)
+		page[i] = (u8)random();
+	vio_address(&card[0], &card[1], page);
+	if (!vio_frame(&card[0], &card[1], page, len))
+		fail("a frame did not come", len, 0);
 }
 
 /* --- */
@@ -297,6 +356,7 @@ void main(u32 magic, u64 info)
 	set_up((u32)number(line, "tick=", 2000));
 	for (u64 at = MEMORY; at < MEMORY + size; at += 8)
 		*(volatile u64 *)at = word_of(at);
+	find_devices();
 	puts_("VICTIM: ready\n");
 	for (round = 0;; round++) {
 		for (u32 i = 0; i < 16; i++)
@@ -307,11 +367,15 @@ void main(u32 magic, u64 info)
 		hold(pattern, seen, 1 + random() % 2000, 1 + round % 3);
 		for (u32 i = 0; i < 16; i++)
 			if (i != 4)
-				same("a general register", pattern[i], seen[i]);
+				equal("a general register", pattern[i], seen[i]);
 		check_registers();
 		check_vectors();
 		check_memory(size);
 		check_time();
+		if (disk.common)
+			check_disk();
+		if (card[0].common)
+			check_net();
 		if (round % every == every - 1) {
 			puts_("VICTIM: round ");
 			putd(round + 1);

@@ -25,6 +25,7 @@ FILES = [
     "scheduler",
     "tsc",
     "hostile",
+    "hostile_virtio",
     "virtio",
     "transports",
     "server",

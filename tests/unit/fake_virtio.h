@@ -64,6 +64,7 @@ u8 *pci_config(struct vdev *d)
 const struct virtio_transport virtio_mmio_transport; /* the other one is not looked at here */
 
 void log_line(enum log_level level, const char *fmt, ...) { (void)level, (void)fmt; }
+void vdev_error(struct vdev *d) { (void)d; }
 const char *vm_name(const struct vm *v) { (void)v; return "v"; }
 static struct vm_config cfg;
 const struct vm_config *vm_config(const struct vm *v) { (void)v; return &cfg; }

@@ -80,6 +80,21 @@ static void test_inflate(void **s)
 	assert_true(virtio_valid(virtio_type_of(&dev), state));
 }
 
+/* A packed queue that is none: what the device is then may be saved and restored, like all that a driver can make of it. */
+static void test_no_queue(void **s)
+{
+	struct virtio *v = virtio_of(&dev);
+
+	(void)s;
+	attach(BALLOON, 0);
+	virtio_accept(&dev, virtio_offered(&dev));
+	virtio_set_status(&dev, VIRTIO_FEATURES_OK);
+	v->queue[0].desc = 8;
+	virtio_enable_queue(&dev, 0);
+	assert_true(broken() && !v->queue[0].enabled);
+	assert_true(virtio_valid(virtio_type_of(&dev), state));
+}
+
 static void test_statistics(void **s)
 {
 	struct { u16 tag; u64 val; } __packed stat[] = {{4, 1000}, {5, 4000}, {99, 1}};
@@ -216,7 +231,7 @@ static void test_sparse(void **s)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_inflate), cmocka_unit_test(test_statistics), cmocka_unit_test(test_balloon_malformed),
+		cmocka_unit_test(test_inflate), cmocka_unit_test(test_statistics), cmocka_unit_test(test_no_queue), cmocka_unit_test(test_balloon_malformed),
 		cmocka_unit_test(test_console), cmocka_unit_test(test_ports), cmocka_unit_test(test_sparse),
 	};
 

@@ -30,6 +30,7 @@ void virtio_pci_wanted(struct vdev *d, unsigned off, unsigned size) { (void)d, (
 void virtio_pci_written(struct vdev *d, unsigned off, unsigned size) { (void)d, (void)off, (void)size; }
 const struct vm_config *vm_config(const struct vm *vm) { return (void)vm, &cfg; }
 u16 vm_id(const struct vm *vm) { return (void)vm, 1; }
+void vdev_error(struct vdev *d) { (void)d; }
 const char *vm_name(const struct vm *vm) { return (void)vm, "v"; }
 bool vm_has_ended(const struct vm *vm) { return (void)vm, false; }
 unsigned vm_vifs(const struct vm *vm) { return (void)vm, 1; }

@@ -174,6 +174,8 @@ static void fields(struct mon_call *c, u64 exits)
 	mon_u64(o, injected(vm, HV_EV_NMI, HV_EV_NMI));
 	mon_field(o, "injected_exceptions");
 	mon_u64(o, injected(vm, HV_EV_EXC, HV_EV_SWEXC));
+	mon_field(o, "device_errors");
+	mon_u64(o, READ_ONCE(vm->device_errors));
 	for (u32 i = 0; i < 3; i++) {
 		mon_field(o, sizes[i]);
 		mon_u64(o, c->sum[i]);
