@@ -3,7 +3,7 @@
 # make CC=clang     the same with clang
 # make run | test   what tools/dalang demo | test do
 # make image       build/dalang.img for a USB stick
-# make unit fuzz-replay fuzz check-layers lines check-lines bench coverage clean        see each rule
+# make unit fuzz-replay fuzz-ci fuzz check-virtio-coverage check-layers lines check-lines bench coverage clean        see each rule
 
 # "undefined" is what a make that runs inside this one finds: it inherits the -R below.
 ifneq ($(filter default undefined,$(origin CC)),)

@@ -4,6 +4,7 @@
 #define WORK_MAX MIB(1) /* four queues' budgets, and what descriptors of a few bytes take besides */
 #include "tests/fuzz/virtio_driver.h"
 #include "arch/x86_64/frame.h"
+#include "drivers/hotplug.h"
 #include "vmm/config.h"
 
 extern const struct virtio_model blk_pci;
@@ -119,13 +120,24 @@ static void come_back(unsigned i, int err)
 }
 
 static void commit(struct block *b) { (void)b; }
+static int resize(struct block *b, u64 size, char *why, size_t n)
+{
+	(void)why, (void)n;
+	require(size && !(size % b->sector));
+	b->size = size;
+	return 0;
+}
 static void close(struct block *b)
 {
+	refused = false;
 	for (; nr_pending; nr_pending--)
 		vm_dma_end(b->vm);
 }
 
-static const struct block_ops ops[2] = {{.submit = submit, .commit = commit, .close = close}, {.submit = submit, .close = close}};
+static const struct block_ops ops[2] = {
+	{.name = "fake", .submit = submit, .commit = commit, .resize = resize, .close = close},
+	{.name = "fake", .submit = submit, .close = close},
+};
 static struct block block;
 
 struct block *block_open(const struct vm_disk *d, struct vm *v, char *why, size_t n)
@@ -183,8 +195,14 @@ static unsigned compose(unsigned queue, u8 *buf)
 static void act(void)
 {
 	unsigned what = (unsigned)take(1);
+	char why[160];
 
-	if (what & 0x80) {
+	if (what >= 0xf8) { /* the disk is taken away, once nothing is in flight */
+		if (blk_tear(&dev))
+			require(!nr_pending && !vm.dma);
+	} else if (what >= 0xf0) {
+		blk_resize(&dev, take(2) * 256, why, sizeof(why));
+	} else if (what & 0x80) {
 		backend = what & 7;
 	} else if (refused && what & 0x40) {
 		refused = false;

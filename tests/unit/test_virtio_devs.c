@@ -86,7 +86,7 @@ static void test_no_queue(void **s)
 	struct virtio *v = virtio_of(&dev);
 
 	(void)s;
-	attach(BALLOON, 0);
+	attach(&balloon_pci, 0);
 	virtio_accept(&dev, virtio_offered(&dev));
 	virtio_set_status(&dev, VIRTIO_FEATURES_OK);
 	v->queue[0].desc = 8;
