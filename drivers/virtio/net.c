@@ -108,13 +108,15 @@ static u64 send(struct vdev *d, const struct virtq_chain *c)
 	u8 buf[12 + NET_HEAD];
 	struct net_frame f = {.read = read_chain, .arg = &s, .head = buf + s.skip};
 	u64 n = MIN(c->out_len, s.skip + NET_HEAD);
+	u32 ports;
 
 	virtq_read(d->vm, c, 0, buf, n);
 	memcpy(&f.hdr, buf, sizeof(f.hdr));
 	f.hdr.flags &= NET_NEEDS_CSUM; /* 5.1.6.2.1: the others are the device's to set */
 	f.len = (u32)MIN(c->out_len - s.skip, ~0u); /* the switch looks at the length first of all */
 	f.head_len = (u32)(n - s.skip);
-	return (u64)net_send(port_of(d), &f) * (f.len + FRAME_COST) + c->nr_out * RANGE_COST;
+	ports = net_send(port_of(d), &f);
+	return (u64)ports * f.len + MAX(ports, 1u) * FRAME_COST + c->nr_out * RANGE_COST; /* a dropped one takes its time, too */
 }
 
 static void turn(struct vdev *d, u64 wait_ns)
@@ -339,8 +341,8 @@ static void run_rx(struct vdev *d)
 
 			if (res == PUT_NO_ROOM)
 				break;
-			if (res == PUT_AGAIN) {
-				budget -= MIN(budget, FRAME_COST);
+			if (res == PUT_AGAIN) { /* most of it may have been copied already */
+				budget -= MIN(budget, r->len + FRAME_COST);
 				continue;
 			}
 			used |= res == PUT ? BIT(queue) : 0;

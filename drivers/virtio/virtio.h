@@ -74,9 +74,9 @@ static inline bool virtio_has(const struct vdev *d, u64 feature)
 /* The queue, if it may be worked on: enabled, not being reset, driver and device both well. Else NULL. */
 static inline struct virtq *virtio_queue(const struct vdev *d, unsigned queue)
 {
-	struct virtq *q = &virtio_of(d)->queue[queue];
+	struct virtio *v = virtio_of(d);
 
-	return likely(queue < VIRTIO_MAX_QUEUES && q->live) ? q : NULL;
+	return likely(queue < VIRTIO_MAX_QUEUES && v->queue[queue].live) ? &v->queue[queue] : NULL;
 }
 /* The next chain of it: false: there is none, or the ring is broken, which has been dealt with. */
 bool virtio_pop(struct vdev *d, unsigned queue, struct virtq_chain *c);

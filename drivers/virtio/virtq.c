@@ -137,7 +137,8 @@ bool virtq_valid(const struct virtq *q)
 		return false;
 	if (!q->enabled) /* its size is looked at when it is; the rest is as virtq_reset() left it */
 		return !q->packed && !q->next_avail && !q->next_used && !q->in_flight && !q->seen && !q->told;
-	if (!q->size || q->in_flight > q->size)
+	if (!q->size || q->in_flight > q->size || !IS_ALIGNED(q->desc, 16) || !IS_ALIGNED(q->driver, q->packed ? 4 : 2) ||
+	    !IS_ALIGNED(q->device, 4))
 		return false;
 	if (!q->packed)
 		return !(q->size & (q->size - 1));

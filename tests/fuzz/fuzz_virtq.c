@@ -4,6 +4,9 @@
  * Rings of a driver that does anything: the bytes are the guest's memory, changed by what follows while the device
  * works. Whatever comes out of a queue lies in RAM, adds up and has an end.
  */
+#define FAKE_RAM      0x10000ull /* zeroed each time */
+#define FAKE_HOLE     0xc000ull
+#define FAKE_HOLE_END 0xd000ull
 #include "drivers/virtio/virtq.h"
 #include "tests/unit/fake_gmem.h"
 

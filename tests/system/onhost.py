@@ -20,9 +20,14 @@ def bench(ctx):
     ctx.command(os.path.join(ROOT, "tools", "dalang"), "bench")
 
 
+# Each of these targets runs a million times (Makefile: FUZZ_CI).
+FUZZ_CI = ("virtq", "virtio_balloon", "virtio_blk", "virtio_console", "virtio_net", "virtio_rng")
+
 CASES = [
     Case("unit", make("unit"), seconds=60, memory=1000, timeout=600),
     Case("fuzz-replay", make("fuzz-replay"), seconds=40, memory=1000, timeout=600),
+    *(Case(f"fuzz-ci-{t}", make(f"fuzz-ci-{t}"), seconds=30, memory=500, timeout=600) for t in FUZZ_CI),
+    Case("check-virtio-coverage", make("check-virtio-coverage"), seconds=20, memory=500, timeout=600),
     Case("check-layers", make("check-layers"), seconds=3, memory=100),
     Case("check-lines", make("check-lines"), seconds=3, memory=100),
     Case("tool", tool, seconds=5, memory=100),

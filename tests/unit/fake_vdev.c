@@ -211,6 +211,11 @@ void vdev_timer_stop(struct vdev *d, unsigned idx)
 	dev_timer(d, idx)->armed = false;
 }
 
+void vdev_error(struct vdev *d)
+{
+	(void)d;
+}
+
 u64 vm_time_ns(struct vm *vm)
 {
 	return vm->now;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* A VM for virtio's kinds of devices under test, with a transport that only counts, and a driver's side of split rings. */
+/* A VM for virtio's kinds of devices under test, behind the real transport on a PCI bus that only counts. */
 #pragma once
 #include "drivers/virtio/virtio_pci.h"
 #include "lib/log.h"
@@ -11,6 +11,11 @@ struct vm {
 	u64 now, timer; /* timer: ~0: not set */
 	u32 ticket, released, claimed, forgot, interrupts;
 	bool release_fails, waits, busy;
+	bool dense, no_memory; /* of gmem_sparse(), gmem_prepare() */
+	bool msix, intx, ended;
+	bool any_vector; /* the device may say one that it does not have: pci_irq() looks */
+	unsigned next_cap;
+	int dma;
 	gpa_t last;
 	char out[4096], typed[64];
 	size_t nr_out, nr_typed;
@@ -20,32 +25,68 @@ static struct vm vm;
 static struct vdev dev;
 static u8 state[8192] __aligned(8);
 
-extern const struct virtio_model balloon_pci, console_pci;
-static const struct virtio_model *const models[] = {NULL, &balloon_pci, &console_pci};
-
-static int no_registers(struct vdev *d) { (void)d; return 0; }
-static void interrupt(struct vdev *d, u16 vector, u8 isr)
+/* the bus */
+unsigned pci_add_capability(struct vdev *d, u8 id, unsigned size)
 {
-	(void)vector, (void)isr;
+	unsigned at = 0x40 + d->vm->next_cap;
+
+	(void)id;
+	d->vm->next_cap += ALIGN_UP(size, 4);
+	return at + size <= PCI_CFG_SIZE ? at : 0;
+}
+void pci_define(struct vdev *d, unsigned off, unsigned size, u32 val, u32 writable)
+{
+	(void)d, (void)val, (void)writable;
+	if (off < 0x40 || off + size > PCI_CFG_SIZE)
+		abort();
+}
+bool pci_msix_enabled(struct vdev *d) { return d->vm->msix; }
+void pci_irq(struct vdev *d, unsigned vector)
+{
+	if (vector >= d->type->pci->msix && !d->vm->any_vector)
+		abort();
 	d->vm->interrupts++;
 }
-static void silence(struct vdev *d) { (void)d; }
-const struct virtio_transport virtio_pci_transport = {no_registers, interrupt, silence}, virtio_mmio_transport;
-const struct pci_bar virtio_pci_bars[PCI_BARS];
-void virtio_pci_wanted(struct vdev *d, unsigned off, unsigned size) { (void)d, (void)off, (void)size; }
-void virtio_pci_written(struct vdev *d, unsigned off, unsigned size) { (void)d, (void)off, (void)size; }
+void pci_intx(struct vdev *d, bool level)
+{
+	d->vm->intx = level;
+	d->vm->interrupts += level;
+}
+u64 pci_msix_read(struct vdev *d, u64 off, unsigned size) { (void)d, (void)off, (void)size; abort(); }
+void pci_msix_write(struct vdev *d, u64 off, unsigned size, u64 val) { (void)d, (void)off, (void)size, (void)val; abort(); }
+u8 *pci_config(struct vdev *d)
+{
+	static u8 bytes[PCI_CFG_SIZE];
+
+	(void)d;
+	return bytes;
+}
+const struct virtio_transport virtio_mmio_transport; /* the other one is not looked at here */
 
 void log_line(enum log_level level, const char *fmt, ...) { (void)level, (void)fmt; }
 void vdev_error(struct vdev *d) { (void)d; }
 const char *vm_name(const struct vm *v) { (void)v; return "v"; }
-const struct vm_config *vm_config(const struct vm *v) { (void)v; abort(); }
+static struct vm_config cfg;
+const struct vm_config *vm_config(const struct vm *v) { (void)v; return &cfg; }
 u16 vm_id(const struct vm *v) { (void)v; return 1; }
 u64 vm_time_ns(struct vm *v) { return v->now; }
 void vdev_timer_set(struct vdev *d, unsigned idx, u64 at) { if (idx) abort(); d->vm->timer = at; }
 void vdev_timer_sooner(struct vdev *d, unsigned idx, u64 at) { if (idx) abort(); d->vm->timer = MIN(d->vm->timer, at); }
 void vdev_timer_stop(struct vdev *d, unsigned idx) { if (idx) abort(); d->vm->timer = ~0ull; }
-bool gmem_sparse(const struct vm *v) { (void)v; return true; }
-int gmem_prepare(struct vm *v, gpa_t gpa, u64 n) { (void)gpa, (void)n; return v->busy ? -EAGAIN : 0; }
+bool gmem_sparse(const struct vm *v) { return !v->dense; }
+int gmem_prepare(struct vm *v, gpa_t gpa, u64 n)
+{
+	(void)gpa, (void)n;
+	return v->no_memory ? -ENOMEM : v->busy ? -EAGAIN : 0;
+}
+void vm_dma_begin(struct vm *v) { v->dma++; }
+void vm_dma_end(struct vm *v)
+{
+	if (--v->dma < 0)
+		abort();
+}
+bool vm_has_ended(const struct vm *v) { return v->ended; }
+void vdev_refuse(struct vdev *d, const char *fmt, ...) { (void)d, (void)fmt; }
 /* the balloon's VM */
 bool vm_balloon_wanted(const struct vm *v) { (void)v; return true; }
 u64 vm_balloon_start(const struct vm *v) { (void)v; return 256; }
@@ -91,20 +132,21 @@ size_t vm_port_typed(struct vm *v, unsigned port, u8 *buf, size_t n)
 	return n;
 }
 
-/* The entry'th device; its queues lie one behind the other from 0x1000 on, 0x800 each, of 8 descriptors. */
+extern const struct virtio_model balloon_pci, console_pci;
+/* Its queues lie one behind the other from 0x1000 on, 0x800 each, of 8 descriptors. */
 #define RING(q) (0x1000ull + (q) * 0x800ull)
-static void attach(unsigned entry, unsigned nr_ports)
+static __attribute__((unused)) void attach(const struct virtio_model *m, unsigned nr_ports)
 {
 	vm = (struct vm){.timer = ~0ull, .nr_ports = nr_ports};
 	memset(fake_ram, 0, sizeof(fake_ram));
 	memset(state, 0, sizeof(state));
-	dev = (struct vdev){.type = &models[entry]->vdev, .vm = &vm, .state = state};
+	dev = (struct vdev){.type = &m->vdev, .vm = &vm, .state = state};
 	if (dev.type->state_size > sizeof(state) || dev.type->init(&dev))
 		abort();
 	dev.type->reset(&dev);
 }
 #define SPLIT (~VIRTIO_F_RING_PACKED) /* all features but this */
-static void drive(u64 features)
+static __attribute__((unused)) void drive(u64 features)
 {
 	virtio_set_status(&dev, VIRTIO_ACKNOWLEDGE | VIRTIO_DRIVER);
 	virtio_accept(&dev, (features & virtio_offered(&dev)) | VIRTIO_F_VERSION_1);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* unit: drivers/virtio/virtq.c drivers/virtio/virtio.c drivers/virtio/balloon.c drivers/virtio/console.c */
+/* unit: drivers/virtio/virtq.c drivers/virtio/virtio.c drivers/virtio/virtio_pci.c drivers/virtio/balloon.c drivers/virtio/console.c */
 /* virtio's small devices: what a good driver asks for is done, a bad one waits for its reset. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -8,7 +8,6 @@
 #include <cmocka.h>
 #include "tests/unit/fake_virtio.h"
 
-enum { BALLOON = 1, CONSOLE };
 #define DATA(n) (0x10000ull + (n) * 0x1000ull)
 
 /* One buffer into queue q, and a kick. */
@@ -39,7 +38,7 @@ static void put(gpa_t gpa, const void *p, size_t n)
 static void test_inflate(void **s)
 {
 	(void)s;
-	attach(BALLOON, 0);
+	attach(&balloon_pci, 0);
 	drive(SPLIT);
 	assert_int_equal(virtio_config_read(&dev, 0, 4), 256);
 	put(DATA(0), (u32[]){0x10, 0x11, 0x12}, 12);
@@ -87,7 +86,7 @@ static void test_no_queue(void **s)
 	struct virtio *v = virtio_of(&dev);
 
 	(void)s;
-	attach(BALLOON, 0);
+	attach(&balloon_pci, 0);
 	virtio_accept(&dev, virtio_offered(&dev));
 	virtio_set_status(&dev, VIRTIO_FEATURES_OK);
 	v->queue[0].desc = 8;
@@ -102,7 +101,7 @@ static void test_statistics(void **s)
 	struct balloon_info i;
 
 	(void)s;
-	attach(BALLOON, 0);
+	attach(&balloon_pci, 0);
 	drive(SPLIT);
 	put(DATA(0), stat, sizeof(stat));
 	offer(2, DATA(0), sizeof(stat), false);
@@ -122,7 +121,7 @@ static void test_balloon_malformed(void **s)
 {
 	(void)s;
 	for (unsigned way = 0; way < 3; way++) {
-		attach(BALLOON, 0);
+		attach(&balloon_pci, 0);
 		drive(SPLIT);
 		put(DATA(0), (u32[]){0x10, way == 2 ? 0x10 : 0xffffff}, 8);
 		offer(way == 1, DATA(0), way == 2 ? 7 : 8, false);
@@ -130,7 +129,7 @@ static void test_balloon_malformed(void **s)
 		assert_int_equal(virtio_of(&dev)->errors, 1);
 	}
 	/* Without statistics the queue of reports moves up; no block lies in a range as small as this. */
-	attach(BALLOON, 0);
+	attach(&balloon_pci, 0);
 	drive(SPLIT & ~2ull);
 	offer(2, DATA(0), 0x1000, true);
 	assert_int_equal(used(2), 1);
@@ -142,7 +141,7 @@ static void test_balloon_malformed(void **s)
 static void test_console(void **s)
 {
 	(void)s;
-	attach(CONSOLE, 1);
+	attach(&console_pci, 1);
 	drive(SPLIT);
 	assert_int_equal(virtio_config_read(&dev, 0, 2), 80);
 	put(DATA(0), "hello", 5);
@@ -184,7 +183,7 @@ static void test_ports(void **s)
 	static const u16 want[][2] = {{0, 1}, {1, 1}, {0, 4}, {0, 5}, {0, 6}, {1, 7}, {1, 6}};
 
 	(void)s;
-	attach(CONSOLE, 2);
+	attach(&console_pci, 2);
 	drive(SPLIT);
 	for (unsigned i = 0; i < ARRAY_SIZE(want); i++)
 		offer(2, DATA(1 + i), 32, true);
@@ -219,7 +218,7 @@ static void test_ports(void **s)
 static void test_sparse(void **s)
 {
 	(void)s;
-	attach(CONSOLE, 1);
+	attach(&console_pci, 1);
 	drive(SPLIT);
 	vm.busy = true;
 	offer(1, DATA(0), 5, false);

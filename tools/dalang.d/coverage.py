@@ -54,8 +54,8 @@ class Seen:
                     functions[x["name"]] = functions.get(x["name"], False) or x["execution_count"] > 0
 
 
-def _make(*targets):
-    r = subprocess.run(["make", "-s", f"-j{os.cpu_count()}", "COVERAGE=1", f"B={os.path.relpath(OUT, ROOT)}", *targets],
+def _make(*targets, out=OUT):
+    r = subprocess.run(["make", "-s", f"-j{os.cpu_count()}", "COVERAGE=1", f"B={os.path.relpath(out, ROOT)}", *targets],
                        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     if r.returncode:
         raise Fail(TOOL, f"make COVERAGE=1 {' '.join(targets)} failed; it ends: {r.stdout[-2000:]}")
@@ -86,6 +86,43 @@ def _unpack(path):
         with open(name, "wb") as f:
             f.write(content)
     return list(files)
+
+
+VIRTIO = "drivers/virtio/"
+VIRTIO_LEAST = 90  # per cent of its lines
+
+
+def _virtio():
+    """Of drivers/virtio/ alone, by the unit tests and fuzz targets that link it: a check that takes seconds."""
+    programs = []
+    for kind, folder in (("test_", "unit"), ("fuzz_", "fuzz-replay")):
+        for path in sorted(glob.glob(os.path.join(ROOT, "tests", "unit" if kind == "test_" else "fuzz", f"{kind}*.c"))):
+            with open(path, encoding="utf-8") as f:
+                if re.search(VIRTIO + r"\w+\.c\b", f.read()):
+                    programs.append((folder, os.path.basename(path)[len(kind):-2]))
+    out = os.path.join(BUILD, "cov-virtio")
+    for old in glob.glob(os.path.join(out, "*", "*.gcda")):
+        os.unlink(old)
+    _make(*(os.path.relpath(os.path.join(out, *p), ROOT) for p in programs), out=out)
+    for folder, name in programs:
+        argv = [os.path.join(out, folder, name)]
+        if folder == "fuzz-replay":
+            argv.append(os.path.join(ROOT, "tests", "fuzz", "corpus", name))
+        r = subprocess.run(argv, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+        if r.returncode:
+            raise Fail(TOOL, f"{argv[0]} failed; it ends: {r.stdout[-2000:]}")
+    seen = Seen()
+    seen.add(glob.glob(os.path.join(out, "*", "*.gcda")))
+    files = {name: lines for name, lines in seen.lines.items() if name.startswith(VIRTIO)}
+    for name in sorted(files):
+        never = [n for n, ran in sorted(files[name].items()) if not ran]
+        print(f"| {name} | {len(files[name])} | {_percent(len(files[name]) - len(never), len(files[name]))} | "
+              f"{', '.join(map(str, never))} |")
+    ran, lines = sum(sum(x.values()) for x in files.values()), sum(map(len, files.values()))
+    print(f"| all | {lines} | {_percent(ran, lines)} | {lines - ran} |")
+    if not lines or 100 * ran < VIRTIO_LEAST * lines:
+        raise Fail(TOOL, f"unit tests and fuzz corpora reach {ran} of {lines} lines of {VIRTIO}, less than {VIRTIO_LEAST} %")
+    return 0
 
 
 def _unit():
@@ -172,8 +209,11 @@ def _write(lines):
 
 
 def coverage(argv):
+    if argv == ["--virtio"]:
+        return _virtio()
     if argv not in ([], ["--report"]):
-        raise Fail(USAGE, "coverage takes no option but --report: the tables anew, of the last run's counters")
+        raise Fail(USAGE, "coverage takes no option but --report: the tables anew, of the last run's counters; "
+                          "or --virtio: that drivers/virtio is reached, in seconds")
     os.makedirs(OUT, exist_ok=True)
     failed = [] if argv else _system()
     unit = _unit()
