@@ -17,7 +17,6 @@ const char *vm_name(const struct vm *v) { return (void)v, "v"; }
 void log_line(enum log_level level, const char *fmt, ...) { (void)level, (void)fmt; }
 void vdev_timer_sooner(struct vdev *d, unsigned idx, u64 at) { vdev_timer_set(d, idx, at); }
 bool gmem_sparse(const struct vm *v) { return (void)v, false; }
-void vdev_error(struct vdev *d) { (void)d; }
 int gmem_prepare(struct vm *v, gpa_t gpa, u64 n) { return (void)v, (void)gpa, (void)n, 0; }
 
 /* ---- the device: chains come back at once, unless it is busy ---- */
