@@ -203,7 +203,7 @@ void vcpu_release(struct vcpu *v)
 	for (u32 i = 0; i < old.nr; i++)
 		gpool_put_block(old.block[i]);
 	spin_lock(&vm->dev_lock);
-	if (vm->balloon.ops)
+	if (vm->balloon.ops && !vm->between_lives)
 		vm->balloon.ops->released(vm->balloon.d, old.asked);
 	spin_unlock(&vm->dev_lock);
 }

@@ -28,6 +28,7 @@ void vm_boot_restart(struct vm *vm, u64 delay_ns)
 	if (vm->gdb)
 		gdb_restarts(vm);
 	spin_lock(&vm->dev_lock);
+	vm->between_lives = true;
 	cpu_hotplug_begin(vm);
 	spin_unlock(&vm->dev_lock);
 	for (u32 i = 0; i < vm->nr_vcpus; i++) {
@@ -171,7 +172,7 @@ static void ready(struct vm *vm)
 	vm->t0_tsc = rdtsc();
 	spin_lock(&vm->dev_lock);
 	vm_devices_reset(vm);
-	vm->pic_intr = false;
+	vm->between_lives = vm->pic_intr = false;
 	spin_unlock(&vm->dev_lock);
 	for (u32 i = 1; i < vm->nr_vcpus; i++)
 		vcpu_request(vm->vcpus[i], REQ_RESET);

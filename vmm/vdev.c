@@ -27,8 +27,9 @@ static void dev_timer_fired(struct timer *t)
 	spin_lock(&vm->dev_lock);
 	if (dt->set && !timer_armed(t)) {
 		dt->set = false;
-		/* What a disk has in flight comes to its end, also when the VM does. */
-		if (!vm->ending || vm->dma)
+		/* What a disk has in flight comes to its end, also when the VM does. Between two lives the rings of the old
+		 * one would be looked for in memory that is the next one's. */
+		if (!vm->between_lives && (!vm->ending || vm->dma))
 			dt->d->type->timer(dt->d, idx);
 		gmem_release();
 	}

@@ -202,6 +202,7 @@ struct vm {
 	bool lacked_memory; /* said once */
 
 	struct spinlock dev_lock; /* held while any device or interrupt controller is touched */
+	bool between_lives; /* its devices are still those of the life before: boot.c */
 	u32 device_errors; /* what drivers did that no driver may, since it was created */
 	u32 dma; /* vm_dma_begin() without its end. What touches devices meanwhile has dev_lock */
 	struct vdev devs[VM_MAX_DEVS];
