@@ -54,6 +54,7 @@ struct blk_req {
 /* What is no state. */
 struct blk_host {
 	struct block *block;
+	int (*submit)(struct block *b, struct block_req *r); /* its, or gone_submit() */
 	struct blk_req *free, *waiting, *held; /* waiting: in flight, but no piece of it is; held: done, but an older one is not */
 	u8 *pool;
 	size_t stride;
@@ -193,7 +194,7 @@ static int advance(struct blk_req *q, const struct virtq_chain *c, u64 *budget)
 
 		if (r <= 0)
 			return r;
-		r = unlikely(host_of(q->d)->torn) ? -EIO : b->ops->submit(b, &q->r);
+		r = host_of(q->d)->submit(b, &q->r);
 		if (r)
 			return r;
 		came_further(q);
@@ -388,18 +389,25 @@ static void blk_done(struct block_req *r, int err)
 		virtio_turn(d, 0);
 }
 
+static int gone_submit(struct block *b, struct block_req *r)
+{
+	(void)b, (void)r;
+	return -EIO;
+}
+
 static void gone_close(struct block *b)
 {
 	(void)b;
 }
 
-static const struct block_ops gone_ops = {.name = "gone", .close = gone_close};
+static const struct block_ops gone_ops = {.name = "gone", .submit = gone_submit, .close = gone_close};
 
 bool blk_tear(struct vdev *d)
 {
 	struct blk_host *h = host_of(d);
 
 	h->torn = true;
+	h->submit = gone_submit;
 	if (h->waiting) /* to be failed */
 		virtio_turn(d, 0);
 	for (unsigned i = 0; i < BLK_QUEUES; i++)
@@ -468,7 +476,7 @@ static bool serve(struct vdev *d, unsigned queue, const struct virtq_chain *c, u
 		host_of(d)->in_flight[queue]++;
 		return true;
 	}
-	if (unlikely(!in_turn(q))) {
+	if (unlikely(host_of(d)->in_flight[queue]) && !in_turn(q)) {
 		host_of(d)->in_flight[queue]++;
 		hold(q, r);
 		return true;
@@ -608,6 +616,7 @@ static int blk_init(struct vdev *d)
 		vdev_refuse(d, "%s", why);
 		return -ENODEV;
 	}
+	host_of(d)->submit = block_of(d)->ops->submit;
 	host_of(d)->limited = disk->iops || disk->bps;
 	block_of(d)->again = blk_again;
 	block_of(d)->arg = d;
