@@ -109,10 +109,10 @@ def shut(ctx):
 
 # A million steps on each vendor. What a seed here meets of the emulator's own faults is spared by name (SUPPORT.md).
 CASES = [
-    Case("hostile-amd", run("amd", "direct", 1, 400000), 250, timeout=1800),
-    Case("hostile-user-amd", run("amd", "direct", 2, 600000, 1, "user"), 75, timeout=900),
-    Case("hostile-intel", run("intel", "grub", 1, 300000), 260, timeout=3600),
-    Case("hostile-user-intel", run("intel", "grub", 1, 700000, 2, "user"), 80, timeout=1200),
+    Case("hostile-amd", run("amd", "direct", 1, 250000), 170, timeout=1800),
+    Case("hostile-user-amd", run("amd", "direct", 2, 750000, 1, "user"), 95, timeout=900),
+    Case("hostile-intel", run("intel", "grub", 1, 200000), 180, timeout=3600),
+    Case("hostile-user-intel", run("intel", "grub", 1, 800000, 2, "user"), 90, timeout=1200),
     Case("hostile-shut-intel", shut, 15, timeout=200),
     Case("hostile-torture-amd", run("amd", "direct", 2, 5000, 5, torture=3), 15, timeout=300),
     Case("hostile-pci-amd", run("amd", "direct", 2, 10000, 3, "pci"), 20, timeout=400),

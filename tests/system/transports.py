@@ -151,5 +151,5 @@ CASES = [
     Case("virtio-rest-amd", rest(*AMD, vcpus=2), 25, timeout=200),
     Case("virtio-packed-amd", tiny(*AMD, words="packed"), 4, timeout=90),
     Case("virtio-mmio-amd", mmio(*AMD, vcpus=2), 20, timeout=200),
-    Case("torture-virtio-mmio-amd", mmio(*AMD, vcpus=2, torture=5), 30, timeout=300),
+    Case("torture-virtio-mmio-amd", mmio(*AMD, vcpus=2, torture=5), 30, timeout=300, soak=True),
 ]
