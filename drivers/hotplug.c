@@ -118,7 +118,7 @@ enum mon_status verb_block_attach(struct mon_call *c)
 
 	if (vm->preserved)
 		return mon_fail(c, "it has ended");
-	spin_lock(&vm->dev_lock);
+	vm_devices_lock(vm);
 	before = vm_disks(vm);
 	if (plug_read(c, config_add_disk, &vm->cfg)) {
 		unit = (unsigned)__builtin_ctz(vm_disks(vm) & ~before);
@@ -126,7 +126,7 @@ enum mon_status verb_block_attach(struct mon_call *c)
 		if (st == MON_FAILED)
 			vm->cfg.disks[unit] = (struct vm_disk){0};
 	}
-	spin_unlock(&vm->dev_lock);
+	vm_devices_unlock(vm);
 	return st;
 }
 
@@ -136,7 +136,7 @@ enum mon_status verb_block_detach(struct mon_call *c)
 	enum mon_status st;
 	u32 unit = 0;
 
-	spin_lock(&vm->dev_lock);
+	vm_devices_lock(vm);
 	while (!c->pos && unit < VM_MAX_DISKS && strcmp(vm->cfg.disks[unit].vdev, c->argv[0]))
 		unit++;
 	if (unit == VM_MAX_DISKS)
@@ -145,7 +145,7 @@ enum mon_status verb_block_detach(struct mon_call *c)
 		st = mon_fail(c, "%.32s is a disk by MMIO, which stays where it is", c->argv[0]);
 	else
 		st = plug_out(c, &blk_pci.vdev, unit, blk_tear);
-	spin_unlock(&vm->dev_lock);
+	vm_devices_unlock(vm);
 	return st;
 }
 
@@ -188,13 +188,13 @@ enum mon_status verb_block_list(struct mon_call *c)
 {
 	struct vm *vm = c->vm;
 
-	spin_lock(&vm->dev_lock);
+	vm_devices_lock(vm);
 	for (u32 unit = 0; unit < VM_MAX_DISKS; unit++) {
 		const struct vdev *d = plug_disk(vm, unit);
 
 		if (d)
 			disk_row(c, d);
 	}
-	spin_unlock(&vm->dev_lock);
+	vm_devices_unlock(vm);
 	return MON_DONE;
 }

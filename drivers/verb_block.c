@@ -42,11 +42,11 @@ enum mon_status verb_block_resize(struct mon_call *c)
 		return mon_fail(c, "it has ended");
 	if (!size_of(c->argv[1], &size))
 		return mon_fail(c, "%.32s is no size: bytes, or a number with K, M or G behind it", c->argv[1]);
-	spin_lock(&c->vm->dev_lock);
+	vm_devices_lock(c->vm);
 	d = find(c->vm, c->argv[0]);
 	if (d)
 		err = blk_resize(d, size, why, sizeof(why));
-	spin_unlock(&c->vm->dev_lock);
+	vm_devices_unlock(c->vm);
 	if (!d)
 		return mon_fail(c, "it has no disk %.32s", c->argv[0]);
 	return err ? mon_fail(c, "%s: %s", c->argv[0], why) : MON_DONE;

@@ -172,6 +172,15 @@ int config_word(const char *s, const char *const *words)
 	return -1;
 }
 
+/* A string, and which of the words it is, or -1. false: it is none, which has been said. */
+static bool get_word(struct config_ctx *c, const struct cfg_assign *a, const char *const *words, const char **s, int *i)
+{
+	if (!get_string(c, a, CFG_STR_MAX, s))
+		return false;
+	*i = config_word(*s, words);
+	return true;
+}
+
 static bool set_type(struct config_ctx *c, const struct cfg_assign *a, const struct config_key *k)
 {
 	static const char *const words[] = {"hvm", "pvh", NULL};
@@ -180,9 +189,8 @@ static bool set_type(struct config_ctx *c, const struct cfg_assign *a, const str
 	int i;
 
 	(void)k;
-	if (!get_string(c, a, CFG_STR_MAX, &s))
+	if (!get_word(c, a, words, &s, &i))
 		return false;
-	i = config_word(s, words);
 	if (i < 0)
 		return fail(c, a->val.line, a->val.col,
 			    "type \"%.40s\"%s; write \"hvm\" or \"pvh\"", s,
@@ -198,9 +206,8 @@ static bool set_virtio_transport(struct config_ctx *c, const struct cfg_assign *
 	int i;
 
 	(void)k;
-	if (!get_string(c, a, CFG_STR_MAX, &s))
+	if (!get_word(c, a, words, &s, &i))
 		return false;
-	i = config_word(s, words);
 	if (i < 0)
 		return fail(c, a->val.line, a->val.col, "%s \"%.40s\"; write \"pci\", \"pci-transitional\" or \"mmio\"", a->key, s);
 	((struct vm_config *)c->out)->virtio_transport = (enum vm_virtio)i;
@@ -218,9 +225,8 @@ static bool set_action(struct config_ctx *c, const struct cfg_assign *a, const s
 	const char *s;
 	int i;
 
-	if (!get_string(c, a, CFG_STR_MAX, &s))
+	if (!get_word(c, a, words, &s, &i))
 		return false;
-	i = config_word(s, words);
 	if (i < 0)
 		return fail(c, a->val.line, a->val.col,
 			    "%s = \"%.40s\"%s; write \"destroy\", \"restart\", \"rename-restart\" "
@@ -389,9 +395,8 @@ static bool set_loglevel(struct config_ctx *c, const struct cfg_assign *a,
 	int i;
 
 	(void)k;
-	if (!get_string(c, a, CFG_STR_MAX, &s))
+	if (!get_word(c, a, words, &s, &i))
 		return false;
-	i = config_word(s, words);
 	if (i < 0)
 		return fail(c, a->val.line, a->val.col,
 			    "loglevel \"%.40s\"; write \"error\", \"warning\", \"info\" or "

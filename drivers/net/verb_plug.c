@@ -23,7 +23,7 @@ enum mon_status verb_network_attach(struct mon_call *c)
 
 	if (vm->preserved)
 		return mon_fail(c, "it has ended");
-	spin_lock(&vm->dev_lock);
+	vm_devices_lock(vm);
 	before = vm_vifs(vm);
 	if (plug_read(c, config_add_vif, &vm->cfg)) {
 		unit = (unsigned)__builtin_ctz(vm_vifs(vm) & ~before);
@@ -32,7 +32,7 @@ enum mon_status verb_network_attach(struct mon_call *c)
 		if (st == MON_FAILED)
 			vm->cfg.vifs[unit] = (struct vm_vif){0};
 	}
-	spin_unlock(&vm->dev_lock);
+	vm_devices_unlock(vm);
 	return st;
 }
 
@@ -63,11 +63,11 @@ enum mon_status verb_network_detach(struct mon_call *c)
 	enum mon_status st;
 	u32 unit = 0;
 
-	spin_lock(&vm->dev_lock);
+	vm_devices_lock(vm);
 	if (!c->pos)
 		unit = card_named(vm, c->argv[0]);
 	st = unit < VM_MAX_VIFS ? plug_out(c, &net_pci.vdev, unit, net_tear)
 				: mon_fail(c, "it has no card %.32s; `network-list` shows them", c->argv[0]);
-	spin_unlock(&vm->dev_lock);
+	vm_devices_unlock(vm);
 	return st;
 }

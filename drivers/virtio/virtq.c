@@ -393,12 +393,13 @@ static struct walk walk(struct vm *vm, const struct virtq *q, struct virtq_chain
 int virtq_pop(struct vm *vm, struct virtq *q, struct virtq_chain *c, const char **why)
 {
 	struct walk w = walk(vm, q, c, why);
+	unsigned again = 1;
 	int r;
 
 	c->nr_ring = 0;
-	do { /* 2.7.10: with EVENT_IDX the driver tells of its next chain only if it is asked to */
+	do { /* 2.7.10: with EVENT_IDX the driver tells of its next chain only if it is asked to; looked at again once */
 		r = q->packed ? pop_packed(&w, q) : pop_split(&w, q);
-	} while (unlikely(!q->quiet && q->event_idx && !q->packed && r >= 0) && virtq_set_kicks(vm, q, true) && !r);
+	} while (unlikely(!q->quiet && q->event_idx && !q->packed && r >= 0) && virtq_set_kicks(vm, q, true) && !r && again--);
 	if (r == 1)
 		q->in_flight += q->packed ? c->nr_ring : 1;
 	return r;

@@ -13,6 +13,7 @@
  *   emulator=tcg            spares that emulator what it breaks down under, bare, too
  * It reports "HOSTILE: seed S at N" now and then and "HOSTILE: done N steps, L lives, W warm" at the end.
  */
+#include "cmdline.h"
 #include "hostile.h"
 #include "noted.h"
 
@@ -432,23 +433,6 @@ void watchdog_main(void)
 	gdt[SEL_TSS_AP >> 3] &= ~(2ull << 40);
 	__asm__ volatile("lidt %0" ::"m"(idtr));
 	watchdog();
-}
-
-static u64 number(const char *line, const char *name, u64 otherwise)
-{
-	u64 n = 0;
-	u32 i;
-
-	for (; *line; line++) {
-		for (i = 0; name[i] && line[i] == name[i]; i++)
-			;
-		if (name[i])
-			continue;
-		for (line += i; *line >= '0' && *line <= '9'; line++)
-			n = n * 10 + (u64)(*line - '0');
-		return n;
-	}
-	return otherwise;
 }
 
 static bool has(const char *line, const char *word)

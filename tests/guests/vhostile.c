@@ -10,6 +10,7 @@
  * It reports "HOSTILE: seed S at N" now and then, "HOSTILE: done N steps, lives L" at the end, and "HOSTILE: FAIL" if a
  * device no longer does what it should. Should it have overwritten itself it restarts, which counts as a life.
  */
+#include "cmdline.h"
 #include "vhostile.h"
 #include "apstart.h"
 
@@ -432,23 +433,6 @@ static void find_targets(void)
 			t->readonly = type == BLK && t->offered >> 5 & 1;
 			nr_targets++;
 		}
-}
-
-static u64 number(const char *line, const char *name, u64 otherwise)
-{
-	u64 n = 0;
-	u32 i;
-
-	for (; *line; line++) {
-		for (i = 0; name[i] && line[i] == name[i]; i++)
-			;
-		if (name[i])
-			continue;
-		for (line += i; *line >= '0' && *line <= '9'; line++)
-			n = n * 10 + (u64)(*line - '0');
-		return n;
-	}
-	return otherwise;
 }
 
 void main(u32 magic, u64 info);

@@ -8,6 +8,7 @@
  * Words: memory=KIB (default 4096), seed=N, every=N, tick=US: of its timer, for one to three ticks of which it waits in each
  * round (2000)
  */
+#include "cmdline.h"
 #include "vio.h"
 
 #define LAPIC     0xfee00000ull
@@ -323,23 +324,6 @@ static void set_up(u32 tick)
 	*(volatile u32 *)(LAPIC + 0x320) = VEC_TICK | 1u << 17;
 	*(volatile u32 *)(LAPIC + 0x380) = tick * 1000;
 	*(volatile u64 *)(0xfed00000ull + 0x10) = 1; /* the HPET counts */
-}
-
-static u64 number(const char *line, const char *name, u64 otherwise)
-{
-	u64 n = 0;
-	u32 i;
-
-	for (; *line; line++) {
-		for (i = 0; name[i] && line[i] == name[i]; i++)
-			;
-		if (name[i])
-			continue;
-		for (line += i; *line >= '0' && *line <= '9'; line++)
-			n = n * 10 + (u64)(*line - '0');
-		return n;
-	}
-	return otherwise;
 }
 
 void main(u32 magic, u64 info);
