@@ -113,7 +113,7 @@ $(B)/BOOTX64.EFI: $(O)/BOOTX64.so $(B)/.cc-$(notdir $(CC))
 HOST_CFLAGS := -std=gnu17 -O2 -g -I. $(WARN)
 ifneq ($(wildcard tools/dalang-cfg.c),)
 all: $(B)/dalang-cfg
-DALANG_CFG_SRC := tools/dalang-cfg.c lib/cfg.c lib/string.c $(wildcard vmm/config*.c drivers/net/config*.c)
+DALANG_CFG_SRC := tools/dalang-cfg.c lib/cfg.c lib/string.c $(wildcard vmm/config*.c drivers/*/config*.c)
 $(B)/dalang-cfg: $(DALANG_CFG_SRC) $(wildcard lib/*.h vmm/*.h) Makefile
 	@mkdir -p $(B)
 	$(HOSTCC) $(HOST_CFLAGS) $(DALANG_CFG_SRC) -o $@

@@ -78,6 +78,13 @@ struct net_rule {
 #define RULE_ALL_VIFS 255
 #define RULE_ICMP     255
 
+/* virtio's sockets (docs/vsock.md). */
+struct vm_vsock {
+	bool wanted, monitor; /* monitor: it may talk to the host's */
+	u32 cid;	      /* 0: one that is free */
+	char peers[192];      /* names of VMs with blanks between, or "*" */
+};
+
 enum vm_virtio { VIRTIO_ON_PCI, VIRTIO_ON_PCI_TRANSITIONAL, VIRTIO_ON_MMIO };
 
 struct vm_config {
@@ -96,6 +103,7 @@ struct vm_config {
 	u32 nr_vifs, nr_rules;
 	struct vm_vif vifs[VM_MAX_VIFS];
 	struct net_rule rules[VM_MAX_RULES];
+	struct vm_vsock vsock;
 	enum vm_action on_poweroff, on_reboot, on_crash;
 	bool debug_exit, debugcon, hpet, rng, balloon, gdb;
 	enum vm_virtio virtio_transport; /* "pci", "pci-transitional", "mmio" */

@@ -46,5 +46,7 @@ bool config_vif(struct config_ctx *c, const struct cfg_item *it, bool host, stru
 bool config_add_vif(struct config_ctx *c, const struct cfg_item *it);
 /* The MACs that were not given, which no two cards may share; false: reported. */
 bool config_vif_macs(struct config_ctx *c, const struct config_place *at, struct vm_config *vm);
+/* Its socket device. */
+bool config_vsock(struct config_ctx *c, const struct cfg_item *it);
 /* The CPUs that xl's list in `it` names, into mask[VM_CPUS_MAX / 64]. */
 bool config_cpus(struct config_ctx *c, const struct cfg_item *it, u64 *mask);

@@ -38,6 +38,7 @@ enum host_vector {
 	VEC_KEYBOARD = 0xe1,
 	VEC_DISK = 0xe2,     /* all the disks that the host drives */
 	VEC_NIC = 0xe3,	     /* all its network cards */
+	VEC_VSOCK = 0xe4,    /* the boot CPU's part of the guests' sockets */
 	VEC_SPURIOUS = 0xff,
 };
 typedef void (*irq_handler_t)(void);

@@ -134,3 +134,22 @@ static_assert(sizeof(struct virtio_blk_header) == 16 && sizeof(struct virtio_blk
 #define NET_F_ANNOUNCE	     BIT(21)
 #define NET_F_MQ	     BIT(22)
 #define NET_F_CTRL_MAC	     BIT(23)
+
+/* --- socket device, 5.10 --- */
+
+#define VSOCK_F_STREAM BIT(0)
+
+#define VSOCK_HOST 2u /* 5.10.4: 0, 1 and all ones are nobody's either */
+
+/* 5.10.6: what each packet begins with; the upper halves of the CIDs are reserved */
+struct vsock_hdr {
+	u64 src_cid, dst_cid;
+	u32 src_port, dst_port, len;
+	u16 type, op;
+	u32 flags, buf_alloc, fwd_cnt;
+} __packed;
+static_assert(sizeof(struct vsock_hdr) == 44, "5.10.6");
+enum { VSOCK_REQUEST = 1, VSOCK_RESPONSE, VSOCK_RST, VSOCK_SHUTDOWN, VSOCK_RW, VSOCK_CREDIT_UPDATE, VSOCK_CREDIT_REQUEST };
+enum { VSOCK_STREAM = 1 };		      /* type */
+enum { VSOCK_NO_RECEIVE = 1, VSOCK_NO_SEND = 2 }; /* flags of VSOCK_SHUTDOWN: what its sender will no more do */
+enum { VSOCK_EVENT_RESET = 0 };		      /* 5.10.6.7: VIRTIO_VSOCK_EVENT_TRANSPORT_RESET */

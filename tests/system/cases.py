@@ -35,6 +35,7 @@ FILES = [
     "uplink",
     "balloon",
     "pvconsole",
+    "vsock",
 ]
 
 

@@ -183,6 +183,7 @@ static void fields(struct mon_call *c, u64 exits)
 	mon_field(o, "timing");
 	mon_bool(o, vm->vcpus[0]->watch & WATCH_TIME);
 	balloon_fields(c);
+	vsock_fields(c);
 }
 
 enum mon_status verb_stat(struct mon_call *c)

@@ -63,6 +63,7 @@ void sched_begin(struct mon_call *c);
 enum mon_status verb_sched(struct mon_call *c);
 /* verb_stat.c */
 enum mon_status verb_stat(struct mon_call *c);
+void vsock_fields(struct mon_call *c); /* drivers/virtio/verb_vsock.c */
 /* drivers/hotplug.c */
 enum mon_status verb_block_attach(struct mon_call *c);
 enum mon_status verb_block_detach(struct mon_call *c);
