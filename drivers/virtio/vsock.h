@@ -87,6 +87,7 @@ struct vsock_stat {
 bool vsock_stat(u16 owner, struct vsock_stat *st);
 
 /* --- vsock_monitor.c, under the hub's lock --- */
+void vsock_monitor_open(void); /* a VM is there that may talk to it; the boot CPU */
 /* A packet to CID 2 from a VM that may talk to it, or one that is none (bad). false: RST is the answer. */
 bool vsock_monitor_send(struct vsock_port *p, const struct vsock_hdr *h, const struct virtq_chain *c, bool bad);
 bool vsock_monitor_next(struct vsock_port *p, struct vsock_packet *k);

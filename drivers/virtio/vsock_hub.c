@@ -359,7 +359,7 @@ static void hang_up(struct vsock_port *p)
 	list_for_each (n, &ports) {
 		struct vsock_port *q = list_entry(n, struct vsock_port, node);
 
-		for (u32 i = 0; q != p && i < VSOCK_CONNS; i++)
+		for (u32 i = 0; p->cid && q != p && i < VSOCK_CONNS; i++)
 			if (q->conns[i].cid == p->cid)
 				kill_conn(q, &q->conns[i]);
 	}
@@ -410,6 +410,8 @@ struct vsock_port *vsock_open(struct vdev *d, const struct vm_vsock *cfg, char *
 		ok = take_cid(p, cfg->cid);
 		if (ok)
 			list_insert(&ports, &p->node);
+		if (ok && cfg->monitor)
+			vsock_monitor_open();
 		else
 			snprintf(why, n, "cid=%u is another VM's; write another, or none", cfg->cid);
 		spin_unlock(&lock);

@@ -10,9 +10,9 @@
 #include "arch/x86_64/machine.h"
 #include "drivers/virtio/vsock.h"
 #include "lib/string.h"
-#include "vmm/host.h"
 #include "vmm/monitor/monitor.h"
 #include "vmm/sched.h"
+#include "vmm/timer.h"
 
 #define SESSIONS 8u /* of the host */
 #define A_VM	 2u /* of them a VM may have */
@@ -260,7 +260,7 @@ static enum line take_line(struct session *s, char line[MON_LINE_MAX])
 
 static enum mon_status start_line(struct session *s, enum line what, const char *line)
 {
-	char json[MON_LINE_MAX];
+	char json[MON_LINE_MAX + 4];
 
 	s->mon = (struct mon_out){.write = write_out, .room = room};
 	if (what == LINE) {
@@ -334,10 +334,11 @@ static void waited(struct timer *t)
 	interrupt();
 }
 
-static void start(void)
+void vsock_monitor_open(void)
 {
+	if (work.fn)
+		return;
 	work.fn = serve;
 	timer_init(&wait, waited);
 	irq_set_handler(VEC_VSOCK, interrupt);
 }
-HOST_DRIVER(start);

@@ -43,8 +43,8 @@ def talk(*host, size, stranger=False, cpus=2, **more):
         check(len(said) == 4 and all("error" in a for a in said[2:]), f"what it refuses: {said[2:]}")
         c.p.send(b"vsock hold 5 1000 &\n")
         c.p.expect(rb"HOLDS\r?\n")
-        check(c.run("vsock ask 'destroy s'") == "{}", "destroy")
-        c.p.expect(rb"ended: error 104")
+        check("{}" in c.run("vsock ask 'destroy s'"), "destroy")
+        c.p.expect(rb"ended: 0\r?\n")
         check(c.run("vsock send 5 1000 1 || true") == "FAILED: 104", "one that is gone")
         c.end()
         if "torture" in more:

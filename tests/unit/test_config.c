@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* unit: lib/cfg.c vmm/config.c vmm/config_disk.c drivers/net/config_vif.c drivers/net/config_rule.c vmm/config_cpus.c vmm/config_channel.c */
+/* unit: lib/cfg.c vmm/config.c vmm/config_disk.c drivers/virtio/config_vsock.c drivers/net/config_vif.c drivers/net/config_rule.c vmm/config_cpus.c vmm/config_channel.c */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

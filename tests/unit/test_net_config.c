@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* unit: lib/cfg.c vmm/config.c vmm/config_channel.c vmm/config_disk.c vmm/config_cpus.c drivers/net/config_vif.c drivers/net/config_rule.c */
+/* unit: lib/cfg.c vmm/config.c vmm/config_channel.c vmm/config_disk.c vmm/config_cpus.c drivers/virtio/config_vsock.c drivers/net/config_vif.c drivers/net/config_rule.c */
 /* vif=, firewall= and uplink=. */
 #include <setjmp.h>
 #include <stdarg.h>
