@@ -22,7 +22,7 @@
 
 #define VEC_QUEUE 0x50
 
-enum { NET = 1, BLK, CONSOLE, RNG, BALLOON };
+enum { NET = 1, BLK, CONSOLE, RNG, BALLOON, VSOCK = 19 };
 
 /* A queue as it was last set up, whatever the device thought of it. */
 struct hq {

@@ -157,6 +157,32 @@ static void balloon(struct target *t)
 		ask(t, queue, &b, 1, 0);
 }
 
+/* A connection to a port of the host's that nobody has: it says so. */
+static void vsock(struct target *t)
+{
+	u64 me = mmio_read(t->d.config, 4), since = vio_now_ns();
+	u32 port = (u32)random(), *h = (u32 *)page[0], *r = (u32 *)page[1], len;
+	struct vbuf out = {h, 44}, in = {r, 64};
+	u16 id;
+
+	start_device(t, either(), 3, 0, 0);
+	memset(h, 0, 44);
+	h[0] = (u32)me;
+	h[2] = 2;
+	h[4] = port;
+	h[5] = 3;
+	h[7] = 1 | 1 << 16; /* a stream, REQUEST */
+	vq_add(&t->d.q[0], &in, 0, 1);
+	vq_publish(&t->d.q[0]);
+	vq_kick(&t->d, &t->d.q[0]);
+	ask(t, 1, &out, 1, 0);
+	while (!vq_take(&t->d.q[0], &id, &len))
+		if (vio_now_ns() - since > VIO_PATIENCE_NS)
+			fail(t, "no answer comes within a minute, its status is", vdrv_status(&t->d), 0);
+	if (len != 44 || r[0] != 2 || r[2] != (u32)me || r[4] != 3 || r[5] != port || r[7] != (1 | 3 << 16))
+		fail(t, "the answer is another one; its length, type and operation", len, r[7]);
+}
+
 void honest(struct target *t, struct target *peer)
 {
 	switch (t->type) {
@@ -165,5 +191,6 @@ void honest(struct target *t, struct target *peer)
 	case CONSOLE: console(t); break;
 	case RNG: rng(t); break;
 	case BALLOON: balloon(t); break;
+	case VSOCK: vsock(t); break;
 	}
 }

@@ -183,6 +183,24 @@ static u32 balloon_request(u32 queue, struct part *p)
 	return 1;
 }
 
+/* To the monitor, to itself, to nobody; few ports, so that there are connections. */
+static u32 vsock_request(struct target *t, u32 queue, struct part *p)
+{
+	u64 at = data_address(&dice_now), me = *(volatile u32 *)t->d.config;
+	u32 len = below(4) ? 0 : below(below(8) ? 600 : 70000);
+
+	if (queue != 1)
+		return room(p, below(4) ? 44 + below(4096) : 1 + below(64));
+	put64(at, below(16) ? me : random());
+	put64(at + 8, below(4) ? 2 : below(2) ? me : random());
+	put64(at + 16, below(4) | (u64)(below(4) ? 2 : below(4)) << 32);
+	put64(at + 24, (below(16) ? len : random()) | (u64)(below(16) ? 1 : below(3)) << 32 | (u64)(len ? 5 : below(9)) << 48);
+	put64(at + 32, below(4) | (u64)below(0x10000) << 32);
+	put64(at + 40, below(below(2) ? 2 : 0x10000));
+	p[0] = (struct part){at, 44 + len, false};
+	return 1;
+}
+
 static u32 make(struct target *t, u32 queue, struct part *p)
 {
 	switch (t->type) {
@@ -196,6 +214,8 @@ static u32 make(struct target *t, u32 queue, struct part *p)
 		return console_request(queue, p);
 	case BALLOON:
 		return balloon_request(queue, p);
+	case VSOCK:
+		return vsock_request(t, queue, p);
 	default:
 		return room(p, 1 + below(2000));
 	}

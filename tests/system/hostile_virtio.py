@@ -47,7 +47,7 @@ def run(cpu, boot, host_cpus, steps, seed=1, words="", vcpus=1, torture=False, r
                              disk=f"['cow:{base},,xvda,rw']", vif="['bridge=lan0', 'bridge=lan0']")
         attacker = ctx.vm_file("attacker", f"seed={n} steps={steps} every={EVERY} {words}",
                                kernel=os.path.join(GUESTS, "vhostile.elf"), memory=16, vcpus=vcpus, debug_exit=0, balloon=1,
-                               rng=1, pv_console=1, channel="['name=one,connection=pty', 'name=two,connection=pty']",
+                               rng=1, vsock="['cid=7,monitor=1']", pv_console=1, channel="['name=one,connection=pty', 'name=two,connection=pty']",
                                on_reboot='"restart"', on_crash='"restart"',
                                disk=f"[{', '.join(disks)}]",
                                vif="['bridge=lan0', 'bridge=lan0', 'bridge=lan1,antispoof=0,queues=2,rate=100Mb/s']", **more)
@@ -69,7 +69,7 @@ def run(cpu, boot, host_cpus, steps, seed=1, words="", vcpus=1, torture=False, r
         errors = int(re.search(r"device_errors *: (\d+)", "\n".join(host.do("stat attacker"))).group(1))
         said = len(BROKEN.findall(p.err))
         check(errors >= broken / 2, f"seed {n}: {errors} errors are counted, of {broken} that the driver saw")
-        # The 1st, 2nd, 4th... of each of ten devices.
+        # The 1st, 2nd, 4th... of each of eleven devices.
         check(10 <= said <= 10 * errors.bit_length(), f"seed {n}: {said} of {errors} errors are in the log")
         check("victim" in host.states(), f"seed {n}: `list` shows {host.states()}")
         host.do("destroy attacker")
