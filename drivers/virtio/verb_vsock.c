@@ -2,12 +2,13 @@
 /* A VM's sockets in `stat NAME`. */
 #include "drivers/virtio/vsock.h"
 #include "vmm/monitor/verbs.h"
+#include "vmm/vm.h"
 
 void vsock_fields(struct mon_call *c)
 {
 	struct vsock_stat st;
 
-	if (!vsock_stat(vm_id(c->vm), &st))
+	if (!vsock_stat(c->vm->id, &st))
 		return;
 	const struct {
 		const char *key;

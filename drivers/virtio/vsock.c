@@ -19,6 +19,7 @@ enum { RX, TX, EVENT, QUEUES };
 /* What a call may do before others go on: in bytes; a packet counts as some more. */
 #define BUDGET	    KIB(96)
 #define PACKET_COST 1024u
+#define RANGE_COST  64u
 
 struct vsock_config {
 	u64 guest_cid;
@@ -29,8 +30,9 @@ struct vsock {
 	struct virtio virtio;
 	u64 epoch; /* of the port whose connections the driver knows; 0: of none yet */
 	u8 nr_parked, lost, pad[6]; /* lost: the driver is still to be told that its connections are gone */
-	struct {
-		u16 id, nr_ring, start;
+	struct parked {
+		u32 cid; /* whom it is for */
+		u16 id, nr_ring, start, pad;
 	} parked[PARKED];
 };
 
@@ -48,8 +50,9 @@ static struct vsock_port *port_of(const struct vdev *d)
 /* A turn's: what it may still do, and who takes nothing, so that packets to one peer stay in order. */
 struct turn {
 	u64 budget;
+	bool any; /* chains went back */
 	u32 nr_stuck;
-	u64 stuck[PARKED];
+	u32 stuck[PARKED];
 };
 
 static bool is_stuck(const struct turn *t, u64 cid)
@@ -60,65 +63,69 @@ static bool is_stuck(const struct turn *t, u64 cid)
 	return false;
 }
 
+static void pay(u64 *budget, u64 bytes, u32 ranges)
+{
+	u64 cost = MIN(bytes, VSOCK_MAX_DATA) + PACKET_COST + ranges * RANGE_COST;
+
+	*budget -= MIN(*budget, cost);
+}
+
 enum did { DID, DID_NOT, BROKEN };
 
-/* give_up: it cannot be kept. */
-static enum did send(struct vdev *d, const struct virtq_chain *c, struct turn *t, bool give_up)
+/* DID: the chain has gone back. DID_NOT: it waits for room at *cid. give_up: it must not. */
+static enum did send(struct vdev *d, const struct virtq_chain *c, struct turn *t, bool give_up, u32 *cid)
 {
 	struct vsock_hdr h;
-	u64 cost;
 
 	if (c->nr_in || virtq_read(d->vm, c, 0, &h, sizeof(h)) < sizeof(h) || h.len > c->out_len - sizeof(h)) {
 		virtio_broken(d, "a packet has no whole header, less data than it says, or a buffer to be written");
 		return BROKEN;
 	}
-	if (!is_stuck(t, h.dst_cid)) {
-		if (vsock_send(port_of(d), &h, c) == VSOCK_SENT) {
-			cost = MIN(h.len, VSOCK_MAX_DATA) + PACKET_COST;
-			t->budget -= MIN(t->budget, cost);
-			return DID;
+	if (is_stuck(t, h.dst_cid) || vsock_send(port_of(d), &h, c) == VSOCK_WAIT) {
+		*cid = (u32)h.dst_cid;
+		if (!give_up) {
+			pay(&t->budget, 0, 0);
+			return DID_NOT;
 		}
-		if (!give_up)
-			t->stuck[t->nr_stuck++] = h.dst_cid;
+		vsock_give_up(port_of(d), &h);
 	}
-	if (!give_up)
-		return DID_NOT;
-	vsock_give_up(port_of(d), &h);
+	pay(&t->budget, h.len, c->nr_out);
+	virtio_push(d, TX, c, 0);
+	t->any = true;
 	return DID;
 }
 
 /* Those that waited, in their order. false: the ring is broken. */
-static bool run_parked(struct vdev *d, struct turn *t, bool *pushed)
+static bool run_parked(struct vdev *d, struct turn *t)
 {
 	struct virtq *q = virtio_queue(d, TX);
 	struct vsock *s = vsock_of(d);
 	struct virtq_chain c;
-	u8 kept = 0;
+	u32 kept = 0, cid;
 
-	for (u8 i = 0; i < s->nr_parked; i++) {
+	for (u32 i = 0; i < s->nr_parked; i++) {
+		struct parked p = s->parked[i];
 		enum did did = DID_NOT;
 		const char *why;
 
-		if (t->budget && vsock_may_send(port_of(d))) {
-			c.id = s->parked[i].id;
-			c.nr_ring = s->parked[i].nr_ring;
-			c.start = s->parked[i].start;
+		if (t->budget && vsock_may_send(port_of(d)) && !is_stuck(t, p.cid)) {
+			c.id = p.id;
+			c.nr_ring = p.nr_ring;
+			c.start = p.start;
 			if (virtq_reread(d->vm, q, &c, &why)) {
 				virtio_broken(d, why);
 				return false;
 			}
-			did = send(d, &c, t, false);
+			did = send(d, &c, t, false, &cid);
+			if (did == DID_NOT)
+				t->stuck[t->nr_stuck++] = p.cid;
 		}
 		if (did == BROKEN)
 			return false;
-		if (did == DID_NOT) {
-			s->parked[kept++] = s->parked[i];
-			continue;
-		}
-		virtio_push(d, TX, &c, 0);
-		*pushed = true;
+		if (did == DID_NOT)
+			s->parked[kept++] = p;
 	}
-	s->nr_parked = kept;
+	s->nr_parked = (u8)kept;
 	return true;
 }
 
@@ -127,29 +134,25 @@ static void run_tx(struct vdev *d)
 	struct turn t = {.budget = BUDGET};
 	struct vsock *s = vsock_of(d);
 	struct virtq_chain c;
-	bool pushed = false;
+	u32 cid;
 
-	if (!virtio_queue(d, TX) || !run_parked(d, &t, &pushed))
+	if (!virtio_queue(d, TX) || !run_parked(d, &t))
 		return;
 	/* An answer must find room: a guest that does not take any sends nothing. */
 	while (t.budget && vsock_may_send(port_of(d)) && virtio_pop(d, TX, &c)) {
-		enum did did = send(d, &c, &t, s->nr_parked == PARKED);
+		enum did did = send(d, &c, &t, s->nr_parked == PARKED, &cid);
 
 		if (did == BROKEN)
 			return;
-		if (did == DID_NOT) {
-			s->parked[s->nr_parked].id = c.id;
-			s->parked[s->nr_parked].nr_ring = c.nr_ring;
-			s->parked[s->nr_parked++].start = c.start;
-			t.budget -= MIN(t.budget, PACKET_COST);
+		if (did == DID)
 			continue;
-		}
-		virtio_push(d, TX, &c, 0);
-		pushed = true;
+		s->parked[s->nr_parked++] = (struct parked){.cid = cid, .id = c.id, .nr_ring = c.nr_ring, .start = c.start};
+		if (!is_stuck(&t, cid))
+			t.stuck[t.nr_stuck++] = cid;
 	}
-	if (pushed && virtio_queue(d, TX))
+	if (t.any && virtio_queue(d, TX))
 		virtio_signal(d, TX);
-	if (!t.budget)
+	if (!t.budget) /* of which those that wait cannot use up all */
 		virtio_turn(d, 0);
 }
 
@@ -174,7 +177,7 @@ static bool deliver(struct vdev *d, struct vsock_packet *k, u64 *budget)
 		at += virtq_write(d->vm, &c, at, k->part[i], MIN(k->part_len[i], sizeof(k->hdr) + n - at));
 	virtio_push(d, RX, &c, (u32)(sizeof(k->hdr) + n));
 	vsock_took(port_of(d), k, n);
-	*budget -= MIN(*budget, n + PACKET_COST);
+	pay(budget, n, c.nr_in);
 	return true;
 }
 

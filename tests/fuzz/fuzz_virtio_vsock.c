@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* unit: drivers/virtio/virtio.c drivers/virtio/virtio_pci.c drivers/virtio/vsock.c drivers/virtio/vsock_hub.c drivers/virtio/vsock_monitor.c */
 /* The socket device, with the hub, a peer that says anything and takes what it likes, and a monitor whose verbs take their time. */
-#define WORK_MAX KIB(768) /* the budgets of both ways, a packet of 64 KiB beyond each, and a look at all that is parked */
+#define WORK_MAX KIB(512) /* the budgets of both ways, a packet of 64 KiB beyond each, and a look at all that is parked */
 #include "tests/fuzz/virtio_driver.h"
 #include "arch/x86_64/frame.h"
 #include "arch/x86_64/machine.h"

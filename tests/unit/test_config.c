@@ -225,6 +225,29 @@ static void keys(void **state)
 	refused("channel=['connection=pty']", "channel name \"\": write letters");
 	refused("channel=['name=pv']", "and not pv or serial");
 	refused("channel=['nam=x']", "channel \"nam=x\": write 'name=NAME,connection=pty'");
+	accepted("vsock=['']");
+	assert_true(vm.vsock.wanted && !vm.vsock.monitor && !vm.vsock.cid && !vm.vsock.peers[0]);
+	accepted("vsock=[' cid=4294967294 , peers=web.1  db ,monitor=1,']");
+	assert_true(vm.vsock.monitor && vm.vsock.cid == 4294967294u);
+	assert_string_equal(vm.vsock.peers, "web.1  db");
+	accepted("vsock=['peers=*,monitor=0']");
+	assert_string_equal(vm.vsock.peers, "*");
+	refused("vsock=['cid=2']", "vsock: cid=2; write 3 to 4294967294");
+	refused("vsock=['cid=4294967295']", "vsock: cid=4294967295; write 3 to");
+	refused("vsock=['cid=']", "vsock: cid=; write 3 to");
+	refused("vsock=['cid=5x']", "vsock: cid=5x; write 3 to");
+	refused("vsock=['monitor=2']", "vsock: monitor=2; write 0 or 1");
+	refused("vsock=['monitor']", "vsock: monitor=; write 0 or 1");
+	refused("vsock=['peers=a/b c']", "vsock: peers: \"a/b\" is no VM's name");
+	refused("vsock=['peers=a ****']", "vsock: peers: \"****\" is no VM's name");
+	refused("vsock=['peers=1234567890123456789012345678901234567890123456789012345678901234']", "is no VM's name");
+	refused("vsock=['peers=1234567890123456789012345678901234567890 1234567890123456789012345678901234567890 "
+		"1234567890123456789012345678901234567890 1234567890123456789012345678901234567890 123456789012345678901234567890']",
+		"vsock: peers= of 194 bytes; at most 191, or write peers=*");
+	refused("vsock=['cid=3,cid=4']", "vsock: cid is given twice");
+	refused("vsock=['port=4']", "vsock: unknown parameter 'port'; known are cid=, peers=, monitor=");
+	refused("vsock=['','']", "2 items in vsock; at most 1");
+	refused("vsock=1", "vsock is a list");
 	refused("maxmem=128\nballoon=0", "v.cfg:4:1: error: maxmem = 128 beside balloon = 0");
 	parse_vm("name='a'\nkernel='k'\nmemory=64\nmaxmem=128");
 	assert_true(vm.balloon);

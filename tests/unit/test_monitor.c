@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* unit: vmm/monitor/monitor.c vmm/monitor/out.c vmm/monitor/serial.c vmm/monitor/verbs.c vmm/monitor/verb_host.c vmm/monitor/verb_vm.c vmm/monitor/verb_sched.c vmm/monitor/verb_stat.c vmm/monitor/verb_trace.c vmm/trace.c vmm/config.c vmm/config_cpus.c vmm/config_disk.c drivers/virtio/config_vsock.c drivers/net/config_vif.c drivers/net/config_rule.c drivers/net/verb_net.c drivers/net/verb_plug.c drivers/hotplug.c drivers/verb_block.c lib/cfg.c lib/string.c vmm/config_channel.c */
+/* unit: vmm/monitor/monitor.c vmm/monitor/out.c vmm/monitor/serial.c vmm/monitor/verbs.c vmm/monitor/verb_host.c vmm/monitor/verb_vm.c vmm/monitor/verb_sched.c vmm/monitor/verb_stat.c vmm/monitor/verb_trace.c vmm/trace.c vmm/config.c vmm/config_cpus.c vmm/config_disk.c drivers/virtio/config_vsock.c drivers/net/config_vif.c drivers/net/config_rule.c drivers/net/verb_net.c drivers/net/verb_plug.c drivers/virtio/verb_vsock.c drivers/hotplug.c drivers/verb_block.c lib/cfg.c lib/string.c vmm/config_channel.c */
 /* The monitor's lines: what each verb reaches, how its answer looks in text and in JSON, and what is said to those
  * that are wrong. */
 #include <setjmp.h>
@@ -119,6 +119,8 @@ static void verbs(void **state)
 	assert_non_null(strstr(line("list -l -j b"), "\"vcpus\":1,"));
 	assert_non_null(strstr(out, "\"vcpus_wanted\":1,\"maxvcpus\":2,"));
 	assert_non_null(strstr(line("stat -j b"), "\"vcpus\":1,\"maxvcpus\":2,"));
+	assert_non_null(strstr(line("stat -j x.Y-1"), "\"vsock_cid\":77,\"vsock_connections\":3,\"vsock_sent_packets\":4,\"vsock_sent_bytes\":500,"));
+	assert_null(strstr(line("stat b"), "vsock"));
 	assert_non_null(strstr(line("vcpu-list -j b"), "\"vcpu\":1,\"cpu\":null,\"state\":\"absent\","));
 	assert_string_equal(line("vcpu-set b 2"), "ok\r\n");
 	assert_string_equal(line("mem-set b 64"), "ok\r\n");

@@ -114,7 +114,7 @@ const struct verb monitor_verbs[] = {
 	 .more = "on: also time its exits from now on, in ticks of the TSC from exit to the end of what is done\n"
 		 "about it; Timed says how many were. Times in seconds. Counts are since it was created. With a\n"
 		 "balloon: what is in it, and what the guest's driver last said; asking has it say more.\n"
-		 "device_errors: what drivers did to virtio devices that no driver may.",
+		 "device_errors: what drivers did to virtio devices that no driver may. vsock_...: its sockets.",
 	 .takes = VERB_VM, .max = 1, .run = verb_stat},
 	{.name = "regions", .args = "NAME", .help = "its ports and device memory, and whose they are",
 	 .more = "docs/pc.md says which specification each follows.",
