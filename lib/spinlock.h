@@ -12,7 +12,7 @@ enum lock_class {
 	LOCK_VM = 10,	   /* the list of VMs */
 	LOCK_DEVICES = 14, /* a VM's devices and interrupt controllers */
 	LOCK_BRIDGES = 15, /* the list of bridges */
-	LOCK_SWITCH = 16,  /* a bridge: its ports, tables and the rings' filling side; copies frames */
+	LOCK_SWITCH = 16,  /* a bridge: its ports, tables and the rings' filling side; copies frames. The hub of sockets */
 	LOCK_MIRROR = 17,  /* the network's mirror; copies frames */
 	LOCK_NIC = 18,	   /* a network card of the host's: what it sends */
 	LOCK_DISK = 19,	   /* a disk of the host's: its ring and who has it open */

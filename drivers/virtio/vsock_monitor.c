@@ -57,6 +57,13 @@ static struct session *session_of(const struct vsock_port *p, u32 port)
 	return NULL;
 }
 
+/* Its verb, if one is at work, need not wait for room any more. */
+static void leave(struct session *s)
+{
+	s->p = NULL;
+	ipi_send(0, VEC_VSOCK);
+}
+
 static bool begin(struct vsock_port *p, const struct vsock_hdr *h)
 {
 	struct session *s = NULL;
@@ -123,7 +130,7 @@ bool vsock_monitor_send(struct vsock_port *p, const struct vsock_hdr *h, const s
 	if (!s)
 		return false;
 	if (bad || !take_packet(s, h, c)) {
-		s->p = NULL;
+		leave(s);
 		return false;
 	}
 	ipi_send(0, VEC_VSOCK);
@@ -193,7 +200,7 @@ void vsock_monitor_hang_up(struct vsock_port *p)
 {
 	for (u32 i = 0; i < SESSIONS; i++)
 		if (sessions[i].p == p)
-			sessions[i].p = NULL;
+			leave(&sessions[i]);
 }
 
 /* ---- the monitor's side: a work on the boot CPU ---- */
@@ -298,7 +305,9 @@ static enum step step(struct session *s)
 	if (s->p)
 		vdev_work(s->p->d);
 	vsock_unlock();
-	return st == MON_WAIT ? STEP_WAITS : STEP_DONE;
+	if (st != MON_WAIT)
+		return STEP_DONE;
+	return room(&s->mon) < MON_STEP_BYTES ? STEP_IDLE : STEP_WAITS; /* for room: the guest's taking calls us */
 }
 
 /* A step of one of them; they take turns. */

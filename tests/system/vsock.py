@@ -55,6 +55,7 @@ def talk(*host, size, stranger=False, cpus=2, **more):
 AMD = ("--cpu", "amd", "--boot", "direct", "--host-cpus", "2")
 CASES = [
     Case("vsock-amd", talk(*AMD, size=1500000, stranger=True, vcpus=2), 30, timeout=200),
-    Case("vsock-intel", talk("--cpu", "intel", "--boot", "grub", "--host-cpus", "1", size=5000), 120, timeout=700),
+    Case("vsock-intel", talk("--cpu", "intel", "--boot", "grub", "--host-cpus", "1", size=5000), 200, timeout=1200,
+         soak=True),
     Case("torture-vsock-amd", talk(*AMD, size=300000, torture=11), 40, timeout=300),
 ]
