@@ -217,12 +217,12 @@ void main(u32 magic, u64 info)
 	const char *cmdline = magic == MB1_MAGIC ? (const char *)(u64)((struct mb1_info *)info)->cmdline :
 						   (const char *)((struct pvh_info *)info)->cmdline;
 	u64 want = F_VERSION_1 | F_EVENT_IDX | (has_word(cmdline, "packed") ? F_PACKED : 0);
-	u64 n = number(cmdline, "n=", 1024);
+	u64 n = number(cmdline, " n=", 1024);
 	u32 there = has_word(cmdline, "batch") ? BATCH : 1;
 	u64 rounds = n / (there == 1 ? 2 : there);
 
 	begin(cmdline);
-	bytes = HEADERS - 8 + (u32)number(cmdline, "len=", 64);
+	bytes = HEADERS - 8 + (u32)number(cmdline, " len=", 64);
 	if (!vdrv_find(&net, 1, 0) || !vdrv_start(&net, want, 2, BUFS, VEC) || bytes > sizeof(struct packet))
 		broken(0x103, 0, 0);
 	set_up();

@@ -120,33 +120,54 @@ VBENCH = re.compile(rb"^VBENCH (\S+) (\d+)\r?\n", re.M)
 VIRTIO_ROWS = (("doorbell", "doorbell for a queue with nothing new", 500),
                ("qd1", "4 KiB read over ram:, one by one", 5000),
                ("qd32", "4 KiB read over ram:, 32 at a time", 2000))
+VNET_ROWS = (("single", "one by one", 6000), ("batch", "32 at a time", 1800))
+
+
+def _measured(cfgs, ends, stats):
+    """(output, exits so far of each VM in `stats`) of a run in the measuring machine, once a line has `ends`."""
+    path, files, out = os.path.join(OUT, "control"), [], b""
+    for name, text in cfgs.items():
+        files += ["--vm", os.path.join(OUT, f"{name}.cfg")]
+        with open(files[-1], "w", encoding="utf-8") as f:
+            f.write(f'name = "{name}"\nmemory = 64\ndebug_exit = 1\n{text}\n')
+    if os.path.exists(path):
+        os.unlink(path)
+    argv = [os.path.join(ROOT, "tools", "dalang"), "run", "--cpu", "amd", "--boot", "direct", "--icount",
+            "--host-cpus", "1", "--timeout", "300", "--control", path, *files]
+    with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.DEVNULL, env={**os.environ, "DALANG_BUILT": "1"}) as p:
+        for line in p.stdout:
+            out += line
+            if ends in line:
+                break
+        else:
+            raise Fail(TOOL, f"no {ends.decode()}; the guests said: "
+                             f"{out[-500:].decode('utf-8', 'replace').strip()}")
+        exits = [json.loads("\n".join(ask(path, f"stat {name} -j")[0]))["exits"] for name in stats]
+        for name in cfgs:
+            ask(path, f"destroy {name}")
+        p.stdout.read()
+    return out, [sum(e["count"] for e in one) for one in exits]
 
 
 def _vbench(words, n):
     """(ticks of each row, exits of the whole run) of tests/guests/vbench.c."""
-    path, cfg, img = (os.path.join(OUT, name) for name in ("control", "v.cfg", "v.img"))
+    img = os.path.join(OUT, "v.img")
     with open(img, "wb") as f:
         f.write(bytes(1 << 20))
-    with open(cfg, "w", encoding="utf-8") as f:
-        f.write(f'name = "v"\nkernel = "{os.path.join(BUILD, "tests", "guests", "vbench.elf")}"\nmemory = 64\n'
-                f'debug_exit = 1\ncmdline = "{words} n={n}"\ndisk = [ "{img},raw,xvda,rw" ]\n')
-    if os.path.exists(path):
-        os.unlink(path)
-    argv = [os.path.join(ROOT, "tools", "dalang"), "run", "--cpu", "amd", "--boot", "direct", "--icount", "--host-cpus", "1",
-            "--timeout", "300", "--control", path, "--vm", cfg]
-    out = b""
-    with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                          env={**os.environ, "DALANG_BUILT": "1"}) as p:
-        for line in p.stdout:
-            out += line
-            if b"VBENCH done" in line:
-                break
-        else:
-            raise Fail(TOOL, f"vbench did not end; it said: {out[-500:].decode('utf-8', 'replace').strip()}")
-        exits = json.loads("\n".join(ask(path, "stat v -j")[0]))
-        ask(path, "destroy v")
-        p.stdout.read()
-    return {m.group(1).decode(): int(m.group(2)) for m in VBENCH.finditer(out)}, exits
+    out, exits = _measured({"v": f'kernel = "{os.path.join(BUILD, "tests", "guests", "vbench.elf")}"\n'
+                                 f'cmdline = "{words} n={n}"\ndisk = [ "{img},raw,xvda,rw" ]'},
+                           b"VBENCH done", ["v"])
+    return {m.group(1).decode(): int(m.group(2)) for m in VBENCH.finditer(out)}, exits[0]
+
+
+def _vnet(words, n):
+    """(ticks a packet, exits of both VMs) of tests/guests/vnet.c."""
+    cfgs = {role: f'kernel = "{os.path.join(BUILD, "tests", "guests", "vnet.elf")}"\n'
+                  f'cmdline = "{role} {words} n={n}"\nvif = [ "bridge=lan0,mac=02:00:00:00:00:{mac}" ]'
+            for role, mac in (("ask", "02"), ("answer", "03"))}
+    out, exits = _measured(cfgs, b"VNET done", list(cfgs))
+    return int(re.search(rb"VNET \w+ (\d+)\r?\n", out).group(1)), sum(exits)
 
 
 def _virtio_rows():
@@ -155,9 +176,23 @@ def _virtio_rows():
     for packed in ("", " packed"):
         for name, what, bound in VIRTIO_ROWS:
             (once, few), (_, many) = (_vbench(name + packed, n) for n in (1024, 2048))
-            exits = (sum(e["count"] for e in many["exits"]) - sum(e["count"] for e in few["exits"])) / 1024
+            exits = (many - few) / 1024
             rows.append({"name": f"{what}{', packed ring' if packed else ''} ({exits:.2f} exits)", "value": once[name],
                          "bound": None if packed else bound})
+    return rows
+
+
+def _net_rows():
+    """A packet from a guest to another by their minimal drivers, everything in it, on one host CPU."""
+    rows = []
+    for packed in ("", " packed"):
+        for name, what, bound in VNET_ROWS:
+            for size in (64, 1500):
+                (once, few), (_, many) = (_vnet(f"{name} len={size}{packed}", n) for n in (1024, 2048))
+                exits = (many - few) / 1024
+                rows.append({"name": f"{size} bytes guest to guest, {what}"
+                                     f"{', packed ring' if packed else ''} ({exits:.2f} exits)",
+                             "value": once, "bound": None if packed else bound})
     return rows
 
 
@@ -296,7 +331,7 @@ def bench(argv):
             _boot_row("entry to first guest instruction, cloud kernel",
                       ["--kernel", guest_file("vmlinuz"), "--ramdisk", guests.initramfs(), "--memory", "256",
                        "--cmdline", guests.CMDLINE])]
-    rows += _linux_rows() + _sched_rows() + _smp_rows() + _virtio_rows() + _exit_rows()
+    rows += _linux_rows() + _sched_rows() + _smp_rows() + _virtio_rows() + _net_rows() + _exit_rows()
     rows += _own_rows("amd", "direct", 2, 4096) + _own_rows("intel", "grub", 1, 1024)
     table = _table(rows)
     with open(os.path.join(OUT, "bench.md"), "w", encoding="utf-8") as f:
