@@ -29,21 +29,22 @@ static void keep(struct code_page *c, const struct guest_walk *w, gpa_t gpa)
 	struct vm *vm = w->v->vm;
 	hpa_t hpa;
 
-	c->page = ~0ull;
+	c->page = c->left = ~0ull;
 	if (w->levels && (w->entry_size == 4 || w->levels > CODE_LEVELS))
 		return;
 	for (unsigned l = 0; l < CODE_LEVELS; l++) {
 		c->entry[l] = &c->seen[l]; /* no such level: equal to itself */
+		c->at[l] = HPA_NONE;
 		if (l >= w->levels || w->at[l] == HPA_NONE)
 			continue;
 		if (!gmem_to_phys(vm, w->at[l], 8, &hpa))
 			return;
-		c->entry[l] = window_pin(pin + l, hpa);
+		c->entry[l] = window_pin(pin + l, c->at[l] = hpa);
 		c->seen[l] = w->seen[l];
 	}
 	if (!gmem_to_phys(vm, gpa & ~(PAGE_SIZE - 1), PAGE_SIZE, &hpa))
 		return;
-	c->code = window_pin(pin + CODE_LEVELS, hpa);
+	c->code = window_pin(pin + CODE_LEVELS, c->at[CODE_LEVELS] = hpa);
 	c->page = w->linear & ~(PAGE_SIZE - 1);
 }
 
@@ -81,19 +82,45 @@ static inline struct code_page *page_for(struct vcpu *v)
 	return c;
 }
 
+/* The same page as before the vCPU was unloaded, if all that led to it is the same. */
+static __attribute__((noinline)) const u8 *code_again(struct vcpu *v, struct code_page *c, u64 linear)
+{
+	unsigned pin = (c - v->code.pages) * (CODE_LEVELS + 1);
+
+	if (c->left != (linear & ~(PAGE_SIZE - 1)) || !hv->same_code(&v->hv, &c->p))
+		return NULL;
+	for (unsigned l = 0; l < CODE_LEVELS; l++)
+		if (c->at[l] != HPA_NONE)
+			c->entry[l] = window_pin(pin + l, c->at[l]);
+	c->code = window_pin(pin + CODE_LEVELS, c->at[CODE_LEVELS]);
+	c->page = c->left;
+	c->left = ~0ull;
+	return entries_hold(c) ? c->code + (linear & (PAGE_SIZE - 1)) : NULL;
+}
+
 /* The code at RIP, up to its page's end, if that page is kept; linear is by c->p. */
-static inline const u8 *code_kept(struct vcpu *v, const struct code_page *c, u64 linear)
+static inline const u8 *code_kept(struct vcpu *v, struct code_page *c, u64 linear)
 {
 	if (likely((linear & ~(PAGE_SIZE - 1)) == c->page && hv->same_code(&v->hv, &c->p) &&
 		   entries_hold(c)))
 		return c->code + (linear & (PAGE_SIZE - 1));
-	return NULL;
+	return code_again(v, c, linear);
 }
 
 void guest_code_init(struct vcpu *v)
 {
 	for (unsigned i = 0; i < CODE_PAGES; i++)
-		v->code.pages[i].page = ~0ull;
+		v->code.pages[i].page = v->code.pages[i].left = ~0ull;
+}
+
+void guest_code_put(struct vcpu *v)
+{
+	for (struct code_page *c = v->code.pages; c < v->code.pages + CODE_PAGES; c++) {
+		if (c->page != ~0ull)
+			c->left = c->page;
+		c->page = ~0ull;
+	}
+	window_unpin(0);
 }
 
 void guest_code_forget(struct vcpu *v)
@@ -199,7 +226,7 @@ static bool is_insn(const struct insn *i, const struct insn_id *id)
 
 unsigned guest_insn_decode_len(struct vcpu *v, const struct insn_id *id)
 {
-	const struct code_page *c = page_for(v);
+	struct code_page *c = page_for(v);
 	const u8 *code = code_kept(v, c, code_linear(v, &c->p));
 	const struct insn *i;
 

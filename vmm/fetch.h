@@ -13,6 +13,8 @@ static_assert(CODE_PAGES * (CODE_LEVELS + 1) <= GMEM_FIRST_HOLD, "pins for the c
 /* A page that code was read from, and the table entries that led to it, behind pinned windows. */
 struct code_page {
 	u64 page; /* linear; ~0: none */
+	u64 left; /* the same, while the vCPU is not loaded and nothing is pinned */
+	hpa_t at[CODE_LEVELS + 1]; /* entries and code; HPA_NONE: no such level */
 	struct hv_paging p;
 	const u8 *code;
 	const u64 *entry[CODE_LEVELS];
@@ -29,7 +31,9 @@ struct code_cache {
 	struct code_insn insns[CODE_INSNS];
 };
 
-/* The vCPU leaves this pCPU, or what backs its memory changes: drop the pinned windows onto its code. */
+/* The vCPU is unloaded: nothing stays pinned. It may be loaded again on this pCPU, its memory as it is. */
+void guest_code_put(struct vcpu *v);
+/* It leaves this pCPU, or what backs its memory changes: drop the pinned windows onto its code. */
 void guest_code_forget(struct vcpu *v);
 void guest_code_init(struct vcpu *v); /* nothing kept */
 /*

@@ -287,7 +287,7 @@ void sched_unload(void)
 	__atomic_store_n(&v->in_run, true, __ATOMIC_SEQ_CST);
 	pv_put(v);
 	__atomic_store_n(&v->in_run, false, __ATOMIC_RELEASE);
-	guest_code_forget(v);
+	guest_code_put(v);
 	hv->put(&v->hv);
 	this_cpu()->loaded = NULL;
 }
@@ -299,6 +299,7 @@ static void take_out(struct vcpu *v)
 
 	if (vcpu_current() == v)
 		sched_unload();
+	guest_code_init(v); /* its memory may be another's before it is loaded again */
 	timer_detach(&v->lapic_timer, &v->moving);
 	timer_detach(&v->park_timer, &v->moving);
 	sched_ent_detach(&sc->rq, &v->sched.ent, rdtsc());

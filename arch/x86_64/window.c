@@ -44,8 +44,10 @@ static void set_pin(struct pcpu_arch *a, unsigned n, u64 entry)
 		return;
 	ASSERT(n < WINDOW_PINS && (entry & ~(PAGE_SIZE - 1) & ~BIT(63)) < MAX_PA);
 	WRITE_ONCE(a->window_pte[slot], entry);
+	a->window_pins |= 1u << n;
 	invlpg(a->window_base + slot * PAGE_SIZE);
 }
+static_assert(WINDOW_PINS <= 32, "a bit for each");
 
 void *window_pin(unsigned n, hpa_t pa)
 {
@@ -57,8 +59,12 @@ void *window_pin(unsigned n, hpa_t pa)
 
 void window_unpin(unsigned first)
 {
-	for (unsigned n = first; n < WINDOW_PINS; n++)
-		set_pin(this_arch(), n, 0);
+	struct pcpu_arch *a = this_arch();
+	u32 from = ~0u << first;
+
+	for (u32 m = a->window_pins & from; m; m &= m - 1)
+		set_pin(a, (unsigned)__builtin_ctz(m), 0);
+	a->window_pins &= ~from;
 }
 
 void *window_open_block(hpa_t block)

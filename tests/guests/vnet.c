@@ -88,22 +88,52 @@ static void wait_for(u32 n)
 	__asm__ volatile("sti");
 }
 
+/* Into a split ring with what one buffer takes and no more: descriptor, place in the ring and buffer have one number. */
+static inline void add(struct vq *q, struct packet *p, u32 len, bool write)
+{
+	u16 i = q->avail & (BUFS - 1);
+	struct vbuf b = {p, len};
+
+	if (q->packed) {
+		vq_add(q, &b, !write, write);
+		return;
+	}
+	q->ring->desc[i] = (struct vdesc){(u64)p, len, write ? VDESC_WRITE : 0, 0};
+	q->ring->driver[2 + i] = i;
+	q->avail++;
+}
+
+/* A chain that has come back: its length. */
+static inline bool come_back(struct vq *q, u16 *id, u32 *len)
+{
+	const volatile struct vused *u = (void *)(q->ring->device + 2);
+
+	if (q->packed)
+		return vq_take(q, id, len);
+	if (*(volatile u16 *)&q->ring->device[1] == q->used)
+		return false;
+	*id = (u16)u[q->used & (BUFS - 1)].id;
+	*len = u[q->used++ & (BUFS - 1)].len;
+	return true;
+}
+
 static void send(u64 first, u32 n, bool thorough)
 {
 	struct vq *q = &net.q[1];
 	u32 len;
 	u16 id;
 
-	while (vq_take(q, &id, &len))
+	while (q->packed && vq_take(q, &id, &len))
 		;
+	if (!q->packed && (u16)(q->avail - *(volatile u16 *)&q->ring->device[1]) > BUFS - n)
+		broken(0x104, first, n); /* it has not taken the last ones yet */
 	for (u64 i = first; i < first + n; i++) {
 		struct packet *p = &out[i % BUFS];
-		struct vbuf b = {p, bytes};
 
 		*order(p) = i;
 		for (u32 k = HEADERS; thorough && k < bytes; k++)
 			((u8 *)p)[k] = pattern(i, k);
-		vq_add(q, &b, 1, 0);
+		add(q, p, bytes, false);
 	}
 	vq_publish(q);
 	if (vq_should_kick(q))
@@ -117,17 +147,10 @@ static struct packet *take(void)
 	u32 len;
 	u16 id;
 
-	if (!vq_take(&net.q[0], &id, &len) || id != taken % BUFS || len != bytes)
+	if (!come_back(&net.q[0], &id, &len) || id != taken % BUFS || len != bytes)
 		broken(0x100, taken, len);
 	taken++;
 	return p;
-}
-
-static void give_back(struct packet *p)
-{
-	struct vbuf b = {p, sizeof(*p)};
-
-	vq_add(&net.q[0], &b, 0, 1);
 }
 
 /* The next n, which have to be there: their length, their order and, if thorough, all of them. */
@@ -144,7 +167,7 @@ static void receive(u64 first, u32 n, bool thorough)
 		for (u32 k = HEADERS; thorough && k < bytes; k++)
 			if (((u8 *)p)[k] != pattern(i, k))
 				broken(0x102, i, k);
-		give_back(p);
+		add(q, p, sizeof(*p), true);
 	}
 	vq_publish(q);
 	if (vq_wants_kick(q, before))
