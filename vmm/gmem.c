@@ -50,6 +50,11 @@ gpa_t gmem_main_ram(struct vm *vm, u64 *size)
 	return vm->slots[1].gpa;
 }
 
+bool gmem_usual(const struct vm *vm)
+{
+	return !vm->write_protected && !gmem_sparse(vm);
+}
+
 /* Copy-on-write and dirty logging hang here, as the guest's own writes do in fault.c. */
 static inline void before_write(struct vm *vm, gpa_t gpa, u64 n)
 {

@@ -41,6 +41,8 @@ bool gmem_is_ram(struct vm *vm, gpa_t gpa, u64 n);
  * again; -ENOMEM: the host has none now, come again later.
  */
 bool gmem_sparse(const struct vm *vm);
+/* Neither that, nor does anybody want to know now what is written: a pointer stays good between two writes. */
+bool gmem_usual(const struct vm *vm);
 int gmem_prepare(struct vm *vm, gpa_t gpa, u64 n);
 /*
  * For DMA: where the first bytes of a range that is RAM lie, and how many of them one behind the other (at least one, to the
