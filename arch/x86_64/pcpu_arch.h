@@ -30,7 +30,7 @@ struct pcpu_arch {
 	char *window_base;
 	u64 *window_pte;   /* entries of the 4 KiB slots */
 	u64 *block_pde;	   /* entry of the 2 MiB slot */
-	u32 window_depth, window_pins; /* pins: those that may be in use */
+	u32 window_depth;
 	bool block_open;
 	/* reserve.c */
 	u32 nr_reserve;

@@ -44,10 +44,8 @@ static void set_pin(struct pcpu_arch *a, unsigned n, u64 entry)
 		return;
 	ASSERT(n < WINDOW_PINS && (entry & ~(PAGE_SIZE - 1) & ~BIT(63)) < MAX_PA);
 	WRITE_ONCE(a->window_pte[slot], entry);
-	a->window_pins |= 1u << n;
 	invlpg(a->window_base + slot * PAGE_SIZE);
 }
-static_assert(WINDOW_PINS <= 32, "a bit for each");
 
 void *window_pin(unsigned n, hpa_t pa)
 {
@@ -60,11 +58,11 @@ void *window_pin(unsigned n, hpa_t pa)
 void window_unpin(unsigned first)
 {
 	struct pcpu_arch *a = this_arch();
-	u32 from = ~0u << first;
 
-	for (u32 m = a->window_pins & from; m; m &= m - 1)
-		set_pin(a, (unsigned)__builtin_ctz(m), 0);
-	a->window_pins &= ~from;
+	/* Most are not in use. */
+	for (unsigned n = first; n < WINDOW_PINS; n++)
+		if (unlikely(a->window_pte[WINDOW_MAX + n]))
+			set_pin(a, n, 0);
 }
 
 void *window_open_block(hpa_t block)
