@@ -57,6 +57,8 @@ static int read_chain(const struct net_frame *f, u32 off, void *to, u32 n)
 
 static int read_one(const struct net_frame *f, u32 off, void *to, u32 n)
 {
+	if (unlikely(off > f->len || n > f->len - off)) /* nobody asks for that; its page may end there */
+		return -EFAULT;
 	memcpy(to, (const u8 *)f->arg + off, n);
 	return 0;
 }
