@@ -243,6 +243,8 @@ static inline int virtq_look(const struct virtq_view *w, bool write, struct virt
 	bool was = foreign;
 	int r;
 
+	if (w->q)
+		settle(w->q);
 	if (w->q && adding & ADD_AT_POP)
 		add_one(w->q);
 	foreign = true; /* it may write there from now on */
@@ -261,7 +263,7 @@ static inline int virtq_look(const struct virtq_view *w, bool write, struct virt
 
 static inline void virtq_done(const struct virtq_view *w, const struct virtq_one *o, u32 written)
 {
-	require(written <= o->len && !held[queue_of(w->q)]);
+	require(written <= o->len && (foreign || !held[queue_of(w->q)]));
 	spend(o->len);
 	real_virtq_done(w, o, written);
 }
