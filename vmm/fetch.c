@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The guest's code at RIP. Pages that code ran in are kept from exit to exit: pinned windows onto them and
- * onto the table entries that led to them. One counts only while every entry still holds what it held, which is
- * what a new walk would read: so it is never older than the CPU's own TLB, and needs no flush by
- * the guest. And a decoded instruction counts only for the bytes it was decoded from.
+ * The guest's code at RIP. Pages that code ran in are kept from exit to exit: pinned windows onto
+ * them and onto the table entries that led to them. One counts only while every entry still holds
+ * what it held, which is what a new walk would read: so it is never older than the CPU's own TLB,
+ * and needs no flush by the guest. And a decoded instruction counts only for the bytes it was
+ * decoded from.
  */
 #include "vmm/fetch.h"
 #include "arch/x86_64/x86.h"
@@ -15,8 +16,9 @@
 static inline bool entries_hold(const struct code_page *c)
 {
 	/* Written out: it runs at most exits of a CPU that does not tell instruction lengths. */
-	u64 differs = (READ_ONCE(*c->entry[0]) ^ c->seen[0]) | (READ_ONCE(*c->entry[1]) ^ c->seen[1]) |
-		      (READ_ONCE(*c->entry[2]) ^ c->seen[2]) | (READ_ONCE(*c->entry[3]) ^ c->seen[3]);
+	u64 differs =
+		(READ_ONCE(*c->entry[0]) ^ c->seen[0]) | (READ_ONCE(*c->entry[1]) ^ c->seen[1]) |
+		(READ_ONCE(*c->entry[2]) ^ c->seen[2]) | (READ_ONCE(*c->entry[3]) ^ c->seen[3]);
 
 	static_assert(CODE_LEVELS == 4, "all of them");
 	return !differs;
@@ -53,8 +55,8 @@ static u64 code_linear(const struct vcpu *v, const struct hv_paging *p)
 	return p->mode == INSN_64 ? v->hv.rip : (u32)(p->code_base + v->hv.rip);
 }
 
-/* Walk to the page of code and keep it. NULL: a page fault was raised (*fault), or it is not RAM, or
- * not of a kind that is kept. */
+/* Walk to the page of code and keep it. NULL: a page fault was raised (*fault), or it is not RAM,
+ * or not of a kind that is kept. */
 static const u8 *code_find(struct vcpu *v, struct code_page *c, u64 *linear, bool *fault)
 {
 	struct guest_walk w = { .v = v };
@@ -83,7 +85,8 @@ static inline struct code_page *page_for(struct vcpu *v)
 }
 
 /* The same page as before the vCPU was unloaded, if all that led to it is the same. */
-static __attribute__((noinline)) const u8 *code_again(struct vcpu *v, struct code_page *c, u64 linear)
+static __attribute__((noinline)) const u8 *code_again(struct vcpu *v, struct code_page *c,
+						      u64 linear)
 {
 	unsigned pin = (c - v->code.pages) * (CODE_LEVELS + 1);
 
@@ -236,6 +239,6 @@ unsigned guest_insn_decode_len(struct vcpu *v, const struct insn_id *id)
 		   (id->len < 3 || code[2] == id->bytes[2])))
 		return id->len;
 	i = guest_decode(v, NULL, 0);
-	/* Not what the CPU stopped at: somebody rewrote the page since. Run what stands there now. */
+	/* Not what the CPU stopped at, somebody rewrote the page since: run what stands there. */
 	return i && is_insn(i, id) ? i->len : 0;
 }

@@ -31,15 +31,15 @@ struct code_cache {
 	struct code_insn insns[CODE_INSNS];
 };
 
-/* The vCPU is unloaded: nothing stays pinned. It may be loaded again on this pCPU, its memory as it is. */
+/* It is unloaded, and may be loaded again here with its memory as it is: nothing stays pinned. */
 void guest_code_put(struct vcpu *v);
 /* It leaves this pCPU, or what backs its memory changes: drop the pinned windows onto its code. */
 void guest_code_forget(struct vcpu *v);
 void guest_code_init(struct vcpu *v); /* nothing kept */
 /*
- * Fetch and decode the instruction at RIP; `bytes` (n of them) as the CPU supplied them, or NULL. Good until the
- * next call. NULL: an exception was raised in the guest (page fault on the fetch, #UD, #GP for more
- * than 15 bytes): re-enter it.
+ * Fetch and decode the instruction at RIP; `bytes` (n of them) as the CPU supplied them, or NULL.
+ * Good until the next call. NULL: an exception was raised in the guest (page fault on the fetch,
+ * #UD, #GP for more than 15 bytes): re-enter it.
  */
 const struct insn *guest_decode(struct vcpu *v, const u8 *bytes, size_t n);
 

@@ -197,8 +197,8 @@ static void give_back(struct vm *vm)
 
 void sched_vm_tune(struct vm *vm)
 {
-	sched_group_init(&vm->sched.group, (u32)vm->cfg.cpu_weight, (u32)vm->cfg.cap, vm->cfg.maxvcpus,
-			 ns_to_tsc(CAP_PERIOD_NS));
+	sched_group_init(&vm->sched.group, (u32)vm->cfg.cpu_weight, (u32)vm->cfg.cap,
+			 vm->cfg.maxvcpus, ns_to_tsc(CAP_PERIOD_NS));
 }
 
 int sched_vm_create(struct vm *vm, char *why, size_t n)
@@ -369,7 +369,7 @@ static void hand_over(struct vcpu *v)
 		move(v, target);
 }
 
-/* It is its own pCPU that moves it, always: and that sees the new list when it finds the request. */
+/* It is its own pCPU that moves it, always: that sees the new list when it finds the request. */
 int sched_pin(struct vcpu *v, const u64 *cpus, char *why, size_t n)
 {
 	bool ok;
@@ -384,7 +384,9 @@ int sched_pin(struct vcpu *v, const u64 *cpus, char *why, size_t n)
 		memcpy(v->sched.cpus, cpus, sizeof(v->sched.cpus));
 	spin_unlock(&places_lock);
 	if (!ok) {
-		snprintf(why, n, "of the CPUs 0 to %u none of these is there and not dedicated to a VM", nr_pcpus - 1);
+		snprintf(why, n,
+			 "of the CPUs 0 to %u none of these is there and not dedicated to a VM",
+			 nr_pcpus - 1);
 		return -ENOSPC;
 	}
 	sched_move(v, SCHED_NOWHERE);
@@ -440,7 +442,8 @@ void sched_remove(struct vcpu *v)
 	take_out(v);
 }
 
-/* Its pCPU may be charging it: `ran` grows before `since` does, so of what is seen the least is true. */
+/* Its pCPU may be charging it: `ran` grows before `since` does, so of what is seen the least is
+ * true. */
 u64 vcpu_ran_ticks(const struct vcpu *v)
 {
 	const struct sched_ent *e = &v->sched.ent;

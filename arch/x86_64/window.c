@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Windows: a few page-table entries of each pCPU's own. Opening writes an entry that was not present,
- * which no TLB holds (SDM vol. 3, 4.10.2.3), so only closing has to invalidate.
+ * Windows: a few page-table entries of each pCPU's own. Opening writes an entry that was not
+ * present, which no TLB holds (SDM vol. 3, 4.10.2.3), so only closing has to invalidate.
  */
 #include "arch/x86_64/asm.h"
 #include "arch/x86_64/layout.h"

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The network card (virtio 1.2, 5.1): a port of a bridge (drivers/net/). What the driver sends is read from its buffers
- * into the receivers' rings while it holds its own VM's device lock; what waits in the port's ring goes to the
- * driver's buffers in net_work(), which the switch asks for by vdev_work(), or when the driver brings buffers.
+ * The network card (virtio 1.2, 5.1): a port of a bridge (drivers/net/). What the driver sends is
+ * read from its buffers into the receivers' rings while it holds its own VM's device lock; what
+ * waits in the port's ring goes to the driver's buffers in net_work(), which the switch asks for by
+ * vdev_work(), or when the driver brings buffers.
  *
- * Nothing is held between two calls, but what waits in the port, and that may be lost, as on a wire.
+ * Nothing is held between two calls, but what waits in the port, and that may be lost, as on a
+ * wire.
  */
 #include "arch/x86_64/asm.h"
 #include "drivers/hotplug.h"
@@ -57,19 +59,19 @@ static int read_chain(const struct net_frame *f, u32 off, void *to, u32 n)
 
 static int read_one(const struct net_frame *f, u32 off, void *to, u32 n)
 {
-	if (unlikely(off > f->len || n > f->len - off)) /* nobody asks for that; its page may end there */
-		return -EFAULT;
+	if (unlikely(off > f->len || n > f->len - off))
+		return -EFAULT; /* nobody asks for that; its page may end there */
 	memcpy(to, (const u8 *)f->arg + off, n);
 	return 0;
 }
 
-/* What sending a frame of len bytes, in so many ranges, to so many ports counts as: a dropped one takes its time, too. */
+/* What a frame of len bytes that was sent counts as: a dropped one takes its time, too. */
 static u64 send_cost(u32 ports, u32 len, u32 ranges)
 {
 	return (u64)ports * len + MAX(ports, 1u) * FRAME_COST + ranges * RANGE_COST;
 }
 
-/* The same for a frame that is one buffer. 0: there is none; -1: see virtq_look(). */
+/* The next frame, if it is one buffer: its cost. 0: there is none; -1: see virtq_look(). */
 static s64 send_one(struct vdev *d, const struct virtq_view *w)
 {
 	u32 skip = hdr_size(d), n, ports;
@@ -96,7 +98,7 @@ static s64 send_one(struct vdev *d, const struct virtq_view *w)
 	return (s64)send_cost(ports, f.len, 1);
 }
 
-/* Header and the frame's beginning in one piece: for a small frame that is all. What that counts as. */
+/* Header and the frame's beginning in one piece: for a small frame that is all. Its cost. */
 static u64 send(struct vdev *d, const struct virtq_chain *c)
 {
 	struct sending s = {.d = d, .c = c, .skip = hdr_size(d)};
@@ -108,7 +110,8 @@ static u64 send(struct vdev *d, const struct virtq_chain *c)
 	virtq_read(d->vm, c, 0, buf, n);
 	memcpy(&f.hdr, buf, sizeof(f.hdr));
 	f.hdr.flags &= NET_NEEDS_CSUM; /* 5.1.6.2.1: the others are the device's to set */
-	f.len = (u32)MIN(c->out_len - s.skip, ~0u); /* the switch looks at the length first of all */
+	/* The switch looks at the length first of all. */
+	f.len = (u32)MIN(c->out_len - s.skip, ~0u);
 	f.head_len = (u32)(n - s.skip);
 	ports = net_send(port_of(d), &f);
 	return send_cost(ports, f.len, c->nr_out);
@@ -144,7 +147,7 @@ static void run_tx(struct vdev *d, unsigned queue, u64 budget)
 			if (!one || !virtio_pop(d, queue, &c))
 				break;
 			if (c.out_len < hdr_size(d) || c.nr_in) {
-				virtio_broken(d, "a frame to be sent has no header, or a buffer to be written");
+				virtio_broken(d, "a frame to be sent has no header, or is to write");
 				break;
 			}
 			cost = likely(p) ? send(d, &c) : FRAME_COST;
@@ -173,14 +176,16 @@ static bool in_table(const struct net *s, bool multi, const u8 *mac)
 	return false;
 }
 
-/* 5.1.6.5.1 to 5.1.6.5.3. What was flooded is seldom for this one; the switch need not know for whom it is. */
+/* 5.1.6.5.1 to 5.1.6.5.3. What was flooded is seldom for this one; the switch need not know for
+ * whom it is. */
 static bool wanted(const struct vdev *d, const struct net_rx *r)
 {
 	static const u8 broadcast[6] = {255, 255, 255, 255, 255, 255};
 	const struct net *s = net_of(d);
 	const u8 *mac = r->data;
 
-	if (virtio_has(d, NET_F_CTRL_VLAN) && r->len >= 18 && r->data[12] == 0x81 && r->data[13] == 0) {
+	if (virtio_has(d, NET_F_CTRL_VLAN) && r->len >= 18 && r->data[12] == 0x81 &&
+	    r->data[13] == 0) {
 		u16 id = (u16)((r->data[14] << 8 | r->data[15]) & 0xfff);
 
 		if (!(s->vlans[id / 64] >> id % 64 & 1))
@@ -201,8 +206,10 @@ struct buf {
 	u32 written;
 };
 
-/* The frame's bytes from `done` on, into a chain from `off` on; how many bytes of the chain that used. */
-static u32 fill(struct vdev *d, const struct virtq_chain *c, u32 off, const struct net_rx *r, u32 *done)
+/* The frame's bytes from `done` on, into a chain from `off` on; how many bytes of the chain that
+ * used. */
+static u32 fill(struct vdev *d, const struct virtq_chain *c, u32 off, const struct net_rx *r,
+		u32 *done)
 {
 	u32 n = (u32)MIN(c->in_len - off, r->len - *done);
 
@@ -212,7 +219,8 @@ static u32 fill(struct vdev *d, const struct virtq_chain *c, u32 off, const stru
 }
 
 /* A small frame and its header go in one piece, which is one walk of the guest's memory. */
-static u32 fill_first(struct vdev *d, const struct virtq_chain *c, const struct net_rx *r, u32 *done)
+static u32 fill_first(struct vdev *d, const struct virtq_chain *c, const struct net_rx *r,
+		      u32 *done)
 {
 	u32 hdr = hdr_size(d), n = MIN(r->len, 256u);
 	u8 buf[12 + 256];
@@ -242,7 +250,8 @@ static void find_num(const struct virtq_chain *c, gpa_t at[2])
 
 enum put { PUT, PUT_NO_ROOM, PUT_AGAIN, PUT_NEVER };
 
-/* Too few buffers. The driver is to say when it has brought more than these; it may have done so this moment. */
+/* Too few buffers. The driver is to say when it has brought more than these; it may have done so
+ * this moment. */
 static enum put no_room(struct vdev *d, unsigned queue, const struct virtq *before)
 {
 	struct virtq *q = virtio_queue(d, queue);
@@ -256,8 +265,9 @@ static enum put no_room(struct vdev *d, unsigned queue, const struct virtq *befo
 }
 
 /*
- * Into as many buffers as it takes, if the driver merges them. None is given back before all are filled, so that what
- * the first says of their number is there in time. No room: the queue is as it was.
+ * Into as many buffers as it takes, if the driver merges them. None is given back before all are
+ * filled, so that what the first says of their number is there in time. No room: the queue is as it
+ * was.
  */
 static enum put put(struct vdev *d, unsigned queue, const struct net_rx *r)
 {
@@ -272,7 +282,7 @@ static enum put put(struct vdev *d, unsigned queue, const struct net_rx *r)
 		if (!virtio_pop(d, queue, &c))
 			return no_room(d, queue, &before);
 		if (c.nr_out || (!n && c.in_len < hdr_size(d))) {
-			virtio_broken(d, "a buffer for frames has no room for the header, or is to be read");
+			virtio_broken(d, "a buffer for frames is too small, or is to be read");
 			return PUT_NEVER;
 		}
 		ranges += c.nr_in;
@@ -318,14 +328,16 @@ static bool put_one(struct vdev *d, const struct virtq_view *w, const struct net
 	return true;
 }
 
-/* What the driver has taken of offloads; the port is told when that changes, also by a restored state. */
+/* What the driver has taken of offloads; the port is told when that changes, also by a restored
+ * state. */
 static u32 takes(const struct vdev *d)
 {
 	u64 o = net_of(d)->offloads;
 
 	if (!(virtio_of(d)->status & VIRTIO_DRIVER_OK) || !(o & NET_F_GUEST_CSUM))
 		return 0;
-	return NET_TAKES_CSUM | (o & NET_F_GUEST_TSO4 ? NET_TAKES_TSO4 : 0) | (o & NET_F_GUEST_TSO6 ? NET_TAKES_TSO6 : 0) |
+	return NET_TAKES_CSUM | (o & NET_F_GUEST_TSO4 ? NET_TAKES_TSO4 : 0) |
+	       (o & NET_F_GUEST_TSO6 ? NET_TAKES_TSO6 : 0) |
 	       (o & NET_F_GUEST_ECN ? NET_TAKES_ECN : 0);
 }
 
@@ -424,7 +436,8 @@ static void net_timer(struct vdev *d, unsigned idx)
 	run_rx(d);
 }
 
-/* Frames wait, or the link has changed. One that comes up again may be elsewhere: the guest tells its neighbours. */
+/* Frames wait, or the link has changed. One that comes up again may be elsewhere: the guest tells
+ * its neighbours. */
 static void net_work(struct vdev *d)
 {
 	struct net *s = net_of(d);
@@ -450,7 +463,8 @@ static bool has_ended(const struct net_port *p)
 	return vm_has_ended(d->vm);
 }
 
-static const struct net_port_ops port_ops = {.kind = "virtio-net", .kick = work_for, .link = work_for, .ended = has_ended};
+static const struct net_port_ops port_ops = {
+	.kind = "virtio-net", .kick = work_for, .link = work_for, .ended = has_ended};
 
 static int net_init(struct vdev *d)
 {
@@ -481,17 +495,20 @@ bool net_tear(struct vdev *d)
 
 static u64 net_features(const struct vdev *d)
 {
-	return NET_F_CSUM | NET_F_OFFLOADS | NET_F_GUEST_OFFLOADS | NET_F_MTU | NET_F_MAC | NET_F_HOST_TSO4 | NET_F_HOST_TSO6 |
-	       NET_F_HOST_ECN | NET_F_MRG_RXBUF | NET_F_STATUS | NET_F_CTRL_VQ | NET_F_CTRL_RX | NET_F_CTRL_VLAN |
-	       NET_F_CTRL_RX_EXTRA | NET_F_ANNOUNCE | (net_max_pairs(d) > 1 ? NET_F_MQ : 0) |
+	return NET_F_CSUM | NET_F_OFFLOADS | NET_F_GUEST_OFFLOADS | NET_F_MTU | NET_F_MAC |
+	       NET_F_HOST_TSO4 | NET_F_HOST_TSO6 | NET_F_HOST_ECN | NET_F_MRG_RXBUF | NET_F_STATUS |
+	       NET_F_CTRL_VQ | NET_F_CTRL_RX | NET_F_CTRL_VLAN | NET_F_CTRL_RX_EXTRA |
+	       NET_F_ANNOUNCE | (net_max_pairs(d) > 1 ? NET_F_MQ : 0) |
 	       (vif_of(d)->antispoof ? 0 : NET_F_CTRL_MAC);
 }
 
 static void net_config(const struct vdev *d, u8 *bytes)
 {
 	const struct net *s = net_of(d);
-	struct net_config c = {.status = (u16)((s->link ? LINK_UP : 0) | (s->announce ? ANNOUNCE : 0)),
-			       .max_pairs = (u16)net_max_pairs(d), .mtu = vif_of(d)->mtu};
+	struct net_config c = {
+		.status = (u16)((s->link ? LINK_UP : 0) | (s->announce ? ANNOUNCE : 0)),
+		.max_pairs = (u16)net_max_pairs(d),
+		.mtu = vif_of(d)->mtu};
 
 	memcpy(c.mac, s->mac, 6);
 	memcpy(bytes, &c, sizeof(c));
@@ -527,14 +544,16 @@ static bool net_valid(const void *state)
 {
 	const struct net *s = state;
 
-	return s->pairs >= 1 && s->pairs <= MAX_PAIRS && s->nr_macs[0] <= MAX_MACS + 1 && s->nr_macs[1] <= MAX_MACS + 1;
+	return s->pairs >= 1 && s->pairs <= MAX_PAIRS && s->nr_macs[0] <= MAX_MACS + 1 &&
+	       s->nr_macs[1] <= MAX_MACS + 1;
 }
 
 static const struct virtio_type net = {
 	.config_size = sizeof(struct net_config),
 	.queue_size = VIRTQ_MAX_SIZE, .max_queues = VIRTIO_MAX_QUEUES, .nr_queues = net_queues,
-	.features = net_features, .init = net_init, .destroy = net_destroy, .reset = net_reset, .config = net_config,
-	.config_write = net_config_write, .started = net_started, .kick = net_kick, .timer = net_timer, .work = net_work,
+	.features = net_features, .init = net_init, .destroy = net_destroy, .reset = net_reset,
+	.config = net_config, .config_write = net_config_write, .started = net_started,
+	.kick = net_kick, .timer = net_timer, .work = net_work,
 	.valid = net_valid,
 };
 #define net_ID 1

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What the network card's two files share (virtio 1.2, 5.1): its state. Called with the VM's device lock held. */
+/* What the network card's two files share (virtio 1.2, 5.1). The VM's device lock is held. */
 #pragma once
 #include "drivers/net/net.h"
 #include "drivers/virtio/virtio.h"
@@ -10,8 +10,11 @@
 /* 5.1.6.5: class << 8 | command */
 enum {
 	CTRL_PROMISC = 0x000, CTRL_ALLMULTI, CTRL_ALLUNI, CTRL_NOMULTI, CTRL_NOUNI, CTRL_NOBCAST,
-	CTRL_MAC_TABLE = 0x100, CTRL_MAC_ADDR, CTRL_VLAN_ADD = 0x200, CTRL_VLAN_DEL, CTRL_ANNOUNCE_ACK = 0x300,
-	CTRL_MQ_PAIRS = 0x400, CTRL_OFFLOADS = 0x500
+	CTRL_MAC_TABLE = 0x100, CTRL_MAC_ADDR,
+	CTRL_VLAN_ADD = 0x200, CTRL_VLAN_DEL,
+	CTRL_ANNOUNCE_ACK = 0x300,
+	CTRL_MQ_PAIRS = 0x400,
+	CTRL_OFFLOADS = 0x500
 };
 enum { CTRL_OK, CTRL_ERR };
 #define NR_MODES (CTRL_NOBCAST + 1)

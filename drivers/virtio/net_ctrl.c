@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The network card's control queue (virtio 1.2, 5.1.6.5): what the driver wants to get of what comes, and how. */
+/* The network card's control queue (virtio 1.2, 5.1.6.5): what the driver wants of what comes. */
 #include "drivers/virtio/net_card.h"
 
 struct command {
@@ -81,7 +81,8 @@ static bool command(struct command *m)
 	case CTRL_VLAN_DEL: return set_vlan(m, what == CTRL_VLAN_ADD);
 	case CTRL_ANNOUNCE_ACK: s->announce = 0; return true;
 	case CTRL_MQ_PAIRS:
-		if (!virtio_has(m->d, NET_F_MQ) || !get(m, &pairs, 2) || !pairs || pairs > net_max_pairs(m->d))
+		if (!virtio_has(m->d, NET_F_MQ) || !get(m, &pairs, 2) || !pairs ||
+		    pairs > net_max_pairs(m->d))
 			return false;
 		s->pairs = pairs;
 		return true;

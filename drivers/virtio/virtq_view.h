@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A split queue of which most chains are one buffer inside a page, as a network card's are: for the length of a turn its parts
- * are at hand, and such a chain takes no more than its few loads and stores. Whatever is not as usual - a longer chain, a
- * packed ring, memory that may be missing or that must not be written unasked, an error - is left to virtq_pop(), which may be
- * used in between as well.
+ * A split queue of which most chains are one buffer inside a page, as a network card's are: for the
+ * length of a turn its parts are at hand, and such a chain takes no more than its few loads and
+ * stores. Whatever is not as usual - a longer chain, a packed ring, memory that may be missing or
+ * that must not be written unasked, an error - is left to virtq_pop(), which may be used in between
+ * as well.
  */
 #pragma once
 #include "drivers/virtio/abi.h"
@@ -44,14 +45,15 @@ static inline void virtq_copy_desc(struct virtq_desc *d, const struct virtq_desc
 	__builtin_memcpy(d, quad, sizeof(*d));
 }
 
-/* Good as gmem_hold() is, and until another queue is worked on. q: to be live. */
+/* Of a live queue. Good as gmem_hold() is, and until another queue is worked on. */
 static inline void virtq_see(struct vm *vm, struct virtq *q, struct virtq_view *w)
 {
 	u64 n = q->size;
 
 	*w = (struct virtq_view){.vm = vm};
+	/* With the words of EVENT_IDX behind them: virtq.c must not move a hold while we look. */
 	if (unlikely(q->packed || !gmem_usual(vm) || !virtq_in_page(q->desc, 16 * n) ||
-		     !virtq_in_page(q->driver, 4 + 2 * n) || !virtq_in_page(q->device, 4 + 8 * n)))
+		     !virtq_in_page(q->driver, 6 + 2 * n) || !virtq_in_page(q->device, 6 + 8 * n)))
 		return;
 	w->desc = gmem_hold(vm, HOLD_DESC, q->desc, 16 * n);
 	w->driver = gmem_hold(vm, HOLD_DRIVER, q->driver, 4 + 2 * n);
@@ -60,8 +62,9 @@ static inline void virtq_see(struct vm *vm, struct virtq *q, struct virtq_view *
 		w->q = q;
 }
 
-/* The next chain, to be read or to be written; it stays in the ring. 1; 0: there is none; -1: virtq_pop() has to look. */
-static inline int virtq_look(const struct virtq_view *w, bool write, struct virtq_one *o)
+/* The next chain, which stays in the ring: 1; 0: there is none; -1: virtq_pop() has to look. */
+static inline __attribute__((always_inline)) int virtq_look(const struct virtq_view *w, bool write,
+							    struct virtq_one *o)
 {
 	struct virtq *q = w->q;
 	struct virtq_desc d;
@@ -80,7 +83,8 @@ static inline int virtq_look(const struct virtq_view *w, bool write, struct virt
 	if (unlikely(o->id >= q->size))
 		return -1;
 	virtq_copy_desc(&d, &w->desc[o->id]);
-	if (unlikely((d.flags & (DESC_NEXT | DESC_INDIRECT | DESC_WRITE)) != (write ? DESC_WRITE : 0) || !d.len))
+	d.flags &= DESC_NEXT | DESC_INDIRECT | DESC_WRITE;
+	if (unlikely(d.flags != (write ? DESC_WRITE : 0) || !d.len))
 		return -1;
 	o->len = d.len;
 	o->at = write ? gmem_hold_write(w->vm, HOLD_BUFFER, d.addr, d.len) :

@@ -235,7 +235,7 @@ static bool may_write(gpa_t gpa, u64 n)
 	return false;
 }
 
-/* ---- the same for chains that a device takes by a view; its file is included behind this one ---- */
+/* ---- the same for a view; the file of a device that uses one is included behind this ---- */
 
 static inline int virtq_look(const struct virtq_view *w, bool write, struct virtq_one *o)
 {
@@ -255,7 +255,8 @@ static inline int virtq_look(const struct virtq_view *w, bool write, struct virt
 	if (r == 1) {
 		gpa_t at = (gpa_t)(o->at - fake_ram);
 
-		require(o->len && gmem_is_ram(NULL, at, o->len) && at / PAGE_SIZE == (at + o->len - 1) / PAGE_SIZE);
+		require(o->len && gmem_is_ram(NULL, at, o->len));
+		require(at / PAGE_SIZE == (at + o->len - 1) / PAGE_SIZE);
 		require(o->id < w->q->size && w->q->live);
 	}
 	return r;

@@ -311,12 +311,14 @@ void vq_wake_after(struct vq *q, u32 n)
 	volatile u16 *driver = q->ring->driver;
 	u32 at = q->used + n - 1;
 
-	if (!q->event_idx)
+	if (!q->event_idx) {
 		driver[q->packed] = 0;
-	else if (!q->packed)
+	} else if (!q->packed) {
 		driver[2 + q->size] = (u16)at;
-	else {
-		driver[0] = (u16)(at < q->size ? at | q->used_wrap << 15 : (at - q->size) | !q->used_wrap << 15);
+	} else { /* 2.8.14 */
+		bool wrap = at < q->size ? q->used_wrap : !q->used_wrap;
+
+		driver[0] = (u16)(at % q->size | wrap << 15);
 		driver[1] = 2;
 	}
 	__asm__ volatile("lock orl $0, (%%rsp)" ::: "memory", "cc");

@@ -100,5 +100,5 @@ void vq_interrupts(struct vq *q, bool on);
 void vq_wake_after(struct vq *q, u32 n);
 /* Have n more come back than were taken? Packed: of one descriptor each. */
 bool vq_has(const struct vq *q, u32 n);
-/* Does it want to be notified of what was added since q->avail was `before`? Packed: as vq_should_kick(). */
+/* Does it want to hear of what was added since q->avail was `before`? Packed: as vq_should_kick(). */
 bool vq_wants_kick(const struct vq *q, u16 before);

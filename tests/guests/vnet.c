@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What a packet from guest to guest costs, by minimal drivers of two VMs on one bridge, on a machine where a TSC tick is one
- * instruction, all VMs' and the hypervisor's together. Both halt while they wait. The one whose command line has the word
- * `ask` measures, the other answers; their MACs differ in the last bit. By the other words, which both are given:
- *   single     a packet there, and one as long back when its interrupt has come: a row is half of a round
- *   batch      32 packets there with one notification; when it has all of them the other sends one back
- *   len=L      bytes of a packet, behind Ethernet's header
- *   n=N        so many packets are counted; packed: by packed queues
- * Before that each packet of some rounds is read to its end by who gets it; of those counted its place in the order is.
- * A line "VNET ROW TICKS" says what one packet took. Then both halt for ever, so that the host can be asked for its exits.
+ * What a packet from guest to guest costs, by minimal drivers of two VMs on one bridge, where a TSC
+ * tick is one instruction, all VMs' and the hypervisor's together. Both halt while they wait. The
+ * one whose command line has the word `ask` measures, the other answers; their MACs differ in the
+ * last bit. By the other words, which both are given:
+ *   single   a packet there, one as long back when its interrupt has come: a row is half of that
+ *   batch    32 packets there with one notification; one back when the other has all of them
+ *   len=L    bytes of a packet, behind Ethernet's header
+ *   n=N      so many packets are counted; packed: by packed queues
+ * Before that each byte of some rounds is looked at; of what is counted, each packet's length and
+ * place in the order. "VNET ROW TICKS" says what one packet took. Both then halt for ever, so that
+ * the host can be asked for their exits.
  */
 #include "cmdline.h"
 #include "cputest.h"
@@ -35,7 +37,8 @@ _Static_assert(sizeof(struct packet) == 2048, "two a page");
 
 static struct gate idt[256] __attribute__((aligned(16)));
 static struct vdrv net;
-static struct packet in[BUFS] __attribute__((aligned(4096))), out[BUFS] __attribute__((aligned(4096)));
+static struct packet in[BUFS] __attribute__((aligned(4096)));
+static struct packet out[BUFS] __attribute__((aligned(4096)));
 static u32 bytes; /* of a packet with all headers */
 static u64 taken;  /* so many have come */
 
@@ -88,7 +91,7 @@ static void wait_for(u32 n)
 	__asm__ volatile("sti");
 }
 
-/* Into a split ring with what one buffer takes and no more: descriptor, place in the ring and buffer have one number. */
+/* In a split ring descriptor, place in the available ring and buffer have one number. */
 static inline void add(struct vq *q, struct packet *p, u32 len, bool write)
 {
 	u16 i = q->avail & (BUFS - 1);
@@ -174,7 +177,7 @@ static void receive(u64 first, u32 n, bool thorough)
 		vq_kick(&net, q);
 }
 
-/* Nobody knows who is up first: hellos are numbered, and the last one's answer is the last that comes. */
+/* Nobody knows who is up first: the answer to the last hello is the last that comes. */
 static void say_hello(void)
 {
 	for (u64 i = HELLO;; i++) {
@@ -237,8 +240,9 @@ static void answer(u64 rounds, u32 there, u32 back)
 void main(u32 magic, u64 info);
 void main(u32 magic, u64 info)
 {
-	const char *cmdline = magic == MB1_MAGIC ? (const char *)(u64)((struct mb1_info *)info)->cmdline :
-						   (const char *)((struct pvh_info *)info)->cmdline;
+	const char *cmdline = magic == MB1_MAGIC
+				      ? (const char *)(u64)((struct mb1_info *)info)->cmdline
+				      : (const char *)((struct pvh_info *)info)->cmdline;
 	u64 want = F_VERSION_1 | F_EVENT_IDX | (has_word(cmdline, "packed") ? F_PACKED : 0);
 	u64 n = number(cmdline, " n=", 1024);
 	u32 there = has_word(cmdline, "batch") ? BATCH : 1;
@@ -246,7 +250,8 @@ void main(u32 magic, u64 info)
 
 	begin(cmdline);
 	bytes = HEADERS - 8 + (u32)number(cmdline, " len=", 64);
-	if (!vdrv_find(&net, 1, 0) || !vdrv_start(&net, want, 2, BUFS, VEC) || bytes > sizeof(struct packet))
+	if (!vdrv_find(&net, 1, 0) || !vdrv_start(&net, want, 2, BUFS, VEC) ||
+	    bytes > sizeof(struct packet))
 		broken(0x103, 0, 0);
 	set_up();
 	if (has_word(cmdline, "ask"))

@@ -310,7 +310,7 @@ static void test_code_cache(void **state)
 	assert_int_equal(v.code.pages[LIN >> 12 & 3].page, ~0ull);
 }
 
-/* Unloaded and loaded again: the page is found without a walk, as long as what led to it is the same. */
+/* Unloaded and loaded again: the page is found without a walk, if what led to it is the same. */
 static void test_kept_while_unloaded(void **state)
 {
 	static const struct insn_id cpuid_id = { 2, { 0x0f, 0xa2 } };
