@@ -13,12 +13,15 @@ static_assert(CODE_PAGES * (CODE_LEVELS + 1) <= GMEM_FIRST_HOLD, "pins for the c
 /* A page that code was read from, and the table entries that led to it, behind pinned windows. */
 struct code_page {
 	u64 page; /* linear; ~0: none */
-	u64 left; /* the same, while the vCPU is not loaded and nothing is pinned */
-	hpa_t at[CODE_LEVELS + 1]; /* entries and code; HPA_NONE: no such level */
 	struct hv_paging p;
 	const u8 *code;
 	const u64 *entry[CODE_LEVELS];
 	u64 seen[CODE_LEVELS];
+};
+/* Where it was, for when nothing is pinned. Apart, since the other is looked at in most exits. */
+struct code_place {
+	u64 page; /* its linear address, if the vCPU was unloaded since; else ~0 */
+	hpa_t at[CODE_LEVELS + 1]; /* entries and code; HPA_NONE: no such level */
 };
 /* A decoded instruction: good for the same 16 bytes in the same mode, wherever they stand. */
 struct code_insn {
@@ -28,6 +31,7 @@ struct code_insn {
 };
 struct code_cache {
 	struct code_page pages[CODE_PAGES];
+	struct code_place places[CODE_PAGES];
 	struct code_insn insns[CODE_INSNS];
 };
 
