@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The guest's code at RIP. Pages that code ran in are kept from exit to exit: pinned windows onto them and
- * onto the table entries that led to them. One counts only while every entry still holds what it held, which is
- * what a new walk would read: so it is never older than the CPU's own TLB, and needs no flush by
- * the guest. And a decoded instruction counts only for the bytes it was decoded from.
+ * The guest's code at RIP. Pages that code ran in are kept from exit to exit: pinned windows onto
+ * them and onto the table entries that led to them. One counts only while every entry still holds
+ * what it held, which is what a new walk would read: so it is never older than the CPU's own TLB,
+ * and needs no flush by the guest. And a decoded instruction counts only for the bytes it was
+ * decoded from.
  */
 #include "vmm/fetch.h"
 #include "arch/x86_64/x86.h"
@@ -15,8 +16,9 @@
 static inline bool entries_hold(const struct code_page *c)
 {
 	/* Written out: it runs at most exits of a CPU that does not tell instruction lengths. */
-	u64 differs = (READ_ONCE(*c->entry[0]) ^ c->seen[0]) | (READ_ONCE(*c->entry[1]) ^ c->seen[1]) |
-		      (READ_ONCE(*c->entry[2]) ^ c->seen[2]) | (READ_ONCE(*c->entry[3]) ^ c->seen[3]);
+	u64 differs =
+		(READ_ONCE(*c->entry[0]) ^ c->seen[0]) | (READ_ONCE(*c->entry[1]) ^ c->seen[1]) |
+		(READ_ONCE(*c->entry[2]) ^ c->seen[2]) | (READ_ONCE(*c->entry[3]) ^ c->seen[3]);
 
 	static_assert(CODE_LEVELS == 4, "all of them");
 	return !differs;
@@ -25,25 +27,27 @@ static inline bool entries_hold(const struct code_page *c)
 /* Pin what walk w found. Tables of 4-byte entries are old systems': they walk each time. */
 static void keep(struct code_page *c, const struct guest_walk *w, gpa_t gpa)
 {
+	struct code_place *was = &w->v->code.places[c - w->v->code.pages];
 	unsigned pin = (c - w->v->code.pages) * (CODE_LEVELS + 1);
 	struct vm *vm = w->v->vm;
 	hpa_t hpa;
 
-	c->page = ~0ull;
+	c->page = was->page = ~0ull;
 	if (w->levels && (w->entry_size == 4 || w->levels > CODE_LEVELS))
 		return;
 	for (unsigned l = 0; l < CODE_LEVELS; l++) {
 		c->entry[l] = &c->seen[l]; /* no such level: equal to itself */
+		was->at[l] = HPA_NONE;
 		if (l >= w->levels || w->at[l] == HPA_NONE)
 			continue;
 		if (!gmem_to_phys(vm, w->at[l], 8, &hpa))
 			return;
-		c->entry[l] = window_pin(pin + l, hpa);
+		c->entry[l] = window_pin(pin + l, was->at[l] = hpa);
 		c->seen[l] = w->seen[l];
 	}
 	if (!gmem_to_phys(vm, gpa & ~(PAGE_SIZE - 1), PAGE_SIZE, &hpa))
 		return;
-	c->code = window_pin(pin + CODE_LEVELS, hpa);
+	c->code = window_pin(pin + CODE_LEVELS, was->at[CODE_LEVELS] = hpa);
 	c->page = w->linear & ~(PAGE_SIZE - 1);
 }
 
@@ -52,8 +56,8 @@ static u64 code_linear(const struct vcpu *v, const struct hv_paging *p)
 	return p->mode == INSN_64 ? v->hv.rip : (u32)(p->code_base + v->hv.rip);
 }
 
-/* Walk to the page of code and keep it. NULL: a page fault was raised (*fault), or it is not RAM, or
- * not of a kind that is kept. */
+/* Walk to the page of code and keep it. NULL: a page fault was raised (*fault), or it is not RAM,
+ * or not of a kind that is kept. */
 static const u8 *code_find(struct vcpu *v, struct code_page *c, u64 *linear, bool *fault)
 {
 	struct guest_walk w = { .v = v };
@@ -81,6 +85,24 @@ static inline struct code_page *page_for(struct vcpu *v)
 	return c;
 }
 
+/* The same page as before the vCPU was unloaded, if all that led to it is the same. */
+static __attribute__((noinline)) const u8 *code_again(struct vcpu *v, struct code_page *c,
+						      u64 linear)
+{
+	struct code_place *was = &v->code.places[c - v->code.pages];
+	unsigned pin = (c - v->code.pages) * (CODE_LEVELS + 1);
+
+	if (was->page != (linear & ~(PAGE_SIZE - 1)) || !hv->same_code(&v->hv, &c->p))
+		return NULL;
+	for (unsigned l = 0; l < CODE_LEVELS; l++)
+		if (was->at[l] != HPA_NONE)
+			c->entry[l] = window_pin(pin + l, was->at[l]);
+	c->code = window_pin(pin + CODE_LEVELS, was->at[CODE_LEVELS]);
+	c->page = was->page;
+	was->page = ~0ull;
+	return entries_hold(c) ? c->code + (linear & (PAGE_SIZE - 1)) : NULL;
+}
+
 /* The code at RIP, up to its page's end, if that page is kept; linear is by c->p. */
 static inline const u8 *code_kept(struct vcpu *v, const struct code_page *c, u64 linear)
 {
@@ -93,7 +115,18 @@ static inline const u8 *code_kept(struct vcpu *v, const struct code_page *c, u64
 void guest_code_init(struct vcpu *v)
 {
 	for (unsigned i = 0; i < CODE_PAGES; i++)
+		v->code.pages[i].page = v->code.places[i].page = ~0ull;
+}
+
+void guest_code_put(struct vcpu *v)
+{
+	for (unsigned i = 0; i < CODE_PAGES; i++) {
+		if (v->code.pages[i].page == ~0ull)
+			continue;
+		v->code.places[i].page = v->code.pages[i].page;
 		v->code.pages[i].page = ~0ull;
+	}
+	window_unpin(0);
 }
 
 void guest_code_forget(struct vcpu *v)
@@ -169,7 +202,7 @@ const struct insn *guest_decode(struct vcpu *v, const u8 *bytes, size_t n)
 
 	if (n && decode_given(v, d, bytes, n))
 		return &d->insn;
-	code = code_kept(v, c, linear);
+	code = code_kept(v, c, linear) ?: code_again(v, c, linear);
 	if (unlikely(!code)) {
 		code = code_find(v, c, &linear, &fault);
 		if (fault)
@@ -197,18 +230,31 @@ static bool is_insn(const struct insn *i, const struct insn_id *id)
 	       (id->len == 2 || i->modrm == id->bytes[2]);
 }
 
+/* Nearly always without prefixes: then the bytes themselves are the proof. */
+static inline bool stands_at(const u8 *code, const struct insn_id *id)
+{
+	return likely(code && ((u64)code & (PAGE_SIZE - 1)) <= PAGE_SIZE - sizeof(id->bytes) &&
+		      code[0] == id->bytes[0] && (id->len < 2 || code[1] == id->bytes[1]) &&
+		      (id->len < 3 || code[2] == id->bytes[2]));
+}
+
+static __attribute__((noinline)) unsigned decode_len(struct vcpu *v, const struct insn_id *id)
+{
+	struct code_page *c = page_for(v);
+	const struct insn *i;
+
+	if (stands_at(code_again(v, c, code_linear(v, &c->p)), id))
+		return id->len;
+	i = guest_decode(v, NULL, 0);
+	/* Not what the CPU stopped at, somebody rewrote the page since: run what stands there. */
+	return i && is_insn(i, id) ? i->len : 0;
+}
+
 unsigned guest_insn_decode_len(struct vcpu *v, const struct insn_id *id)
 {
 	const struct code_page *c = page_for(v);
-	const u8 *code = code_kept(v, c, code_linear(v, &c->p));
-	const struct insn *i;
 
-	/* Nearly always without prefixes: then the bytes themselves are the proof. */
-	if (likely(code && ((u64)code & (PAGE_SIZE - 1)) <= PAGE_SIZE - sizeof(id->bytes) &&
-		   code[0] == id->bytes[0] && (id->len < 2 || code[1] == id->bytes[1]) &&
-		   (id->len < 3 || code[2] == id->bytes[2])))
+	if (stands_at(code_kept(v, c, code_linear(v, &c->p)), id))
 		return id->len;
-	i = guest_decode(v, NULL, 0);
-	/* Not what the CPU stopped at: somebody rewrote the page since. Run what stands there now. */
-	return i && is_insn(i, id) ? i->len : 0;
+	return decode_len(v, id);
 }

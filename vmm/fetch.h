@@ -18,6 +18,11 @@ struct code_page {
 	const u64 *entry[CODE_LEVELS];
 	u64 seen[CODE_LEVELS];
 };
+/* Where it was, for when nothing is pinned. Apart, since the other is looked at in most exits. */
+struct code_place {
+	u64 page; /* its linear address, if the vCPU was unloaded since; else ~0 */
+	hpa_t at[CODE_LEVELS + 1]; /* entries and code; HPA_NONE: no such level */
+};
 /* A decoded instruction: good for the same 16 bytes in the same mode, wherever they stand. */
 struct code_insn {
 	u64 raw[2];
@@ -26,16 +31,19 @@ struct code_insn {
 };
 struct code_cache {
 	struct code_page pages[CODE_PAGES];
+	struct code_place places[CODE_PAGES];
 	struct code_insn insns[CODE_INSNS];
 };
 
-/* The vCPU leaves this pCPU, or what backs its memory changes: drop the pinned windows onto its code. */
+/* It is unloaded, and may be loaded again here with its memory as it is: nothing stays pinned. */
+void guest_code_put(struct vcpu *v);
+/* It leaves this pCPU, or what backs its memory changes: drop the pinned windows onto its code. */
 void guest_code_forget(struct vcpu *v);
 void guest_code_init(struct vcpu *v); /* nothing kept */
 /*
- * Fetch and decode the instruction at RIP; `bytes` (n of them) as the CPU supplied them, or NULL. Good until the
- * next call. NULL: an exception was raised in the guest (page fault on the fetch, #UD, #GP for more
- * than 15 bytes): re-enter it.
+ * Fetch and decode the instruction at RIP; `bytes` (n of them) as the CPU supplied them, or NULL.
+ * Good until the next call. NULL: an exception was raised in the guest (page fault on the fetch,
+ * #UD, #GP for more than 15 bytes): re-enter it.
  */
 const struct insn *guest_decode(struct vcpu *v, const u8 *bytes, size_t n);
 

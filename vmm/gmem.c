@@ -14,7 +14,8 @@ static __attribute__((noinline)) hpa_t back(struct vm *vm, const struct slot *s,
 
 	if (block != HPA_NONE)
 		return block + (gpa & (PAGE_2M - 1));
-	vm_kill(vm, "it makes use of memory at %#lx that it had given back, and the host has none left",
+	vm_kill(vm,
+		"it makes use of memory at %#lx that it had given back, and the host has none left",
 		(unsigned long)gpa);
 	return HPA_NONE;
 }
@@ -48,6 +49,11 @@ gpa_t gmem_main_ram(struct vm *vm, u64 *size)
 {
 	*size = vm->slots[1].size; /* as in vm_slot() */
 	return vm->slots[1].gpa;
+}
+
+bool gmem_usual(const struct vm *vm)
+{
+	return !vm->write_protected && !gmem_sparse(vm);
 }
 
 /* Copy-on-write and dirty logging hang here, as the guest's own writes do in fault.c. */
@@ -136,7 +142,8 @@ void gmem_unmap(struct vm *vm, void *p)
 	window_close(p);
 }
 
-static __attribute__((noinline)) void *hold_slow(struct vm *vm, unsigned hold, gpa_t gpa, size_t n, bool write)
+static __attribute__((noinline)) void *hold_slow(struct vm *vm, unsigned hold, gpa_t gpa, size_t n,
+						 bool write)
 {
 	hpa_t hpa;
 
@@ -147,7 +154,8 @@ static __attribute__((noinline)) void *hold_slow(struct vm *vm, unsigned hold, g
 	return window_pin(GMEM_FIRST_HOLD + hold, hpa);
 }
 
-/* The place of n bytes in one page of the main run of RAM, as in vm_slot(); HPA_NONE: something is not as usual. */
+/* The place of n bytes in one page of the main run of RAM, as in vm_slot(); HPA_NONE: something is
+ * not as usual. */
 static inline hpa_t usual_hpa(struct vm *vm, gpa_t gpa, size_t n)
 {
 	const struct slot *s = &vm->slots[1];

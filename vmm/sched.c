@@ -197,8 +197,8 @@ static void give_back(struct vm *vm)
 
 void sched_vm_tune(struct vm *vm)
 {
-	sched_group_init(&vm->sched.group, (u32)vm->cfg.cpu_weight, (u32)vm->cfg.cap, vm->cfg.maxvcpus,
-			 ns_to_tsc(CAP_PERIOD_NS));
+	sched_group_init(&vm->sched.group, (u32)vm->cfg.cpu_weight, (u32)vm->cfg.cap,
+			 vm->cfg.maxvcpus, ns_to_tsc(CAP_PERIOD_NS));
 }
 
 int sched_vm_create(struct vm *vm, char *why, size_t n)
@@ -287,7 +287,7 @@ void sched_unload(void)
 	__atomic_store_n(&v->in_run, true, __ATOMIC_SEQ_CST);
 	pv_put(v);
 	__atomic_store_n(&v->in_run, false, __ATOMIC_RELEASE);
-	guest_code_forget(v);
+	guest_code_put(v);
 	hv->put(&v->hv);
 	this_cpu()->loaded = NULL;
 }
@@ -299,6 +299,7 @@ static void take_out(struct vcpu *v)
 
 	if (vcpu_current() == v)
 		sched_unload();
+	guest_code_init(v); /* its memory may be another's before it is loaded again */
 	timer_detach(&v->lapic_timer, &v->moving);
 	timer_detach(&v->park_timer, &v->moving);
 	sched_ent_detach(&sc->rq, &v->sched.ent, rdtsc());
@@ -368,7 +369,7 @@ static void hand_over(struct vcpu *v)
 		move(v, target);
 }
 
-/* It is its own pCPU that moves it, always: and that sees the new list when it finds the request. */
+/* It is its own pCPU that moves it, always: that sees the new list when it finds the request. */
 int sched_pin(struct vcpu *v, const u64 *cpus, char *why, size_t n)
 {
 	bool ok;
@@ -383,7 +384,9 @@ int sched_pin(struct vcpu *v, const u64 *cpus, char *why, size_t n)
 		memcpy(v->sched.cpus, cpus, sizeof(v->sched.cpus));
 	spin_unlock(&places_lock);
 	if (!ok) {
-		snprintf(why, n, "of the CPUs 0 to %u none of these is there and not dedicated to a VM", nr_pcpus - 1);
+		snprintf(why, n,
+			 "of the CPUs 0 to %u none of these is there and not dedicated to a VM",
+			 nr_pcpus - 1);
 		return -ENOSPC;
 	}
 	sched_move(v, SCHED_NOWHERE);
@@ -439,7 +442,8 @@ void sched_remove(struct vcpu *v)
 	take_out(v);
 }
 
-/* Its pCPU may be charging it: `ran` grows before `since` does, so of what is seen the least is true. */
+/* Its pCPU may be charging it: `ran` grows before `since` does, so of what is seen the least is
+ * true. */
 u64 vcpu_ran_ticks(const struct vcpu *v)
 {
 	const struct sched_ent *e = &v->sched.ent;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Windows: a few page-table entries of each pCPU's own. Opening writes an entry that was not present,
- * which no TLB holds (SDM vol. 3, 4.10.2.3), so only closing has to invalidate.
+ * Windows: a few page-table entries of each pCPU's own. Opening writes an entry that was not
+ * present, which no TLB holds (SDM vol. 3, 4.10.2.3), so only closing has to invalidate.
  */
 #include "arch/x86_64/asm.h"
 #include "arch/x86_64/layout.h"
@@ -57,8 +57,12 @@ void *window_pin(unsigned n, hpa_t pa)
 
 void window_unpin(unsigned first)
 {
+	struct pcpu_arch *a = this_arch();
+
+	/* Most are not in use. */
 	for (unsigned n = first; n < WINDOW_PINS; n++)
-		set_pin(this_arch(), n, 0);
+		if (unlikely(a->window_pte[WINDOW_MAX + n]))
+			set_pin(a, n, 0);
 }
 
 void *window_open_block(hpa_t block)

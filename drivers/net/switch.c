@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Bridges: who gets a frame. They learn from the source addresses which port is where (IEEE 802.1Q, 8), per VLAN, and
- * flood what they do not know. A guest's own MAC is known from its VM file, so that nobody can take it away from it;
- * beside it a port may teach them only so many, and never at the cost of what others taught.
+ * Bridges: who gets a frame. They learn from the source addresses which port is where (IEEE 802.1Q,
+ * 8), per VLAN, and flood what they do not know. A guest's own MAC is known from its VM file, so
+ * that nobody can take it away from it; beside it a port may teach them only so many, and never at
+ * the cost of what others taught.
  *
  * No rules, no VLANs, one receiver: parse(), find(), put(), and the frame's copy.
  */
@@ -46,7 +47,8 @@ void net_commit(struct net_port *p, struct net_rx *r)
 
 	p->received.packets++;
 	p->received.bytes += r->len;
-	__atomic_store_n(&p->tail, p->tail + skip + sizeof(*r) + ALIGN_UP(r->len, 8u), __ATOMIC_RELEASE);
+	__atomic_store_n(&p->tail, p->tail + skip + sizeof(*r) + ALIGN_UP(r->len, 8u),
+			 __ATOMIC_RELEASE);
 	if (!p->due) {
 		p->due = true;
 		p->next_due = p->bridge->due;
@@ -70,10 +72,11 @@ const struct net_rx *net_peek(struct net_port *p)
 
 void net_next(struct net_port *p)
 {
-	const struct net_rx *r = net_peek(p);
+	const struct net_rx *r = (struct net_rx *)(p->ring + (p->head & (NET_RING - 1)));
 
-	if (r)
-		__atomic_store_n(&p->head, p->head + sizeof(*r) + ALIGN_UP(r->len, 8u), __ATOMIC_RELEASE);
+	if (p->head != p->tail) /* else the receiver has dropped all */
+		__atomic_store_n(&p->head, p->head + sizeof(*r) + ALIGN_UP(r->len, 8u),
+				 __ATOMIC_RELEASE);
 }
 
 /* ---- who is where ---- */
@@ -134,7 +137,8 @@ static struct fdb_entry *place_for(struct net_bridge *b, u64 key, const struct n
 
 		if (e->key == key)
 			return e;
-		if (stale(e, now) ? p->nr_learned < learn_max(p) : !best && !e->fixed && e->port == p->place)
+		if (stale(e, now) ? p->nr_learned < learn_max(p)
+				  : !best && !e->fixed && e->port == p->place)
 			best = e;
 	}
 	return best;
@@ -291,9 +295,11 @@ static bool accept(struct net_port *p, const struct net_frame *f, struct net_pkt
 		return refuse(p, DROP_VLAN);
 	if (unlikely(f->hdr.flags & NET_NEEDS_CSUM || f->hdr.gso_type) && !net_hdr_ok(pk))
 		return refuse(p, DROP_MALFORMED);
-	if (p->vif.antispoof && (pk->src != p->mac || (unlikely(p->vif.nr_ips) && !net_address_ok(pk))))
+	if (p->vif.antispoof &&
+	    (pk->src != p->mac || (unlikely(p->vif.nr_ips) && !net_address_ok(pk))))
 		return refuse(p, DROP_SPOOFED);
-	if (unlikely(p->learned != fdb_key(pk->src, pk->vlan) || now - p->learned_at > LEARN_AGAIN_NS) &&
+	if (unlikely(p->learned != fdb_key(pk->src, pk->vlan) ||
+		     now - p->learned_at > LEARN_AGAIN_NS) &&
 	    !learn(p, pk->src, pk->vlan, now))
 		return refuse(p, DROP_SPOOFED);
 	if (unlikely(p->filter) && !net_filter(p, pk, true))
@@ -355,7 +361,8 @@ static void put(struct net_pkt *pk, struct net_port *to)
 		memcpy(r->data, f->head, head);
 	else
 		net_copy_head(pk, r->data, head, change);
-	if (f->len > head && unlikely(net_copy(f, head, r->data + (int)head + change, f->len - head))) {
+	if (f->len > head &&
+	    unlikely(net_copy(f, head, r->data + (int)head + change, f->len - head))) {
 		net_dropped(pk->from, DROP_MALFORMED);
 		return;
 	}
@@ -370,14 +377,16 @@ static void put(struct net_pkt *pk, struct net_port *to)
 			r->hdr = (struct net_hdr){.flags = 0};
 		}
 	} else {
-		r->hdr = (struct net_hdr){.flags = to->takes & NET_TAKES_CSUM ? f->hdr.flags & NET_DATA_VALID : 0};
+		r->hdr = (struct net_hdr){
+			.flags = to->takes & NET_TAKES_CSUM ? f->hdr.flags & NET_DATA_VALID : 0};
 	}
 	net_commit(to, r);
 }
 
 static void deliver(struct net_pkt *pk, struct net_port *to)
 {
-	if (unlikely(!to->up || to == pk->from || !carries(to, pk->vlan) || (to->vif.isolated && pk->from->vif.isolated)))
+	if (unlikely(!to->up || to == pk->from || !carries(to, pk->vlan) ||
+		     (to->vif.isolated && pk->from->vif.isolated)))
 		return;
 	/* With segmentation to be done it is each segment that has to fit. */
 	if (unlikely(!pk->f->hdr.gso_type && pk->f->len > NET_ETH_HDR + pk->tag + to->vif.mtu)) {
@@ -393,7 +402,8 @@ static void deliver(struct net_pkt *pk, struct net_port *to)
 	put(pk, to);
 }
 
-/* A large frame's copies would take too long; it is one of TCP's, which asks again with a small one. */
+/* A large frame's copies would take too long; it is one of TCP's, which asks again with a small
+ * one. */
 static u32 flood(struct net_pkt *pk)
 {
 	struct net_bridge *b = pk->from->bridge;

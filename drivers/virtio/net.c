@@ -1,22 +1,22 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The network card (virtio 1.2, 5.1): a port of a bridge (drivers/net/). What the driver sends is read from its buffers
- * into the receivers' rings while it holds its own VM's device lock; what waits in the port's ring goes to the
- * driver's buffers in net_work(), which the switch asks for by vdev_work(), or when the driver brings buffers.
+ * The network card (virtio 1.2, 5.1): a port of a bridge (drivers/net/). What the driver sends is
+ * read from its buffers into the receivers' rings while it holds its own VM's device lock; what
+ * waits in the port's ring goes to the driver's buffers in net_work(), which the switch asks for by
+ * vdev_work(), or when the driver brings buffers.
  *
- * Nothing is held between two calls, but what waits in the port, and that may be lost, as on a wire.
+ * Nothing is held between two calls, but what waits in the port, and that may be lost, as on a
+ * wire.
  */
 #include "arch/x86_64/asm.h"
 #include "drivers/hotplug.h"
-#include "drivers/net/net.h"
+#include "drivers/virtio/net_card.h"
 #include "drivers/virtio/virtio_pci.h"
+#include "drivers/virtio/virtq_view.h"
 #include "lib/errno.h"
 #include "lib/log.h"
 #include "lib/string.h"
-#include "vmm/config.h"
 #include "vmm/gmem.h"
-
-#define NET_F_OFFLOADS (NET_F_GUEST_CSUM | NET_F_GUEST_TSO4 | NET_F_GUEST_TSO6 | NET_F_GUEST_ECN)
 
 enum { LINK_UP = 1, ANNOUNCE = 2 }; /* 5.1.4: status */
 struct net_config {
@@ -25,65 +25,21 @@ struct net_config {
 };
 static_assert(sizeof(struct net_config) == 12, "virtio 1.2, 5.1.4");
 
-/* 5.1.6.5: class << 8 | command */
-enum {
-	CTRL_PROMISC = 0x000, CTRL_ALLMULTI, CTRL_ALLUNI, CTRL_NOMULTI, CTRL_NOUNI, CTRL_NOBCAST,
-	CTRL_MAC_TABLE = 0x100, CTRL_MAC_ADDR, CTRL_VLAN_ADD = 0x200, CTRL_VLAN_DEL, CTRL_ANNOUNCE_ACK = 0x300,
-	CTRL_MQ_PAIRS = 0x400, CTRL_OFFLOADS = 0x500
-};
-enum { CTRL_OK, CTRL_ERR };
-#define NR_MODES (CTRL_NOBCAST + 1)
-
-#define MAX_PAIRS 8u
-#define MAX_MACS  32u /* of each kind; more of them: all are let in, as 5.1.6.5.2 allows */
 #define MAX_BUFS  64u /* that a frame may take; ours are 64 KiB, a driver's a page at least */
 /* What a call may do before others go on: in bytes; a frame counts as some more. */
 #define BUDGET	   KIB(96)
 #define FRAME_COST 1024u
 #define RANGE_COST 64u
 
-struct net {
-	struct virtio virtio;
-	u64 offloads; /* of NET_F_OFFLOADS: those in use */
-	u16 pairs;    /* in use */
-	u8 mac[6];    /* as the driver has set it */
-	u8 mode[NR_MODES], link, announce;
-	u16 nr_macs[2]; /* unicast, multicast; MAX_MACS + 1: all */
-	u8 macs[2][MAX_MACS][6];
-	u32 pad;
-	u64 vlans[64];
-};
-
-static struct net *net_of(const struct vdev *d)
-{
-	return d->state;
-}
-
-/* NULL: it has been torn out. */
-static struct net_port *port_of(const struct vdev *d)
-{
-	return d->priv;
-}
-
-static const struct vm_vif *vif_of(const struct vdev *d)
-{
-	return vm_vif(d->vm, d->unit);
-}
-
 static u32 hdr_size(const struct vdev *d)
 {
 	return virtio_has(d, VIRTIO_F_VERSION_1 | NET_F_MRG_RXBUF) ? 12 : 10; /* 5.1.6.1 */
 }
 
-static unsigned max_pairs(const struct vdev *d)
-{
-	return vif_of(d)->queues;
-}
-
 /* 5.1.2: behind all pairs, or behind the one that a driver knows of. */
 static unsigned ctrl_queue(const struct vdev *d)
 {
-	return virtio_has(d, NET_F_MQ) ? 2 * max_pairs(d) : 2;
+	return virtio_has(d, NET_F_MQ) ? 2 * net_max_pairs(d) : 2;
 }
 
 /* ---- sending ---- */
@@ -101,7 +57,48 @@ static int read_chain(const struct net_frame *f, u32 off, void *to, u32 n)
 	return virtq_read(s->d->vm, s->c, s->skip + off, to, n) == n ? 0 : -EFAULT;
 }
 
-/* Header and the frame's beginning in one piece: for a small frame that is all. What that counts as. */
+static int read_one(const struct net_frame *f, u32 off, void *to, u32 n)
+{
+	if (unlikely(off > f->len || n > f->len - off))
+		return -EFAULT; /* nobody asks for that; its page may end there */
+	memcpy(to, (const u8 *)f->arg + off, n);
+	return 0;
+}
+
+/* What a frame of len bytes that was sent counts as: a dropped one takes its time, too. */
+static u64 send_cost(u32 ports, u32 len, u32 ranges)
+{
+	return (u64)ports * len + MAX(ports, 1u) * FRAME_COST + ranges * RANGE_COST;
+}
+
+/* The next frame, if it is one buffer: its cost. 0: there is none; -1: see virtq_look(). */
+static s64 send_one(struct vdev *d, const struct virtq_view *w)
+{
+	u32 skip = hdr_size(d), n, ports;
+	u8 buf[12 + NET_HEAD];
+	struct net_frame f;
+	struct virtq_one o;
+	int r = virtq_look(w, false, &o);
+
+	if (r <= 0)
+		return r;
+	if (unlikely(o.len < skip))
+		return -1;
+	n = MIN(o.len, skip + NET_HEAD);
+	memcpy(buf, o.at, n);
+	memcpy(&f.hdr, buf, sizeof(f.hdr));
+	f.hdr.flags &= NET_NEEDS_CSUM;
+	f.len = o.len - skip;
+	f.head_len = n - skip;
+	f.head = buf + skip;
+	f.read = read_one;
+	f.arg = o.at + skip;
+	ports = net_send(port_of(d), &f);
+	virtq_done(w, &o, 0);
+	return (s64)send_cost(ports, f.len, 1);
+}
+
+/* Header and the frame's beginning in one piece: for a small frame that is all. Its cost. */
 static u64 send(struct vdev *d, const struct virtq_chain *c)
 {
 	struct sending s = {.d = d, .c = c, .skip = hdr_size(d)};
@@ -113,13 +110,14 @@ static u64 send(struct vdev *d, const struct virtq_chain *c)
 	virtq_read(d->vm, c, 0, buf, n);
 	memcpy(&f.hdr, buf, sizeof(f.hdr));
 	f.hdr.flags &= NET_NEEDS_CSUM; /* 5.1.6.2.1: the others are the device's to set */
-	f.len = (u32)MIN(c->out_len - s.skip, ~0u); /* the switch looks at the length first of all */
+	/* The switch looks at the length first of all. */
+	f.len = (u32)MIN(c->out_len - s.skip, ~0u);
 	f.head_len = (u32)(n - s.skip);
 	ports = net_send(port_of(d), &f);
-	return (u64)ports * f.len + MAX(ports, 1u) * FRAME_COST + c->nr_out * RANGE_COST; /* a dropped one takes its time, too */
+	return send_cost(ports, f.len, c->nr_out);
 }
 
-static void turn(struct vdev *d, u64 wait_ns)
+void net_turn(struct vdev *d, u64 wait_ns)
 {
 	virtio_turn(d, wait_ns ? vm_time_ns(d->vm) + wait_ns : 0);
 }
@@ -130,15 +128,26 @@ static void run_tx(struct vdev *d, unsigned queue, u64 budget)
 	struct net_port *p = port_of(d);
 	u64 wait = 0, cost;
 	struct virtq_chain c;
+	struct virtq_view w;
 	bool pushed = false;
+	s64 one;
 
 	if (!q)
 		return;
 	virtio_set_kicks(d, queue, false);
+	virtq_see(d->vm, q, &w);
 	do {
-		while (budget && !(p && (wait = net_send_wait(p))) && virtio_pop(d, queue, &c)) {
+		while (budget && !(p && (wait = net_send_wait(p)))) {
+			one = likely(p) ? send_one(d, &w) : -1;
+			if (likely(one > 0)) {
+				budget -= MIN(budget, (u64)one);
+				pushed = true;
+				continue;
+			}
+			if (!one || !virtio_pop(d, queue, &c))
+				break;
 			if (c.out_len < hdr_size(d) || c.nr_in) {
-				virtio_broken(d, "a frame to be sent has no header, or a buffer to be written");
+				virtio_broken(d, "a frame to be sent has no header, or is to write");
 				break;
 			}
 			cost = likely(p) ? send(d, &c) : FRAME_COST;
@@ -152,7 +161,7 @@ static void run_tx(struct vdev *d, unsigned queue, u64 budget)
 	if (p)
 		net_flush(p);
 	if (!budget || wait)
-		turn(d, wait);
+		net_turn(d, wait);
 }
 
 /* ---- receiving ---- */
@@ -167,14 +176,16 @@ static bool in_table(const struct net *s, bool multi, const u8 *mac)
 	return false;
 }
 
-/* 5.1.6.5.1 to 5.1.6.5.3. What was flooded is seldom for this one; the switch need not know for whom it is. */
+/* 5.1.6.5.1 to 5.1.6.5.3. What was flooded is seldom for this one; the switch need not know for
+ * whom it is. */
 static bool wanted(const struct vdev *d, const struct net_rx *r)
 {
 	static const u8 broadcast[6] = {255, 255, 255, 255, 255, 255};
 	const struct net *s = net_of(d);
 	const u8 *mac = r->data;
 
-	if (virtio_has(d, NET_F_CTRL_VLAN) && r->len >= 18 && r->data[12] == 0x81 && r->data[13] == 0) {
+	if (virtio_has(d, NET_F_CTRL_VLAN) && r->len >= 18 && r->data[12] == 0x81 &&
+	    r->data[13] == 0) {
 		u16 id = (u16)((r->data[14] << 8 | r->data[15]) & 0xfff);
 
 		if (!(s->vlans[id / 64] >> id % 64 & 1))
@@ -195,8 +206,10 @@ struct buf {
 	u32 written;
 };
 
-/* The frame's bytes from `done` on, into a chain from `off` on; how many bytes of the chain that used. */
-static u32 fill(struct vdev *d, const struct virtq_chain *c, u32 off, const struct net_rx *r, u32 *done)
+/* The frame's bytes from `done` on, into a chain from `off` on; how many bytes of the chain that
+ * used. */
+static u32 fill(struct vdev *d, const struct virtq_chain *c, u32 off, const struct net_rx *r,
+		u32 *done)
 {
 	u32 n = (u32)MIN(c->in_len - off, r->len - *done);
 
@@ -206,7 +219,8 @@ static u32 fill(struct vdev *d, const struct virtq_chain *c, u32 off, const stru
 }
 
 /* A small frame and its header go in one piece, which is one walk of the guest's memory. */
-static u32 fill_first(struct vdev *d, const struct virtq_chain *c, const struct net_rx *r, u32 *done)
+static u32 fill_first(struct vdev *d, const struct virtq_chain *c, const struct net_rx *r,
+		      u32 *done)
 {
 	u32 hdr = hdr_size(d), n = MIN(r->len, 256u);
 	u8 buf[12 + 256];
@@ -236,7 +250,8 @@ static void find_num(const struct virtq_chain *c, gpa_t at[2])
 
 enum put { PUT, PUT_NO_ROOM, PUT_AGAIN, PUT_NEVER };
 
-/* Too few buffers. The driver is to say when it has brought more than these; it may have done so this moment. */
+/* Too few buffers. The driver is to say when it has brought more than these; it may have done so
+ * this moment. */
 static enum put no_room(struct vdev *d, unsigned queue, const struct virtq *before)
 {
 	struct virtq *q = virtio_queue(d, queue);
@@ -250,8 +265,9 @@ static enum put no_room(struct vdev *d, unsigned queue, const struct virtq *befo
 }
 
 /*
- * Into as many buffers as it takes, if the driver merges them. None is given back before all are filled, so that what
- * the first says of their number is there in time. No room: the queue is as it was.
+ * Into as many buffers as it takes, if the driver merges them. None is given back before all are
+ * filled, so that what the first says of their number is there in time. No room: the queue is as it
+ * was.
  */
 static enum put put(struct vdev *d, unsigned queue, const struct net_rx *r)
 {
@@ -266,7 +282,7 @@ static enum put put(struct vdev *d, unsigned queue, const struct net_rx *r)
 		if (!virtio_pop(d, queue, &c))
 			return no_room(d, queue, &before);
 		if (c.nr_out || (!n && c.in_len < hdr_size(d))) {
-			virtio_broken(d, "a buffer for frames has no room for the header, or is to be read");
+			virtio_broken(d, "a buffer for frames is too small, or is to be read");
 			return PUT_NEVER;
 		}
 		ranges += c.nr_in;
@@ -295,18 +311,37 @@ static enum put put(struct vdev *d, unsigned queue, const struct net_rx *r)
 	return PUT;
 }
 
-/* What the driver has taken of offloads; the port is told when that changes, also by a restored state. */
+/* A frame that fits into the next buffer, which is one piece. */
+static bool put_one(struct vdev *d, const struct virtq_view *w, const struct net_rx *r)
+{
+	u32 hdr = hdr_size(d);
+	struct virtq_one o;
+	u16 one = 1;
+
+	if (virtq_look(w, true, &o) <= 0 || unlikely(o.len < hdr + r->len))
+		return false;
+	memcpy(o.at, &r->hdr, sizeof(r->hdr));
+	if (likely(hdr == 12))
+		memcpy(o.at + sizeof(r->hdr), &one, sizeof(one));
+	memcpy(o.at + hdr, r->data, r->len);
+	virtq_done(w, &o, hdr + r->len);
+	return true;
+}
+
+/* What the driver has taken of offloads; the port is told when that changes, also by a restored
+ * state. */
 static u32 takes(const struct vdev *d)
 {
 	u64 o = net_of(d)->offloads;
 
 	if (!(virtio_of(d)->status & VIRTIO_DRIVER_OK) || !(o & NET_F_GUEST_CSUM))
 		return 0;
-	return NET_TAKES_CSUM | (o & NET_F_GUEST_TSO4 ? NET_TAKES_TSO4 : 0) | (o & NET_F_GUEST_TSO6 ? NET_TAKES_TSO6 : 0) |
+	return NET_TAKES_CSUM | (o & NET_F_GUEST_TSO4 ? NET_TAKES_TSO4 : 0) |
+	       (o & NET_F_GUEST_TSO6 ? NET_TAKES_TSO6 : 0) |
 	       (o & NET_F_GUEST_ECN ? NET_TAKES_ECN : 0);
 }
 
-static void tell_takes(struct vdev *d)
+void net_tell_takes(struct vdev *d)
 {
 	if (port_of(d))
 		net_set_takes(port_of(d), takes(d));
@@ -319,7 +354,7 @@ static bool link_of(const struct vdev *d)
 
 static unsigned pairs_in_use(const struct vdev *d)
 {
-	return virtio_has(d, NET_F_MQ) ? MIN(net_of(d)->pairs, max_pairs(d)) : 1;
+	return virtio_has(d, NET_F_MQ) ? MIN(net_of(d)->pairs, net_max_pairs(d)) : 1;
 }
 
 /* One frame after the other, until there are no more, or no buffers. */
@@ -327,17 +362,26 @@ static void run_rx(struct vdev *d)
 {
 	struct net_port *p = port_of(d);
 	u64 budget = BUDGET, used = 0;
+	struct virtq_view w = {.q = NULL};
 	const struct net_rx *r;
-	unsigned queue;
+	unsigned queue, seen = VIRTIO_MAX_QUEUES;
 
 	if (!p)
 		return;
 	if (net_takes(p) != takes(d))
-		tell_takes(d);
+		net_tell_takes(d);
 	while (budget && (r = net_peek(p))) {
+		struct virtq *q;
+
 		queue = 2 * (r->hash % pairs_in_use(d));
-		if (virtio_queue(d, queue) && wanted(d, r)) {
-			enum put res = put(d, queue, r);
+		q = virtio_queue(d, queue);
+		if (q && wanted(d, r)) {
+			enum put res;
+
+			if (unlikely(queue != seen))
+				virtq_see(d->vm, q, &w);
+			seen = queue;
+			res = likely(put_one(d, &w, r)) ? PUT : put(d, queue, r);
 
 			if (res == PUT_NO_ROOM)
 				break;
@@ -356,121 +400,7 @@ static void run_rx(struct vdev *d)
 		if (virtio_queue(d, (unsigned)__builtin_ctzl(used)))
 			virtio_signal(d, (unsigned)__builtin_ctzl(used));
 	if (!budget)
-		turn(d, 0);
-}
-
-/* ---- the control queue ---- */
-
-struct command {
-	struct vdev *d;
-	const struct virtq_chain *c;
-	u64 at, end; /* what is left of its data */
-};
-
-static bool get(struct command *m, void *buf, u32 n)
-{
-	if (m->end - m->at < n)
-		return false;
-	virtq_read(m->d->vm, m->c, m->at, buf, n);
-	m->at += n;
-	return true;
-}
-
-/* Two lists: unicast, multicast. */
-static bool set_macs(struct command *m)
-{
-	struct net *s = net_of(m->d);
-
-	for (u32 k = 0; k < 2; k++) {
-		u32 n;
-
-		if (!get(m, &n, 4) || (u64)n * 6 > m->end - m->at)
-			return false;
-		s->nr_macs[k] = (u16)MIN(n, MAX_MACS + 1);
-		if (n <= MAX_MACS)
-			get(m, s->macs[k], n * 6);
-		else
-			m->at += (u64)n * 6;
-	}
-	return true;
-}
-
-static bool set_vlan(struct command *m, bool on)
-{
-	u16 id;
-
-	if (!get(m, &id, 2) || id >= 4096)
-		return false;
-	if (on)
-		net_of(m->d)->vlans[id / 64] |= BIT(id % 64);
-	else
-		net_of(m->d)->vlans[id / 64] &= ~BIT(id % 64);
-	return true;
-}
-
-static bool set_offloads(struct command *m)
-{
-	u64 o;
-
-	if (!get(m, &o, 8) || o & ~(virtio_of(m->d)->features & NET_F_OFFLOADS))
-		return false;
-	net_of(m->d)->offloads = o;
-	tell_takes(m->d);
-	return true;
-}
-
-static bool command(struct command *m)
-{
-	struct net *s = net_of(m->d);
-	u8 head[2], on;
-	u16 what, pairs;
-
-	if (!get(m, head, 2))
-		return false;
-	what = (u16)(head[0] << 8 | head[1]);
-	switch (what) {
-	case CTRL_PROMISC ... CTRL_NOBCAST:
-		if (!get(m, &on, 1))
-			return false;
-		s->mode[what] = !!on;
-		return true;
-	case CTRL_MAC_TABLE: return set_macs(m);
-	case CTRL_MAC_ADDR: return virtio_has(m->d, NET_F_CTRL_MAC) && get(m, s->mac, 6);
-	case CTRL_VLAN_ADD:
-	case CTRL_VLAN_DEL: return set_vlan(m, what == CTRL_VLAN_ADD);
-	case CTRL_ANNOUNCE_ACK: s->announce = 0; return true;
-	case CTRL_MQ_PAIRS:
-		if (!virtio_has(m->d, NET_F_MQ) || !get(m, &pairs, 2) || !pairs || pairs > max_pairs(m->d))
-			return false;
-		s->pairs = pairs;
-		return true;
-	case CTRL_OFFLOADS: return virtio_has(m->d, NET_F_GUEST_OFFLOADS) && set_offloads(m);
-	}
-	return false;
-}
-
-static void run_ctrl(struct vdev *d, unsigned queue)
-{
-	struct virtq_chain c;
-	u32 left = 16;
-
-	while (left && virtio_pop(d, queue, &c)) {
-		struct command m = {.d = d, .c = &c, .end = c.out_len};
-		u8 ack;
-
-		if (!c.in_len) {
-			virtio_broken(d, "a command has no room for its answer");
-			return;
-		}
-		ack = command(&m) ? CTRL_OK : CTRL_ERR;
-		virtq_write(d->vm, &c, 0, &ack, 1);
-		virtio_push(d, queue, &c, 1);
-		left--;
-	}
-	if (left < 16 && virtio_queue(d, queue))
-		virtio_signal(d, queue);
-	if (!left)
-		turn(d, 0);
+		net_turn(d, 0);
 }
 
 /* ---- the device ---- */
@@ -485,7 +415,7 @@ static void more_buffers(struct vdev *d, unsigned queue)
 static void net_kick(struct vdev *d, unsigned queue)
 {
 	if (queue == ctrl_queue(d))
-		run_ctrl(d, queue);
+		net_run_ctrl(d, queue);
 	else if (queue & 1)
 		run_tx(d, queue, BUDGET);
 	else
@@ -494,19 +424,20 @@ static void net_kick(struct vdev *d, unsigned queue)
 
 static unsigned net_queues(const struct vdev *d)
 {
-	return 2 * max_pairs(d) + 1;
+	return 2 * net_max_pairs(d) + 1;
 }
 
 static void net_timer(struct vdev *d, unsigned idx)
 {
 	(void)idx;
 	virtio_kick(d, ctrl_queue(d));
-	for (unsigned i = 0; i < max_pairs(d); i++)
-		run_tx(d, 2 * i + 1, BUDGET / max_pairs(d));
+	for (unsigned i = 0; i < net_max_pairs(d); i++)
+		run_tx(d, 2 * i + 1, BUDGET / net_max_pairs(d));
 	run_rx(d);
 }
 
-/* Frames wait, or the link has changed. One that comes up again may be elsewhere: the guest tells its neighbours. */
+/* Frames wait, or the link has changed. One that comes up again may be elsewhere: the guest tells
+ * its neighbours. */
 static void net_work(struct vdev *d)
 {
 	struct net *s = net_of(d);
@@ -532,7 +463,8 @@ static bool has_ended(const struct net_port *p)
 	return vm_has_ended(d->vm);
 }
 
-static const struct net_port_ops port_ops = {.kind = "virtio-net", .kick = work_for, .link = work_for, .ended = has_ended};
+static const struct net_port_ops port_ops = {
+	.kind = "virtio-net", .kick = work_for, .link = work_for, .ended = has_ended};
 
 static int net_init(struct vdev *d)
 {
@@ -563,17 +495,20 @@ bool net_tear(struct vdev *d)
 
 static u64 net_features(const struct vdev *d)
 {
-	return NET_F_CSUM | NET_F_OFFLOADS | NET_F_GUEST_OFFLOADS | NET_F_MTU | NET_F_MAC | NET_F_HOST_TSO4 | NET_F_HOST_TSO6 |
-	       NET_F_HOST_ECN | NET_F_MRG_RXBUF | NET_F_STATUS | NET_F_CTRL_VQ | NET_F_CTRL_RX | NET_F_CTRL_VLAN |
-	       NET_F_CTRL_RX_EXTRA | NET_F_ANNOUNCE | (max_pairs(d) > 1 ? NET_F_MQ : 0) |
+	return NET_F_CSUM | NET_F_OFFLOADS | NET_F_GUEST_OFFLOADS | NET_F_MTU | NET_F_MAC |
+	       NET_F_HOST_TSO4 | NET_F_HOST_TSO6 | NET_F_HOST_ECN | NET_F_MRG_RXBUF | NET_F_STATUS |
+	       NET_F_CTRL_VQ | NET_F_CTRL_RX | NET_F_CTRL_VLAN | NET_F_CTRL_RX_EXTRA |
+	       NET_F_ANNOUNCE | (net_max_pairs(d) > 1 ? NET_F_MQ : 0) |
 	       (vif_of(d)->antispoof ? 0 : NET_F_CTRL_MAC);
 }
 
 static void net_config(const struct vdev *d, u8 *bytes)
 {
 	const struct net *s = net_of(d);
-	struct net_config c = {.status = (u16)((s->link ? LINK_UP : 0) | (s->announce ? ANNOUNCE : 0)),
-			       .max_pairs = (u16)max_pairs(d), .mtu = vif_of(d)->mtu};
+	struct net_config c = {
+		.status = (u16)((s->link ? LINK_UP : 0) | (s->announce ? ANNOUNCE : 0)),
+		.max_pairs = (u16)net_max_pairs(d),
+		.mtu = vif_of(d)->mtu};
 
 	memcpy(c.mac, s->mac, 6);
 	memcpy(bytes, &c, sizeof(c));
@@ -596,27 +531,29 @@ static void net_reset(struct vdev *d)
 	s->mode[CTRL_PROMISC] = 1; /* a driver that sets no filter gets all */
 	s->link = link_of(d);
 	vdev_timer_stop(d, 0);
-	tell_takes(d);
+	net_tell_takes(d);
 }
 
 static void net_started(struct vdev *d)
 {
 	net_of(d)->offloads = virtio_of(d)->features & NET_F_OFFLOADS;
-	tell_takes(d);
+	net_tell_takes(d);
 }
 
 static bool net_valid(const void *state)
 {
 	const struct net *s = state;
 
-	return s->pairs >= 1 && s->pairs <= MAX_PAIRS && s->nr_macs[0] <= MAX_MACS + 1 && s->nr_macs[1] <= MAX_MACS + 1;
+	return s->pairs >= 1 && s->pairs <= MAX_PAIRS && s->nr_macs[0] <= MAX_MACS + 1 &&
+	       s->nr_macs[1] <= MAX_MACS + 1;
 }
 
 static const struct virtio_type net = {
 	.config_size = sizeof(struct net_config),
 	.queue_size = VIRTQ_MAX_SIZE, .max_queues = VIRTIO_MAX_QUEUES, .nr_queues = net_queues,
-	.features = net_features, .init = net_init, .destroy = net_destroy, .reset = net_reset, .config = net_config,
-	.config_write = net_config_write, .started = net_started, .kick = net_kick, .timer = net_timer, .work = net_work,
+	.features = net_features, .init = net_init, .destroy = net_destroy, .reset = net_reset,
+	.config = net_config, .config_write = net_config_write, .started = net_started,
+	.kick = net_kick, .timer = net_timer, .work = net_work,
 	.valid = net_valid,
 };
 #define net_ID 1

@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "drivers/virtio/virtq.h"
-#include "drivers/virtio/abi.h"
+#include "drivers/virtio/virtq_view.h"
 #include "lib/errno.h"
 #include "lib/string.h"
-#include "vmm/gmem.h"
 
 /* 2.8.13 */
 struct packed_desc {
@@ -43,9 +41,6 @@ static gpa_t avail_event(const struct virtq *q)
 	return q->device + 4 + 8ull * q->size;
 }
 
-/* What of a queue's memory is kept at hand. */
-enum { HOLD_DESC, HOLD_DRIVER, HOLD_DEVICE, HOLD_TABLE, HOLD_BUFFER };
-
 /* Words that the driver's CPUs read and write meanwhile go in one access; none crosses a page, being aligned. */
 static inline int load16(struct vm *vm, unsigned hold, gpa_t gpa, u16 *val)
 {
@@ -69,31 +64,17 @@ static inline int store16(struct vm *vm, unsigned hold, gpa_t gpa, u16 val)
 	return 0;
 }
 
-static bool in_page(gpa_t gpa, u64 n)
-{
-	return (gpa & (PAGE_SIZE - 1)) + n <= PAGE_SIZE;
-}
-
-/* Once: what the driver changes behind our back is not seen twice. */
-static inline void copy_desc(struct virtq_desc *d, const struct virtq_desc *from)
-{
-	const volatile u64 *p = (const void *)from;
-	u64 quad[2] = {p[0], p[1]};
-
-	__builtin_memcpy(d, quad, sizeof(*d));
-}
-
 /* A descriptor, all of it at once. */
 static inline int load_desc(struct vm *vm, unsigned hold, gpa_t gpa, struct virtq_desc *d)
 {
 	const struct virtq_desc *p;
 
-	if (unlikely(!IS_ALIGNED(gpa, 8) || !in_page(gpa, sizeof(*d)))) /* an indirect table may lie anywhere */
+	if (unlikely(!IS_ALIGNED(gpa, 8) || !virtq_in_page(gpa, sizeof(*d)))) /* an indirect table may lie anywhere */
 		return gmem_read(vm, gpa, d, sizeof(*d));
 	p = gmem_hold(vm, hold, gpa, sizeof(*d));
 	if (!p)
 		return -EFAULT;
-	copy_desc(d, p);
+	virtq_copy_desc(d, p);
 	return 0;
 }
 
@@ -156,7 +137,7 @@ static int bad(const char **why, const char *what)
 /* A table of descriptors, if it is in one page, as the rings of most drivers are: else NULL, and each is looked for. */
 static const void *whole_table(struct vm *vm, unsigned hold, gpa_t table, u32 entries)
 {
-	return IS_ALIGNED(table, 8) && in_page(table, 16ull * entries) ? gmem_hold(vm, hold, table, 16ull * entries) : NULL;
+	return IS_ALIGNED(table, 8) && virtq_in_page(table, 16ull * entries) ? gmem_hold(vm, hold, table, 16ull * entries) : NULL;
 }
 
 /* What a walk along a chain needs. */
@@ -235,7 +216,7 @@ static int walk_split(const struct walk *w, u32 i)
 		if (!left--)
 			return bad(why, "a chain is longer than its table: it is a loop");
 		if (likely(t))
-			copy_desc(&d, &t[i]);
+			virtq_copy_desc(&d, &t[i]);
 		else if (load_desc(w->vm, indirect ? HOLD_TABLE : HOLD_DESC, table + 16ull * i, &d))
 			return bad(why, "a table of descriptors is not in RAM");
 		if (unlikely(d.flags & DESC_INDIRECT)) {
@@ -294,7 +275,7 @@ static inline int load_packed(struct vm *vm, unsigned hold, const struct virtq_d
 	int err = 0;
 
 	if (likely(t))
-		copy_desc(&raw, &t[i]);
+		virtq_copy_desc(&raw, &t[i]);
 	else
 		err = load_desc(vm, hold, table + 16ull * i, &raw);
 	*d = (struct packed_desc){.addr = raw.addr, .len = raw.len, .id = raw.flags, .flags = raw.next};
@@ -441,7 +422,7 @@ static int push_split(struct vm *vm, struct virtq *q, const struct virtq_chain *
 	u64 at = used_ring(q, q->next_used) - q->device;
 	u8 *p;
 
-	if (likely(in_page(q->device, 4 + 8ull * q->size))) {
+	if (likely(virtq_in_page(q->device, 4 + 8ull * q->size))) {
 		p = gmem_hold_write(vm, HOLD_DEVICE, q->device, 4 + 8ull * q->size);
 		if (!p)
 			return -EFAULT;

@@ -1,19 +1,18 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* unit: drivers/virtio/virtio.c drivers/virtio/virtio_pci.c drivers/virtio/net.c */
+/* unit: drivers/virtio/virtio.c drivers/virtio/virtio_pci.c drivers/virtio/net_ctrl.c */
 /* The network card on a made-up port: frames of any length go either way, the link comes and goes, sending has to wait. */
 #define WORK_MAX KIB(512) /* the budgets of two pairs and of both directions, and a frame of 64 KiB beyond each */
 #include "tests/fuzz/virtio_driver.h"
-#include "drivers/net/net.h"
-#include "vmm/config.h"
-
-extern const struct virtio_model net_pci;
+#define put put_frame /* virtio_driver.h has one */
+#include "drivers/virtio/net.c"
+#undef put
 
 /* ---- the VM and its port ---- */
 
 #define MAX_QUEUED 8u
 
 static u32 queued[MAX_QUEUED], nr_queued; /* lengths of the frames that wait, and how they begin in the top bits */
-static u32 takes, peeked;
+static u32 port_takes, peeked;
 static u64 wait_ns;
 static bool link_up, no_port;
 static _Alignas(8) u8 frame[sizeof(struct net_rx) + NET_MAX_FRAME];
@@ -22,13 +21,13 @@ unsigned vm_vifs(const struct vm *v) { (void)v; return 1; }
 struct vm_vif *vm_vif(struct vm *v, u32 i) { (void)v; return &cfg.vifs[i]; }
 void vdev_work(struct vdev *d) { require(d == &dev); }
 
-static const struct net_port_ops *port_ops;
+static const struct net_port_ops *plugged;
 struct net_port *net_open(const struct net_port_ops *ops, void *priv, const struct vm_vif *vif, u16 owner, u32 index,
 			  char *why, size_t n)
 {
 	(void)vif, (void)owner, (void)index, (void)why, (void)n;
 	require(priv == &dev);
-	port_ops = ops;
+	plugged = ops;
 	return no_port ? NULL : priv;
 }
 void net_close(struct net_port *p) { require(!p || (void *)p == &dev); }
@@ -37,10 +36,10 @@ void net_set_takes(struct net_port *p, u32 t)
 {
 	(void)p;
 	require(t < 16 && (!t || t & NET_TAKES_CSUM));
-	nr_queued = t == takes ? nr_queued : 0;
-	takes = t;
+	nr_queued = t == port_takes ? nr_queued : 0;
+	port_takes = t;
 }
-u32 net_takes(const struct net_port *p) { (void)p; return takes; }
+u32 net_takes(const struct net_port *p) { (void)p; return port_takes; }
 void net_refused(struct net_port *p) { (void)p; }
 bool net_link(const struct net_port *p) { (void)p; return link_up; }
 int net_set_rules(u16 owner, u32 index, const struct net_rule *rules, u32 nr)
@@ -74,7 +73,7 @@ const struct net_rx *net_peek(struct net_port *p)
 		return NULL;
 	r->len = queued[0] & 0xffffff;
 	r->hash = queued[0] >> 28;
-	r->hdr = (struct net_hdr){.gso_type = takes & NET_TAKES_TSO4};
+	r->hdr = (struct net_hdr){.gso_type = port_takes & NET_TAKES_TSO4};
 	memcpy(r->data, first[queued[0] >> 24 & 3], 6);
 	memcpy(r->data + 12, (u8[4]){0x81, 0, 0, (u8)(queued[0] >> 28)}, 4);
 	if (queued[0] >> 26 & 1)
@@ -98,7 +97,7 @@ static void choose(void)
 	cfg.vifs[0] = (struct vm_vif){.mac = {2, 0, 0, 0, 0, 10}, .antispoof = kind & 1, .queues = kind & 2 ? 2 : 1, .mtu = 1500};
 	cfg.nr_rules = kind == 0xff;
 	no_port = kind == 0xfe;
-	nr_queued = takes = 0;
+	nr_queued = port_takes = 0;
 	wait_ns = 0;
 	link_up = true;
 }
@@ -137,8 +136,8 @@ static void act(void)
 	}
 	if (what & 0x80)
 		return;
-	port_ops->kick((void *)&dev);
-	port_ops->ended((void *)&dev);
+	plugged->kick((void *)&dev);
+	plugged->ended((void *)&dev);
 	dev.type->work(&dev);
 }
 

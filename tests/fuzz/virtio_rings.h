@@ -21,6 +21,8 @@ static __attribute__((noinline)) void failed(unsigned line, const char *what)
 #define virtq_reread real_virtq_reread
 #define virtq_push   real_virtq_push
 #define virtq_set_kicks real_virtq_set_kicks
+#define virtq_look   real_virtq_look
+#define virtq_done   real_virtq_done
 bool real_virtq_set_kicks(struct vm *vm, struct virtq *q, bool on);
 #include "drivers/virtio/virtq.c"
 #undef virtq_reset
@@ -29,6 +31,8 @@ bool real_virtq_set_kicks(struct vm *vm, struct virtq *q, bool on);
 #undef virtq_reread
 #undef virtq_push
 #undef virtq_set_kicks
+#undef virtq_look
+#undef virtq_done
 
 /* ---- what is known of the rings ---- */
 
@@ -229,4 +233,38 @@ static bool may_write(gpa_t gpa, u64 n)
 			if (within(gpa, n, named[popped[i].first + k].gpa, named[popped[i].first + k].len))
 				return true;
 	return false;
+}
+
+/* ---- the same for a view; the file of a device that uses one is included behind this ---- */
+
+static inline int virtq_look(const struct virtq_view *w, bool write, struct virtq_one *o)
+{
+	u64 before = work;
+	bool was = foreign;
+	int r;
+
+	if (w->q)
+		settle(w->q);
+	if (w->q && adding & ADD_AT_POP)
+		add_one(w->q);
+	foreign = true; /* it may write there from now on */
+	r = real_virtq_look(w, write, o);
+	foreign = was;
+	work = before;
+	spend(64);
+	if (r == 1) {
+		gpa_t at = (gpa_t)(o->at - fake_ram);
+
+		require(o->len && gmem_is_ram(NULL, at, o->len));
+		require(at / PAGE_SIZE == (at + o->len - 1) / PAGE_SIZE);
+		require(o->id < w->q->size && w->q->live);
+	}
+	return r;
+}
+
+static inline void virtq_done(const struct virtq_view *w, const struct virtq_one *o, u32 written)
+{
+	require(written <= o->len && (foreign || !held[queue_of(w->q)]));
+	spend(o->len);
+	real_virtq_done(w, o, written);
 }

@@ -13,7 +13,7 @@ GUESTS += pcitest.elf
 GUESTS += pvtest.elf
 GUESTS += smp.elf
 GUESTS += hostile.elf victim.elf
-GUESTS += vbench.elf plug.elf vhostile.elf
+GUESTS += vbench.elf vnet.elf plug.elf vhostile.elf
 all: $(addprefix $(TG)/,$(GUESTS))
 
 $(TG)/kvmprobe.bin: tests/guests/kvmprobe.asm
@@ -55,7 +55,7 @@ $(TG)/pvtest.elf: $(patsubst %,$(TG)/%.o,start cputest64 pvtest cputest_lib) tes
 $(TG)/pcitest.elf: $(patsubst %,$(TG)/%.o,start pcitest cputest_lib) tests/guests/guest.ld
 	ld -n -nostdlib -z noexecstack --no-warn-rwx-segments -T tests/guests/guest.ld $(filter %.o,$^) -o $@.64
 	objcopy -O elf32-i386 $@.64 $@
-$(TG)/vbench.elf $(TG)/plug.elf: $(TG)/%.elf: $(TG)/%.o $(patsubst %,$(TG)/%.o,start vdrv cputest_lib) tests/guests/guest.ld
+$(TG)/vbench.elf $(TG)/vnet.elf $(TG)/plug.elf: $(TG)/%.elf: $(TG)/%.o $(patsubst %,$(TG)/%.o,start vdrv cputest_lib) tests/guests/guest.ld
 	ld -n -nostdlib -z noexecstack --no-warn-rwx-segments -T tests/guests/guest.ld $(filter %.o,$^) -o $@.64
 	objcopy -O elf32-i386 $@.64 $@
 # Away from where garbage would make a device write (vhostile.h).

@@ -305,3 +305,46 @@ void vq_interrupts(struct vq *q, bool on)
 		driver[0] = !on;
 	__asm__ volatile("lock orl $0, (%%rsp)" ::: "memory", "cc");
 }
+
+void vq_wake_after(struct vq *q, u32 n)
+{
+	volatile u16 *driver = q->ring->driver;
+	u32 at = q->used + n - 1;
+
+	if (!q->event_idx) {
+		driver[q->packed] = 0;
+	} else if (!q->packed) {
+		driver[2 + q->size] = (u16)at;
+	} else { /* 2.8.14 */
+		bool wrap = at < q->size ? q->used_wrap : !q->used_wrap;
+
+		driver[0] = (u16)(at % q->size | wrap << 15);
+		driver[1] = 2;
+	}
+	__asm__ volatile("lock orl $0, (%%rsp)" ::: "memory", "cc");
+}
+
+bool vq_has(const struct vq *q, u32 n)
+{
+	u32 at = q->used + n - 1;
+	bool wrap = q->used_wrap;
+	u16 flags;
+
+	if (!q->packed)
+		return (u16)(*(volatile u16 *)&q->ring->device[1] - q->used) >= n;
+	if (at >= q->size) {
+		at -= q->size;
+		wrap = !wrap;
+	}
+	flags = *(volatile u16 *)&q->ring->desc[at].next;
+	return !!(flags & VDESC_USED) == wrap && !!(flags & VDESC_AVAIL) == wrap;
+}
+
+bool vq_wants_kick(const struct vq *q, u16 before)
+{
+	u16 event = *(volatile u16 *)&q->ring->device[2 + 4 * q->size];
+
+	if (q->packed || !q->event_idx)
+		return vq_should_kick(q);
+	return (u16)(q->avail - event - 1) < (u16)(q->avail - before);
+}

@@ -96,3 +96,9 @@ static inline void vq_kick(const struct vdrv *d, const struct vq *q)
 bool vq_take(struct vq *q, u16 *id, u32 *len);
 /* Interrupt when the next one comes back, or never. */
 void vq_interrupts(struct vq *q, bool on);
+/* Interrupt when n more have come back than were taken. Has it EVENT_IDX; else with the next. */
+void vq_wake_after(struct vq *q, u32 n);
+/* Have n more come back than were taken? Packed: of one descriptor each. */
+bool vq_has(const struct vq *q, u32 n);
+/* Does it want to hear of what was added since q->avail was `before`? Packed: as vq_should_kick(). */
+bool vq_wants_kick(const struct vq *q, u16 before);

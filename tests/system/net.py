@@ -22,6 +22,7 @@ nc -l -p 5000 >/tmp/g
 md5sum </tmp/g >/tmp/g.md5
 nc -l -p 5001
 ip -s link show eth0
+dmesg | grep -iE '{complaints}|NETDEV WATCHDOG'
 echo COMPLAINTS $(dmesg | grep -ciE '{complaints}|NETDEV WATCHDOG')
 poweroff -f
 """

@@ -31,7 +31,7 @@ CASES = [
     Case("check-layers", make("check-layers"), seconds=3, memory=100),
     Case("check-lines", make("check-lines"), seconds=3, memory=100),
     Case("tool", tool, seconds=5, memory=100),
-    Case("bench", bench, seconds=110, timeout=400),
+    Case("bench", bench, seconds=135, timeout=500),
     # The other compiler, without a warning, in a folder of its own.
     Case("build-clang", make("B=build/clang", "CC=clang", "build/clang/dalang.elf", "build/clang/BOOTX64.EFI"),
          seconds=30, memory=500, timeout=600),

@@ -74,6 +74,7 @@ void vdev_timer_set(struct vdev *d, unsigned idx, u64 at) { if (idx) abort(); d-
 void vdev_timer_sooner(struct vdev *d, unsigned idx, u64 at) { if (idx) abort(); d->vm->timer = MIN(d->vm->timer, at); }
 void vdev_timer_stop(struct vdev *d, unsigned idx) { if (idx) abort(); d->vm->timer = ~0ull; }
 bool gmem_sparse(const struct vm *v) { return !v->dense; }
+bool gmem_usual(const struct vm *v) { return v->dense; }
 int gmem_prepare(struct vm *v, gpa_t gpa, u64 n)
 {
 	(void)gpa, (void)n;

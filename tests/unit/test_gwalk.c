@@ -39,11 +39,14 @@ static bool fake_same_code(struct hv_vcpu *h, const struct hv_paging *p)
 static struct hv_ops fake_ops = { .get_paging = fake_get_paging, .same_code = fake_same_code };
 const struct hv_ops *hv = &fake_ops;
 
+static unsigned pins, unpinned;
+static bool ram_hidden; /* from walks */
+
 void *gmem_map(struct vm *m, gpa_t gpa, size_t n, bool write)
 {
 	(void)m;
 	(void)write;
-	return gpa + n <= RAM ? ram + gpa : NULL;
+	return gpa + n <= RAM && !ram_hidden ? ram + gpa : NULL;
 }
 void gmem_unmap(struct vm *m, void *p)
 {
@@ -58,12 +61,13 @@ bool gmem_to_phys(struct vm *m, gpa_t gpa, size_t n, hpa_t *hpa)
 }
 void *window_pin(unsigned n, hpa_t pa)
 {
+	pins++;
 	assert_true(n < WINDOW_PINS);
 	return ram + pa;
 }
 void window_unpin(unsigned first)
 {
-	(void)first;
+	unpinned = first;
 }
 int gmem_read(struct vm *m, gpa_t gpa, void *buf, size_t n)
 {
@@ -107,6 +111,7 @@ static int setup(void **state)
 	v.hv.rflags = 2;
 	guest_code_init(&v);
 	raised_vector = -1;
+	ram_hidden = false;
 	return 0;
 }
 
@@ -305,6 +310,46 @@ static void test_code_cache(void **state)
 	assert_int_equal(v.code.pages[LIN >> 12 & 3].page, ~0ull);
 }
 
+/* Unloaded and loaded again: the page is found without a walk, if what led to it is the same. */
+static void test_kept_while_unloaded(void **state)
+{
+	static const struct insn_id cpuid_id = { 2, { 0x0f, 0xa2 } };
+	struct code_page *c = &v.code.pages[LIN >> 12 & 3];
+	struct vm_exit x = { .code = HV_EXIT_CPUID };
+
+	(void)state;
+	long_mode(0x5003);
+	v.hv.rip = LIN + 0x10;
+	memcpy(ram + 0x5010, "\x0f\xa2\x90", 3);
+	memcpy(ram + 0x6010, "\x66\x0f\xa2", 3);
+	assert_int_equal(guest_insn_len(&v, &x, &cpuid_id), 2);
+	pins = 0;
+	guest_code_put(&v);
+	assert_int_equal(c->page, ~0ull);
+	assert_int_equal(unpinned, 0);
+	ram_hidden = true; /* a walk would fault */
+	assert_int_equal(guest_insn_len(&v, &x, &cpuid_id), 2);
+	assert_int_equal(pins, 5);
+	assert_int_equal(c->page, LIN);
+	ram_hidden = false;
+	/* Twice unloaded: it was not asked for in between. */
+	guest_code_put(&v);
+	guest_code_put(&v);
+	put64(0x4008, 0x6003); /* the leaf */
+	assert_int_equal(guest_insn_len(&v, &x, &cpuid_id), 3);
+	guest_code_put(&v);
+	regs[REG_CR3] = 0x9000; /* the root */
+	put64(0x9000, 0x2007);
+	put64(0x4008, 0x5003);
+	assert_int_equal(guest_insn_len(&v, &x, &cpuid_id), 2);
+	/* Its memory may be elsewhere. */
+	guest_code_put(&v);
+	guest_code_forget(&v);
+	ram_hidden = true;
+	assert_int_equal(guest_insn_len(&v, &x, &cpuid_id), 0);
+	assert_int_equal(raised_vector, EXC_PF);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -316,6 +361,7 @@ int main(void)
 		cmocka_unit_test_setup(test_pae_and_32bit, setup),
 		cmocka_unit_test_setup(test_insn_len, setup),
 		cmocka_unit_test_setup(test_code_cache, setup),
+		cmocka_unit_test_setup(test_kept_while_unloaded, setup),
 	};
 
 	return cmocka_run_group_tests_name("gwalk", tests, NULL, NULL);

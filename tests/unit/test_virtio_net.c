@@ -9,6 +9,7 @@
 #include "fake_gmem.h"
 #include "fake_net.h"
 #include "drivers/virtio/net.c"
+#include "drivers/virtio/net_ctrl.c"
 #include "lib/log.h"
 
 static struct vm_config cfg;
@@ -43,16 +44,19 @@ void vdev_timer_sooner(struct vdev *d, unsigned idx, u64 at) { vdev_timer_set(d,
 void vdev_refuse(struct vdev *d, const char *fmt, ...) { (void)d, (void)fmt; }
 void log_line(enum log_level level, const char *fmt, ...) { (void)level, (void)fmt, warned++; }
 
-/* ---- a driver: split rings of 256, queue i from 0x1000 + i * 0x2000 on, its buffers behind ---- */
+/* ---- a driver: split rings of 256, from 0x1000 on, its buffers behind; each part inside a page, or over two ---- */
 
-#define DESC(q)	  (0x1000ull + (q) * 0x2400)
+static u64 stride = 0x3000, device_at = 0x2000;
+static bool usual = true;
+#define DESC(q)	  (0x1000ull + (q) * stride)
 #define DRIVER(q) (DESC(q) + 0x1000)
-#define DEVICE(q) (DESC(q) + 0x1800)
+#define DEVICE(q) (DESC(q) + device_at)
 #define DATA	  0x21000ull
 enum { NEXT = 1, WRITE = 2 };
 static u16 next_desc[8];
 
 bool gmem_sparse(const struct vm *v) { (void)v; return false; }
+bool gmem_usual(const struct vm *v) { return (void)v, usual; }
 int gmem_prepare(struct vm *v, gpa_t gpa, u64 n) { (void)v, (void)gpa, (void)n; return 0; }
 static void store(gpa_t at, unsigned n, u64 v) { memcpy(fake_ram + at, &v, n); }
 static u64 load(gpa_t at, unsigned n)
@@ -119,6 +123,7 @@ static int plug(void **test)
 	cfg = (struct vm_config){.nr_vifs = 1, .vifs = {fake_vif(mac_a)}};
 	memset(&state, 0, sizeof(state));
 	warned = 0;
+	memset(kicks, 0, sizeof(kicks));
 	if (virtio_init(&dev))
 		return 1;
 	peer = net_open(&fake_ops, NULL, &v, OWNER_HOST, 1, why, sizeof(why));
@@ -220,15 +225,26 @@ static void sends(void **test)
 	one(1, DATA, 12 + pkt_len, false);
 	virtio_kick(&dev, 1);
 	assert_int_equal(irqs[1], 2);
+	/* Over two pages. */
+	memcpy(fake_ram + DATA + 3500 + 12, pkt, pkt_len);
+	store(DATA + 3500, 8, 0);
+	store(DATA + 3508, 4, 0);
+	one(1, DATA + 3500, 12 + pkt_len, false);
+	virtio_kick(&dev, 1);
+	for (int i = 0; i < 2; i++)
+		net_next(peer);
+	r = net_peek(peer);
+	assert_int_equal(r->len, pkt_len);
+	assert_memory_equal(r->data, pkt, pkt_len);
 	/* As much as a turn may do, and the rest in the next. */
 	for (int i = 0; i < 200; i++)
 		one(1, DATA, 12 + pkt_len, false);
 	virtio_kick(&dev, 1);
-	assert_in_range(used(1), 20, 100);
+	assert_in_range(used(1), 21, 101);
 	assert_int_equal(timers, 1);
 	for (int i = 0; i < 10; i++)
 		net_timer(&dev, 0);
-	assert_int_equal(used(1), 204);
+	assert_int_equal(used(1), 205);
 }
 
 static void waits_for_credit(void **test)
@@ -276,6 +292,16 @@ static void receives(void **test)
 	from_peer(60);
 	net_work(&dev);
 	assert_int_equal(used(0), 2);
+	/* Over two pages, then inside one. */
+	one(0, DATA + 3000, 1526, true);
+	one(0, DATA, 1526, true);
+	from_peer(1500);
+	from_peer(1400);
+	net_work(&dev);
+	assert_int_equal(used(0), 4);
+	assert_int_equal(used_len(0, 2), 1512);
+	assert_int_equal(used_len(0, 3), 1412);
+	assert_memory_equal(fake_ram + DATA + 12, pkt, 1400);
 	/* The driver is gone: nothing waits for the next one. */
 	virtio_set_status(&dev, 0);
 	from_peer(60);
@@ -562,5 +588,12 @@ int main(void)
 		T(torn), T(sends), T(waits_for_credit), T(receives), T(merges), T(filters), T(offloads), T(link), T(queues), T(hostile), T(legacy),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	int r = cmocka_run_group_tests(tests, NULL, NULL);
+
+	usual = false;
+	r |= cmocka_run_group_tests(tests, NULL, NULL);
+	usual = true;
+	stride = 0x2400;
+	device_at = 0x1800;
+	return r | cmocka_run_group_tests(tests, NULL, NULL);
 }
