@@ -173,9 +173,10 @@ void block_list_begin(struct mon_call *c)
 /* b: NULL: a CD-ROM drive without a medium. */
 static void disk_row(struct mon_call *c, const struct vdev *d, const struct vm_disk *disk, const struct block *b)
 {
-	static const struct block none;
+	static const struct block none = {.readonly = true};
 	struct mon_out *o = c->out;
 
+	b = b ?: &none;
 	mon_row(o);
 	mon_str(o, c->vm->name);
 	mon_u64(o, c->vm->id);
@@ -186,9 +187,7 @@ static void disk_row(struct mon_call *c, const struct vdev *d, const struct vm_d
 		mon_none(o);
 	mon_str(o, d->pci && pci_hotplug_leaving(c->vm, pci_slot(d)) ? "leaving"
 		   : virtio_of(d)->status & VIRTIO_DRIVER_OK ? "used" : "unused");
-	mon_str(o, disk->readonly ? "ro" : "rw");
-	if (!b)
-		b = &none;
+	mon_str(o, b->readonly ? "ro" : "rw");
 	mon_u64(o, b->size >> 10);
 	mon_u64(o, b->reads);
 	mon_u64(o, b->writes);
