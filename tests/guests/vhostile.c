@@ -59,7 +59,7 @@ static void tell(const char *what, u64 a, const char *more, u64 b)
 
 void fail(struct target *t, const char *what, u64 a, u64 b)
 {
-	static const char *const names[] = {"", "net ", "blk ", "console ", "rng ", "balloon "};
+	static const char *const names[] = {"", "net ", "blk ", "console ", "rng ", "balloon ", "", "", "scsi "};
 
 	prey = NULL;
 	puts_("HOSTILE: FAIL ");
@@ -412,7 +412,7 @@ static void start_second_cpu(void)
 
 static void find_targets(void)
 {
-	for (u16 type = NET; type <= BALLOON; type++)
+	for (u16 type = NET; type <= SCSI; type++)
 		for (u32 nth = 0; nr_targets < MOST; nth++) {
 			struct target *t = &targets[nr_targets];
 
