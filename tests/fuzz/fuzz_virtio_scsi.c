@@ -149,7 +149,8 @@ static void choose(void)
 	u8 kind = (u8)take(1);
 
 	memset(disks, 0, sizeof(disks));
-	drives = (unsigned)take(1) | 1;
+	drives = (unsigned)take(1);
+	drives = (drives & (drives & 0x80 ? 0xff : 7)) | 1;
 	for (unsigned i = 0; i < VM_MAX_DISKS; i++) {
 		memcpy(disks[i].vdev, "hda", 4);
 		disks[i].target[0] = kind >> 4 == 15 ? targets[kind & 7] : targets[kind >> i & 1 ? 7 : i & 3];

@@ -46,71 +46,70 @@ class Drives(Linux):
         check("No medium found" in said, f"{drive_name} is not empty: {said}")
 
 
-def drives(*host, size=2 << 20, cpus=1, **more):
-    """One with a medium in it, one without."""
+def changed(h, v, a, b, one, two):
+    """By the monitor, and the tray by the guest."""
+    v.is_empty("sr1")
+    v.holds("sr0", a, one)
+    # It is mounted, so the driver has locked the drive.
+    refused(h, "cd-eject v hdc", "its guest holds the drive locked")
+    refused(h, "cd-insert v hdc b.iso", "its guest holds the drive locked")
+    v.run("umount /mnt")
+    for line, why in (("cd-insert v hdc none.iso", "no such file was loaded"), ("cd-eject v hdd", "hdd is empty"),
+                      ("cd-eject v xvda", "it has no CD-ROM drive xvda"), ("block-detach v hdc", "is a CD-ROM drive, which stays"),
+                      ("block-attach v b.iso,raw,hdz,cdrom", "CD-ROM drives come with the VM's file")):
+        refused(h, line, why)
+    h.do("cd-eject v hdc")
+    v.is_empty("sr0")
+    h.do("cd-insert v hdc cow:b.iso")
+    v.holds("sr0", b, two)
+    v.run("umount /mnt")
+    h.do("cd-insert v hdc a.iso")  # in its place
+    v.holds("sr0", a, one)
+    h.do("cd-insert v hdd b.iso")
+    check(v.run("md5sum </dev/sr1").split()[0] == md5(content(b)), "what is in sr1")
+    rows = [line.split() for line in h.do("block-list v")[1:3]]
+    check([(r[2], r[4], r[5], r[10]) for r in rows] == [("hdc", "used", "ro", "a.iso"), ("hdd", "used", "ro", "b.iso")],
+          f"block-list says {rows}")
+    # Out when nobody has the drive open any more, in when somebody opens it again.
+    v.run("umount /mnt; cd /proc/sys/dev/cdrom; echo 0 >autoclose; echo 1 >autoeject; dd if=/dev/sr0 of=/dev/null count=1 2>/dev/null")
+    v.is_empty("sr0")
+    v.run("echo 0 >autoeject; echo 1 >autoclose; cd /")
+    v.holds("sr0", a, one)
+    h.do("cd-eject --force v hdc")  # from under what is mounted
+    v.run("umount /mnt; dmesg -c >/dev/null")
+    v.is_empty("sr0")
+
+
+def slow(h, v, path):
+    """Drives over a disk of the machine's, whose answers take their time: the medium is torn out while it is read, and put in again."""
+    for name in ("sr2", "sr3"):
+        check(v.run(f"md5sum </dev/{name}").split()[0] == md5(content(path)), f"what is in {name}")
+    v.p.send(b"for i in 2 3; do while dd if=/dev/sr$i of=/dev/null bs=64k count=8 iflag=direct 2>/dev/null; do :; done & done; wait; "
+             b"echo S''TOPPED\n")
+    h.until("reads", lambda: all(int(line.split()[7]) > 20 for line in h.do("block-list v")[3:]))
+    for name in ("hde", "hdf"):
+        h.do(f"cd-eject -f v {name}")
+    v.at = v.p.expect(rb"STOPPED", start=v.at).end()
+    h.do("cd-insert v hdf host:cd")
+    check(v.run("md5sum </dev/sr3").split()[0] == md5(content(path)), "what is in sr3 again")
+    v.run("dmesg -c >/dev/null")
+
+
+def drives(*host, size=2 << 20, cpus=1, machine=False, **more):
+    """One with a medium in it, one without; and two over a disk of the machine's."""
     def test(ctx):
         h = Host(ctx)
         one, two = ({f"f{n}{i}": noise(50 * n + i, size // 4 + 3000 * i) for i in range(3)} for n in (1, 2))
         a, b = iso(ctx, "a.iso", one), iso(ctx, "b.iso", two)
-        v = Drives(ctx, *host, "--control", h.path, "--file", b,
-                   disk=f"['{a},raw,hdc,cdrom', 'vdev=hdd,devtype=cdrom,target=']", **more)
-        v.is_empty("sr1")
-        v.holds("sr0", a, one)
-        # It is mounted, so the driver has locked the drive.
-        refused(h, "cd-eject v hdc", "its guest holds the drive locked")
-        refused(h, "cd-insert v hdc b.iso", "its guest holds the drive locked")
-        v.run("umount /mnt")
-        refused(h, "cd-insert v hdc none.iso", "no such file was loaded")
-        refused(h, "cd-eject v hdd", "hdd is empty")
-        refused(h, "cd-eject v xvda", "it has no CD-ROM drive xvda")
-        refused(h, "block-detach v hdc", "is a CD-ROM drive, which stays")
-        refused(h, "block-attach v b.iso,raw,hde,cdrom", "CD-ROM drives come with the VM's file")
-        h.do("cd-eject v hdc")
-        v.is_empty("sr0")
-        h.do("cd-insert v hdc cow:b.iso")
-        v.holds("sr0", b, two)
-        v.run("umount /mnt")
-        h.do("cd-insert v hdc a.iso")  # in its place
-        v.holds("sr0", a, one)
-        h.do("cd-insert v hdd b.iso")
-        check(v.run("md5sum </dev/sr1").split()[0] == md5(content(b)), "what is in sr1")
-        rows = [line.split() for line in h.do("block-list v")[1:]]
-        check([(r[2], r[4], r[5], r[10]) for r in rows] == [("hdc", "used", "ro", "a.iso"), ("hdd", "used", "ro", "b.iso")],
-              f"block-list says {rows}")
-        # Its tray, by the guest: out when nobody has the drive open any more, in when somebody opens it again.
-        v.run("umount /mnt; cd /proc/sys/dev/cdrom; echo 0 >autoclose; echo 1 >autoeject; dd if=/dev/sr0 of=/dev/null count=1 2>/dev/null")
-        v.is_empty("sr0")
-        v.run("echo 0 >autoeject; echo 1 >autoclose; cd /")
-        v.holds("sr0", a, one)
-        h.do("cd-eject --force v hdc")  # from under what is mounted
-        v.run("umount /mnt; dmesg -c >/dev/null")
-        v.is_empty("sr0")
-        v.end()
-        if "torture" in more:
-            check_report(v.p, cpus, 10)
-    return test
-
-
-def slow(*host, cpus=1, **more):
-    """Over a disk of the machine's, whose answers take their time: two readers, the medium torn out under them and put in again."""
-    def test(ctx):
-        h = Host(ctx)
-        files = {f"f{i}": noise(60 + i, 1 << 20) for i in range(2)}
-        a = iso(ctx, "a.iso", files)
-        m = Machine(ctx, drive("a", a, ",readonly=on,throttling.iops-total=400", serial="cd"))
-        v = Drives(m, *host, "--control", h.path, disk="['host:cd,raw,hdc,cdrom', 'cow:host:cd,raw,hdd,cdrom']", **more)
-        v.holds("sr0", a, files)
-        check(v.run("md5sum </dev/sr1").split()[0] == md5(content(a)), "what is in sr1")
-        v.run("umount /mnt; echo 3 >/proc/sys/vm/drop_caches")
-        v.p.send(b"for i in 0 1; do while dd if=/dev/sr$i of=/dev/null bs=64k count=8 iflag=direct 2>/dev/null; do :; done & done; wait; "
-                 b"echo S''TOPPED\n")
-        h.until("reads", lambda: all(int(line.split()[7]) > 10 for line in h.do("block-list v")[1:]))
-        for name in ("hdc", "hdd"):
-            h.do(f"cd-eject -f v {name}")
-        v.at = v.p.expect(rb"STOPPED", start=v.at).end()
-        h.do("cd-insert v hdd host:cd")
-        v.holds("sr1", a, files)
-        v.run("umount /mnt; dmesg -c >/dev/null")
+        disks = [f"'{a},raw,hdc,cdrom'", "'vdev=hdd,devtype=cdrom,target='"]
+        m = ctx
+        if machine:
+            disks += ["'host:cd,raw,hde,cdrom'", "'cow:host:cd,raw,hdf,cdrom'"]
+            m = Machine(ctx, drive("a", a, ",readonly=on,throttling.iops-total=2000", serial="cd"))
+        v = Drives(m, *host, "--control", h.path, "--file", b, disk=f"[{', '.join(disks)}]", **more)
+        changed(h, v, a, b, one, two)
+        if machine:
+            slow(h, v, a)
         v.end()
         if "torture" in more:
             check_report(v.p, cpus, 10)
@@ -119,8 +118,7 @@ def slow(*host, cpus=1, **more):
 
 AMD = ("--cpu", "amd", "--boot", "direct", "--host-cpus", "2")
 CASES = [
-    Case("scsi-amd", drives(*AMD, vcpus=2), 25, timeout=200),
-    Case("scsi-slow-disk-amd", slow(*AMD), 25, timeout=200),
-    Case("torture-scsi-amd", drives(*AMD, cpus=2, vcpus=2, torture=8), 40, timeout=300),
-    Case("scsi-intel", drives("--cpu", "intel", "--boot", "grub", "--host-cpus", "1", size=64 << 10, memory=128), 70, timeout=500),
+    Case("scsi-amd", drives(*AMD, machine=True, vcpus=2), 20, timeout=250),
+    Case("torture-scsi-amd", drives(*AMD, cpus=2, machine=True, vcpus=2, torture=8), 30, timeout=300),
+    Case("scsi-intel", drives("--cpu", "intel", "--boot", "grub", "--host-cpus", "1", size=64 << 10, memory=128), 60, timeout=500),
 ]
