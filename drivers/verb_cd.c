@@ -72,6 +72,7 @@ enum mon_status verb_cd_eject(struct mon_call *c)
 static bool try_open(struct mon_call *c, u32 unit)
 {
 	struct vm_disk disk = c->vm->cfg.disks[unit];
+	const char *wrong;
 	struct block *b;
 
 	if (strlen(c->argv[1]) >= sizeof(disk.target)) {
@@ -80,8 +81,13 @@ static bool try_open(struct mon_call *c, u32 unit)
 	}
 	str_copy(disk.target, c->argv[1], sizeof(disk.target));
 	b = block_open(&disk, c->vm, c->why, sizeof(c->why));
+	if (!b)
+		return false;
+	wrong = cd_unfit(b);
 	block_close(b);
-	return b;
+	if (wrong)
+		mon_fail(c, "%s: %s", c->argv[1], wrong);
+	return !wrong;
 }
 
 static enum mon_status insert(struct mon_call *c, struct vdev *d, u32 unit)

@@ -51,6 +51,7 @@ struct scsi_host {
 		bool leaving;
 	} in[VM_MAX_DISKS];
 	unsigned busy; /* drives that read */
+	bool stayed;   /* something waits in the rings until one of them is free */
 };
 
 static struct scsi *state_of(const struct vdev *d)
@@ -115,7 +116,8 @@ static void landed(struct scsi_read *q)
 	struct vdev *d = q->d;
 
 	q->busy = false;
-	virtio_turn(d, 0);
+	if (host_of(d)->stayed)
+		virtio_turn(d, 0);
 	if (!--host_of(d)->busy)
 		virtio_idle(d, REQUESTS);
 }
@@ -312,9 +314,10 @@ static void run_requests(struct vdev *d, u64 *budget)
 	struct virtq_chain c;
 	bool pushed = false;
 
-	while (q && *budget && !(q->packed && host_of(d)->busy) && virtio_pop(d, REQUESTS, &c)) {
-		if (!serve(d, &c, budget)) {
+	while (q && *budget && virtio_pop(d, REQUESTS, &c)) {
+		if ((q->packed && host_of(d)->busy) || !serve(d, &c, budget)) {
 			virtq_unpop(q, &c);
+			host_of(d)->stayed = true;
 			break;
 		}
 		pushed = true;
@@ -421,6 +424,7 @@ static void run_control(struct vdev *d)
 	while (n < TURN && virtio_pop(d, CONTROL, &c)) {
 		if (!control(d, &c)) {
 			virtq_unpop(virtio_queue(d, CONTROL), &c);
+			host_of(d)->stayed = true;
 			break;
 		}
 		n++;
@@ -460,6 +464,7 @@ static void run(struct vdev *d, u64 *budget)
 {
 	if (vm_has_ended(d->vm))
 		return;
+	host_of(d)->stayed = false;
 	run_requests(d, budget);
 	run_control(d);
 	run_events(d);
@@ -509,9 +514,8 @@ static int put_in(struct vdev *d, u32 unit, char *why, size_t n)
 
 	if (!b)
 		return -ENODEV;
-	if (b->sector > CD_BLOCK || b->size < CD_BLOCK) {
-		snprintf(why, n, "%s: it has %s; a CD's have 2048", vm_disk(d->vm, unit)->target,
-			 b->sector > CD_BLOCK ? "sectors of 4096 bytes" : "no whole sector");
+	if (cd_unfit(b)) {
+		snprintf(why, n, "%s: %s", vm_disk(d->vm, unit)->target, cd_unfit(b));
 		block_close(b);
 		return -EINVAL;
 	}

@@ -49,6 +49,13 @@ void cd_command_no_unit(struct cd_call *c);
 /* Sense data in the fixed format. */
 void cd_sense(u32 sense, u8 out[CD_SENSE_SIZE]);
 
+/* What keeps it from being a medium; NULL: nothing. */
+static inline const char *cd_unfit(const struct block *b)
+{
+	return b->sector > CD_BLOCK ? "its sectors are larger than a CD's, which have 2048 bytes"
+	       : b->size < CD_BLOCK ? "it has not one sector of 2048 bytes" : NULL;
+}
+
 /* --- scsi.c, for the monitor; the VM's device lock is held --- */
 
 extern const struct virtio_model scsi_pci, scsi_mmio;

@@ -289,6 +289,9 @@ static void cds(void **state)
 	assert_non_null(strstr(line("block-list b"), "hdh      4 used    ro          0         0         0      0 -"));
 	assert_string_equal(line("cd-eject b hdh"), "error: cd-eject: hdh is empty\r\n");
 	assert_string_equal(line("cd-insert b hdh bad.iso"), "error: cd-insert: bad.iso: no such file\r\n");
+	fake_block.sector = 4096;
+	assert_string_equal(line("cd-insert b hdh a.iso"), "error: cd-insert: a.iso: its sectors are larger than a CD's, which have 2048 bytes\r\n");
+	fake_block.sector = 512;
 	assert_string_equal(line("cd-insert b hdh odd.iso"), "error: cd-insert: odd.iso: its sectors\r\n");
 	assert_string_equal(vms[1].cfg.disks[7].target, "");
 	assert_string_equal(line("cd-insert b hdh a.iso"), "ok\r\n");
