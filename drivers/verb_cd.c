@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The monitor's verbs that change the medium of a CD-ROM drive, as xl's. What is in becomes part of the VM's configuration. */
+/* The monitor's verbs that change a CD-ROM drive's medium, as xl's. What is in is part of the VM's configuration. */
 #include "arch/x86_64/asm.h"
 #include "arch/x86_64/machine.h"
 #include "drivers/hotplug.h"

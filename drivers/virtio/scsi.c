@@ -9,59 +9,18 @@
  * it only waits for its next turn: a saved VM has none. Its chain is read anew for every turn. And so a task management
  * function has little to do: it is answered when all that was in the request queue before has been done.
  */
-#include "drivers/virtio/scsi.h"
+#include "drivers/virtio/scsi_host.h"
 #include "arch/x86_64/frame.h"
 #include "drivers/virtio/virtio_pci.h"
 #include "lib/errno.h"
 #include "lib/string.h"
 #include "vmm/gmem.h"
 
-enum { CONTROL, EVENTS, REQUESTS, QUEUES };
-#define TURN	     8u	     /* control requests of a call */
 #define BUDGET	     KIB(64) /* what a call may read before it lets others go on; a request counts as some more */
 #define REQUEST_COST 1024u
 #define RANGE_COST   64u
 #define SIZE_MAX_OF_BOTH 255u /* of sense_size and cdb_size */
 #define CHECK_CONDITION 2u
-
-struct scsi {
-	struct virtio virtio;
-	u32 sense_size, cdb_size; /* 5.6.4: as the driver wants them */
-	struct cd_drive drive[VM_MAX_DISKS];
-};
-
-struct scsi_read {
-	struct vdev *d;
-	u32 unit;
-	bool busy, waiting; /* waiting: no piece of it is in flight */
-	int err;
-	u16 id, nr_ring, start;
-	u32 head;	 /* bytes of its answer before the data */
-	u32 sense_size;
-	u64 in_len, tag; /* tag: the driver's, in 5.6.6.1 the id */
-	u64 pos, done, total;
-	struct block_req r; /* the last: the backend's bytes follow */
-};
-
-/* What is no state. */
-struct scsi_host {
-	struct scsi_medium {
-		struct block *block; /* NULL: the drive is empty */
-		struct scsi_read *read;
-		bool leaving;
-	} in[VM_MAX_DISKS];
-	unsigned busy; /* drives that read */
-	bool stayed;   /* something waits in the rings until one of them is free */
-};
-
-static struct scsi *state_of(const struct vdev *d)
-{
-	return d->state;
-}
-static struct scsi_host *host_of(const struct vdev *d)
-{
-	return d->priv;
-}
 
 const struct block *scsi_medium(const struct vdev *d, u32 unit)
 {
@@ -221,20 +180,13 @@ static void medium_again(struct block *b)
 
 /* ---- the request queue ---- */
 
-/* 5.6.6.1: 1, target, and a single level LUN; of these there is 0. */
-static bool target_of(const struct vdev *d, const u8 lun[8], u32 *unit, bool *lun0)
-{
-	*unit = lun[1];
-	*lun0 = !(lun[2] & 0xbf) && !lun[3] && !lun[4] && !lun[5] && !lun[6] && !lun[7];
-	return lun[0] == 1 && *unit < VM_MAX_DISKS && vm_cdroms(d->vm) >> *unit & 1;
-}
-
 static u64 blocks_of(const struct scsi_medium *m)
 {
 	return m->block && !m->leaving ? MIN(m->block->size / CD_BLOCK, 0xffffffffull) : 0;
 }
 
-static void begin_read(struct vdev *d, u32 unit, const struct virtq_chain *c, const struct cd_call *call, u64 tag, u64 *budget)
+static void begin_read(struct vdev *d, u32 unit, const struct virtq_chain *c, const struct cd_call *call, u64 tag,
+		       u64 *budget)
 {
 	struct scsi_read *q = host_of(d)->in[unit].read;
 	u32 sense_size = state_of(d)->sense_size;
@@ -257,7 +209,8 @@ static void begin_read(struct vdev *d, u32 unit, const struct virtq_chain *c, co
 }
 
 /* What a drive, or what there is none of, says to a command. */
-static void command(struct vdev *d, u32 unit, bool lun0, const struct virtq_chain *c, struct cd_call *call, u64 tag, u64 *budget)
+static void command(struct vdev *d, u32 unit, bool lun0, const struct virtq_chain *c, struct cd_call *call, u64 tag,
+		    u64 *budget)
 {
 	const struct vm_disk *disk = vm_disk(d->vm, unit);
 	struct scsi_medium *m = &host_of(d)->in[unit];
@@ -296,7 +249,7 @@ static bool serve(struct vdev *d, const struct virtq_chain *c, u64 *budget)
 		return true;
 	}
 	virtq_read(d->vm, c, 0, &h, sizeof(h));
-	if (!target_of(d, h.lun, &unit, &lun0)) {
+	if (!scsi_target(d, h.lun, &unit, &lun0)) {
 		refuse(d, c, SCSI_BAD_TARGET);
 		return true;
 	}
@@ -329,145 +282,14 @@ static void run_requests(struct vdev *d, u64 *budget)
 		virtio_turn(d, 0);
 }
 
-/* ---- the control queue ---- */
-
-/* All that came before it has been done? What still waits has a turn coming, or is held by a drive, whose end gives one. */
-static bool all_done(struct vdev *d, u32 unit)
-{
-	const struct virtq *q = virtio_queue(d, REQUESTS);
-	const struct scsi_medium *m = &host_of(d)->in[unit];
-
-	return !(m->block && m->read->busy) && (!q || virtq_idle(d->vm, q));
-}
-
-static void reset_drive(struct cd_drive *drive)
-{
-	drive->attention |= CD_WAS_RESET;
-	drive->locked = 0;
-}
-
-/* The answer; -1: later. */
-static int manage_tasks(struct vdev *d, const struct virtio_scsi_tmf *t)
-{
-	bool lun0, query = t->subtype == TMF_QUERY_TASK || t->subtype == TMF_QUERY_TASK_SET;
-	const struct scsi_medium *m;
-	u32 unit;
-
-	if (!target_of(d, t->lun, &unit, &lun0))
-		return SCSI_BAD_TARGET;
-	if (!lun0 && t->subtype != TMF_I_T_NEXUS_RESET)
-		return SCSI_INCORRECT_LUN;
-	if (t->subtype > TMF_QUERY_TASK_SET || t->subtype == TMF_CLEAR_ACA)
-		return SCSI_REJECTED;
-	m = &host_of(d)->in[unit];
-	if (query && m->block && m->read->busy && (t->subtype == TMF_QUERY_TASK_SET || m->read->tag == t->id))
-		return SCSI_SUCCEEDED;
-	if (!all_done(d, unit))
-		return -1;
-	if (t->subtype == TMF_LOGICAL_UNIT_RESET || t->subtype == TMF_I_T_NEXUS_RESET)
-		reset_drive(scsi_drive(d, unit));
-	return SCSI_OK;
-}
-
-static struct virtio_scsi_an_answer notification(struct vdev *d, const struct virtio_scsi_an *a)
-{
-	struct virtio_scsi_an_answer r = {.events = a->events & SCSI_AN_MEDIA_CHANGE};
-	bool lun0;
-	u32 unit;
-
-	if (!target_of(d, a->lun, &unit, &lun0))
-		return (struct virtio_scsi_an_answer){.response = SCSI_BAD_TARGET};
-	if (!lun0)
-		return (struct virtio_scsi_an_answer){.response = SCSI_INCORRECT_LUN};
-	if (a->type == SCSI_AN_SUBSCRIBE) {
-		scsi_drive(d, unit)->subscribed = !!r.events;
-		scsi_drive(d, unit)->notify &= scsi_drive(d, unit)->subscribed;
-	}
-	return r;
-}
-
-/* false: it is to stay. */
-static bool control(struct vdev *d, const struct virtq_chain *c)
-{
-	struct virtio_scsi_an_answer an;
-	union {
-		u32 type;
-		struct virtio_scsi_tmf tmf;
-		struct virtio_scsi_an an;
-	} in = {0};
-	u64 n = virtq_read(d->vm, c, 0, &in, sizeof(in)), room = in.type == SCSI_TMF ? 1 : sizeof(an);
-	int r = SCSI_FAILURE;
-
-	if (n < (in.type == SCSI_TMF ? sizeof(in.tmf) : sizeof(in.an)) || c->in_len < room) {
-		virtio_broken(d, "a control request is too short, or has no room for its answer");
-		return true;
-	}
-	if (in.type == SCSI_TMF) {
-		r = manage_tasks(d, &in.tmf);
-		if (r < 0)
-			return false;
-		an.response = (u8)r;
-		virtq_write(d->vm, c, 0, &an.response, 1);
-	} else {
-		an = in.type <= SCSI_AN_SUBSCRIBE ? notification(d, &in.an) : (struct virtio_scsi_an_answer){.response = SCSI_FAILURE};
-		virtq_write(d->vm, c, 0, &an, sizeof(an));
-	}
-	virtio_push(d, CONTROL, c, (u32)room);
-	return true;
-}
-
-static void run_control(struct vdev *d)
-{
-	struct virtq_chain c;
-	unsigned n = 0;
-
-	while (n < TURN && virtio_pop(d, CONTROL, &c)) {
-		if (!control(d, &c)) {
-			virtq_unpop(virtio_queue(d, CONTROL), &c);
-			host_of(d)->stayed = true;
-			break;
-		}
-		n++;
-	}
-	if (n && virtio_queue(d, CONTROL))
-		virtio_signal(d, CONTROL);
-	if (n == TURN)
-		virtio_turn(d, 0);
-}
-
-/* ---- the event queue ---- */
-
-static void run_events(struct vdev *d)
-{
-	bool pushed = false;
-	struct virtq_chain c;
-
-	for (u32 unit = 0; unit < VM_MAX_DISKS; unit++) {
-		const struct virtio_scsi_event e = {.event = SCSI_EVENT_ASYNC_NOTIFY, .lun = {1, (u8)unit}, .reason = SCSI_AN_MEDIA_CHANGE};
-
-		if (!scsi_drive(d, unit)->notify || !virtio_pop(d, EVENTS, &c))
-			continue;
-		if (c.in_len < sizeof(e)) {
-			virtio_broken(d, "an event has no room");
-			return;
-		}
-		virtq_write(d->vm, &c, 0, &e, sizeof(e));
-		virtio_push(d, EVENTS, &c, sizeof(e));
-		scsi_drive(d, unit)->notify = 0;
-		pushed = true;
-	}
-	if (pushed && virtio_queue(d, EVENTS))
-		virtio_signal(d, EVENTS);
-}
-
 static void run(struct vdev *d, u64 *budget)
 {
 	if (vm_has_ended(d->vm))
 		return;
 	host_of(d)->stayed = false;
 	run_requests(d, budget);
-	run_control(d);
-	run_events(d);
+	scsi_run_control(d);
+	scsi_run_events(d);
 }
 
 static void scsi_kick(struct vdev *d, unsigned queue)
@@ -503,7 +325,7 @@ static void has_event(struct vdev *d, u32 unit, u8 event)
 
 	drive->event = event;
 	drive->notify = drive->subscribed;
-	run_events(d);
+	scsi_run_events(d);
 }
 
 /* Without a word to the driver. */
@@ -619,7 +441,7 @@ static void scsi_reset(struct vdev *d)
 	s->sense_size = SCSI_SENSE_SIZE;
 	s->cdb_size = SCSI_CDB_SIZE;
 	for (u32 unit = 0; unit < VM_MAX_DISKS; unit++) {
-		reset_drive(&s->drive[unit]);
+		scsi_reset_drive(&s->drive[unit]);
 		s->drive[unit].subscribed = s->drive[unit].notify = 0;
 	}
 	vdev_timer_stop(d, 0);
@@ -682,7 +504,8 @@ static unsigned scsi_units(const struct vm *vm)
 static const struct virtio_type scsi = {
 	.config_size = sizeof(struct virtio_scsi_config), .queue_size = VIRTQ_MAX_SIZE, .max_queues = QUEUES,
 	.init = scsi_init, .destroy = scsi_destroy, .reset = scsi_reset, .valid = scsi_valid,
-	.config = scsi_config, .config_write = scsi_config_write, .kick = scsi_kick, .queue_reset = scsi_queue_reset, .timer = scsi_timer,
+	.config = scsi_config, .config_write = scsi_config_write, .kick = scsi_kick, .queue_reset = scsi_queue_reset,
+	.timer = scsi_timer,
 };
 #define scsi_ID 8
 VIRTIO_DEVICE(scsi, "virtio-scsi", 1, struct scsi, 0x010000, QUEUES + 1, scsi_units);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* unit: drivers/virtio/virtio.c drivers/virtio/virtio_pci.c drivers/virtio/scsi.c drivers/virtio/scsi_cd.c */
+/* unit: drivers/virtio/virtio.c drivers/virtio/virtio_pci.c drivers/virtio/scsi.c drivers/virtio/scsi_control.c drivers/virtio/scsi_cd.c */
 /* The SCSI host, with drives that are empty, full, or whose medium comes and goes; a backend as fuzz_virtio_blk.c has it. */
 #define WORK_MAX MIB(1) /* eight drives' turns */
 #include "tests/fuzz/virtio_driver.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* unit: drivers/virtio/virtio.c drivers/virtio/virtio_pci.c drivers/virtio/virtq.c drivers/virtio/scsi.c drivers/virtio/scsi_cd.c */
+/* unit: drivers/virtio/virtio.c drivers/virtio/virtio_pci.c drivers/virtio/virtq.c drivers/virtio/scsi.c drivers/virtio/scsi_control.c drivers/virtio/scsi_cd.c */
 /*
  * The SCSI host with two CD-ROM drives, targets 1 (with a medium of 300 blocks) and 2 (empty): what a drive says to each
  * command, what the host says to requests that are none, and what happens while a backend takes its time.
