@@ -325,7 +325,8 @@ static void has_event(struct vdev *d, u32 unit, u8 event)
 
 	drive->event = event;
 	drive->notify = drive->subscribed;
-	scsi_run_events(d);
+	if (drive->notify)
+		virtio_turn(d, 0); /* not from a verb: the VM may be between two lives */
 }
 
 /* Without a word to the driver. */

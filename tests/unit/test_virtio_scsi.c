@@ -668,10 +668,13 @@ static void notifications(void **test)
 	virtio_kick(&dev, EVENTS);
 	assert_int_equal(used(EVENTS, NULL), 0);
 	assert_int_equal(scsi_insert(&dev, 1, why, sizeof(why)), 0);
+	assert_int_equal(used(EVENTS, NULL), 0);
+	due();
 	assert_int_equal(used(EVENTS, NULL), 1);
 	assert_true(e->event == SCSI_EVENT_ASYNC_NOTIFY && e->reason == SCSI_AN_MEDIA_CHANGE && e->lun[0] == 1 && e->lun[1] == 1);
 	/* Kept until there is room for it. */
 	assert_true(scsi_eject(&dev, 1));
+	due();
 	memset(fake_ram + IN_AT, 0, 16);
 	put(EVENTS, 0, 0, IN_AT, 16);
 	virtio_kick(&dev, EVENTS);
