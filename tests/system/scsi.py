@@ -128,9 +128,14 @@ def drives(*host, size=2 << 20, cpus=1, **more):
     return test
 
 
-AMD = ("--cpu", "amd", "--boot", "direct", "--host-cpus", "2")
+def amd(cpus):
+    return "--cpu", "amd", "--boot", "direct", "--host-cpus", str(cpus)
+
+
 CASES = [
-    Case("scsi-amd", drives(*AMD, vcpus=2), 20, timeout=250),
-    Case("torture-scsi-amd", drives(*AMD, cpus=2, vcpus=2, torture=8), 30, timeout=300),
+    Case("scsi-amd", drives(*amd(2), vcpus=2), 20, timeout=250),
+    # On two host CPUs it failed once: see "Known flakes" in SUPPORT.md.
+    Case("torture-scsi-amd", drives(*amd(1), vcpus=2, torture=8), 30, timeout=300),
+    Case("torture-scsi-amd-on-2", drives(*amd(2), cpus=2, vcpus=2, torture=8), 30, timeout=300, soak=True),
     Case("scsi-intel", small("--cpu", "intel", "--boot", "grub", "--host-cpus", "1", memory=128), 60, timeout=500),
 ]
