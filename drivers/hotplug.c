@@ -7,6 +7,7 @@
 #include "drivers/hotplug.h"
 #include "arch/x86_64/asm.h"
 #include "arch/x86_64/machine.h"
+#include "drivers/virtio/scsi.h"
 #include "lib/errno.h"
 #include "lib/log.h"
 #include "lib/string.h"
@@ -110,6 +111,11 @@ struct vdev *plug_disk(struct vm *vm, u32 unit)
 	return plug_find(vm, &blk_pci.vdev, unit) ?: plug_find(vm, &blk_mmio.vdev, unit);
 }
 
+struct vdev *plug_cdroms(struct vm *vm)
+{
+	return plug_find(vm, &scsi_pci.vdev, 0) ?: plug_find(vm, &scsi_mmio.vdev, 0);
+}
+
 enum mon_status verb_block_attach(struct mon_call *c)
 {
 	struct vm *vm = c->vm;
@@ -119,10 +125,12 @@ enum mon_status verb_block_attach(struct mon_call *c)
 	if (vm->preserved)
 		return mon_fail(c, "it has ended");
 	vm_devices_lock(vm);
-	before = vm_disks(vm);
+	before = vm_disks(vm) | vm_cdroms(vm);
 	if (plug_read(c, config_add_disk, &vm->cfg)) {
-		unit = (unsigned)__builtin_ctz(vm_disks(vm) & ~before);
-		st = plug_in(c, &blk_pci.vdev, unit, vm->cfg.disks[unit].vdev);
+		unit = (unsigned)__builtin_ctz((vm_disks(vm) | vm_cdroms(vm)) & ~before);
+		st = vm->cfg.disks[unit].cdrom ? mon_fail(c, "CD-ROM drives come with the VM's file, empty if need be: "
+							     "'vdev=hdc,devtype=cdrom,target='; `cd-insert` fills them")
+					       : plug_in(c, &blk_pci.vdev, unit, vm->cfg.disks[unit].vdev);
 		if (st == MON_FAILED)
 			vm->cfg.disks[unit] = (struct vm_disk){0};
 	}
@@ -141,6 +149,8 @@ enum mon_status verb_block_detach(struct mon_call *c)
 		unit++;
 	if (unit == VM_MAX_DISKS)
 		st = mon_fail(c, "it has no disk %.32s; `block-list` shows them", c->argv[0]);
+	else if (!c->pos && vm->cfg.disks[unit].cdrom)
+		st = mon_fail(c, "%.32s is a CD-ROM drive, which stays; `cd-eject` takes the medium out", c->argv[0]);
 	else if (!c->pos && !plug_find(vm, &blk_pci.vdev, unit))
 		st = mon_fail(c, "%.32s is a disk by MMIO, which stays where it is", c->argv[0]);
 	else
@@ -160,12 +170,13 @@ void block_list_begin(struct mon_call *c)
 	MON_TABLE(c->out, "disks", cols, MON_COLUMNS);
 }
 
-static void disk_row(struct mon_call *c, const struct vdev *d)
+/* b: NULL: a CD-ROM drive without a medium. */
+static void disk_row(struct mon_call *c, const struct vdev *d, const struct vm_disk *disk, const struct block *b)
 {
-	const struct vm_disk *disk = &c->vm->cfg.disks[d->unit];
-	const struct block *b = blk_block(d);
+	static const struct block none = {.readonly = true};
 	struct mon_out *o = c->out;
 
+	b = b ?: &none;
 	mon_row(o);
 	mon_str(o, c->vm->name);
 	mon_u64(o, c->vm->id);
@@ -181,7 +192,10 @@ static void disk_row(struct mon_call *c, const struct vdev *d)
 	mon_u64(o, b->reads);
 	mon_u64(o, b->writes);
 	mon_u64(o, b->errors);
-	mon_str(o, disk->target);
+	if (disk->target[0])
+		mon_str(o, disk->target);
+	else
+		mon_none(o);
 }
 
 enum mon_status verb_block_list(struct mon_call *c)
@@ -190,10 +204,11 @@ enum mon_status verb_block_list(struct mon_call *c)
 
 	vm_devices_lock(vm);
 	for (u32 unit = 0; unit < VM_MAX_DISKS; unit++) {
-		const struct vdev *d = plug_disk(vm, unit);
+		const struct vm_disk *disk = &vm->cfg.disks[unit];
+		const struct vdev *d = disk->cdrom ? plug_cdroms(vm) : plug_disk(vm, unit);
 
 		if (d)
-			disk_row(c, d);
+			disk_row(c, d, disk, disk->cdrom ? scsi_medium(d, unit) : blk_block(d));
 	}
 	vm_devices_unlock(vm);
 	return MON_DONE;

@@ -32,3 +32,5 @@ enum mon_status plug_out(struct mon_call *c, const struct vdev_type *type, u32 u
 struct vdev *plug_find(struct vm *vm, const struct vdev_type *type, u32 unit);
 /* The same of a disk, by PCI or by MMIO. */
 struct vdev *plug_disk(struct vm *vm, u32 unit);
+/* The SCSI host of its CD-ROM drives; NULL: it has none. */
+struct vdev *plug_cdroms(struct vm *vm);

@@ -34,11 +34,11 @@ enum vm_action { ACTION_DESTROY, ACTION_RESTART, ACTION_RENAME_RESTART, ACTION_P
 enum vm_type { VM_TYPE_AUTO, VM_TYPE_HVM, VM_TYPE_PVH };
 
 struct vm_disk {
-	char target[VM_PATH_MAX]; /* file name as in boot_info */
-	char vdev[16];
+	char target[VM_PATH_MAX]; /* file name as in boot_info; "": a CD-ROM drive without a medium */
+	char vdev[16]; /* "": this place is free */
 	char serial[21]; /* what the guest sees; "": vdev */
 	bool readonly, cdrom;
-	u32 sector; /* bytes of a logical sector: 512 or 4096 */
+	u32 sector; /* bytes of a logical sector: 512 or 4096; of a CD-ROM 2048 */
 	u64 iops, bps; /* at most so many operations, bytes a second; 0: no limit */
 };
 

@@ -128,8 +128,6 @@ static bool disk_target(struct disk_spec *d, struct vm_disk *disk)
 		"file:", "phy:", "tap:", "tap2:", "aio:", "raw:", "qcow:", "qcow2:", "vhd:", NULL};
 	const char *t = d->val[DISK_TARGET];
 
-	if (!*t)
-		return disk_fail(d, "disk without a file; write 'FILE,raw,xvda,rw'");
 	for (int i = 0; prefixes[i]; i++)
 		if (!strncmp(t, prefixes[i], strlen(prefixes[i])))
 			return disk_fail(d,
@@ -177,6 +175,8 @@ static bool disk_access(struct disk_spec *d, struct vm_disk *disk)
 		return disk_fail(d, "disk: devtype '%.40s'; write disk or cdrom", t);
 	disk->cdrom = d->cdrom || !strcmp(t, "cdrom");
 	disk->readonly = ro || disk->cdrom;
+	if (!disk->target[0] && !disk->cdrom)
+		return disk_fail(d, "disk without a file; write 'FILE,raw,xvda,rw'");
 	return true;
 }
 
@@ -198,12 +198,14 @@ static bool disk_number(struct disk_spec *d, int what, u64 *out)
 /* What xl has not: limits, as libvirt and QEMU have them, and what the disk looks like. */
 static bool disk_shape(struct disk_spec *d, struct vm_disk *disk)
 {
-	u64 sector = 512;
+	u64 sector = disk->cdrom ? 2048 : 512;
 
+	if (disk->cdrom && (d->given[DISK_IOPS] || d->given[DISK_BPS] || d->given[DISK_SECTOR]))
+		return disk_fail(d, "disk: a CD-ROM has neither iops, bps nor sector; leave them out");
 	if (!disk_number(d, DISK_IOPS, &disk->iops) || !disk_number(d, DISK_BPS, &disk->bps) ||
 	    !disk_number(d, DISK_SECTOR, &sector))
 		return false;
-	if (sector != 512 && sector != 4096)
+	if (sector != 512 && sector != 4096 && !disk->cdrom)
 		return disk_fail(d, "disk: sector = %s; write 512 or 4096", d->val[DISK_SECTOR]);
 	disk->sector = (u32)sector;
 	if (strlen(d->val[DISK_SERIAL]) >= sizeof(disk->serial))
@@ -226,7 +228,7 @@ bool config_add_disk(struct config_ctx *c, const struct cfg_item *it)
 	    !disk_vdev(&spec, &disk) || !disk_access(&spec, &disk) || !disk_shape(&spec, &disk))
 		return false;
 	for (u32 i = VM_MAX_DISKS; i--;) {
-		if (!vm->disks[i].target[0])
+		if (!vm->disks[i].vdev[0])
 			place = &vm->disks[i];
 		else if (!strcmp(vm->disks[i].vdev, disk.vdev))
 			return fail(c, it->line, it->col,

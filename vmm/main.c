@@ -166,7 +166,7 @@ static bool check_vm(const struct vm_config *cfg)
 	if (cfg->ramdisk[0])
 		ok &= have_file(cfg, cfg->ramdisk, "ramdisk");
 	for (u32 i = 0; i < cfg->nr_disks; i++)
-		if (disk_file(cfg->disks[i].target))
+		if (cfg->disks[i].target[0] && disk_file(cfg->disks[i].target))
 			ok &= have_file(cfg, disk_file(cfg->disks[i].target), "disk");
 	for (u32 i = 0; i < nr_vm_cfgs; i++) {
 		if (strcmp(vm_cfgs[i].name, cfg->name))

@@ -528,7 +528,16 @@ unsigned vm_disks(const struct vm *vm)
 	unsigned units = 0;
 
 	for (u32 i = 0; i < VM_MAX_DISKS; i++)
-		units |= (unsigned)!!vm->cfg.disks[i].target[0] << i;
+		units |= (unsigned)(vm->cfg.disks[i].vdev[0] && !vm->cfg.disks[i].cdrom) << i;
+	return units;
+}
+
+unsigned vm_cdroms(const struct vm *vm)
+{
+	unsigned units = 0;
+
+	for (u32 i = 0; i < VM_MAX_DISKS; i++)
+		units |= (unsigned)vm->cfg.disks[i].cdrom << i;
 	return units;
 }
 

@@ -135,6 +135,7 @@ bool vm_hpet_wanted(const struct vm *vm);
 bool vm_rng_wanted(const struct vm *vm);
 /* Its disks and network cards: bit n for the n-th; of those that were taken out the place is empty. */
 unsigned vm_disks(const struct vm *vm);
+unsigned vm_cdroms(const struct vm *vm); /* CD-ROM drives, which vm_disks() leaves out */
 unsigned vm_vifs(const struct vm *vm);
 struct vm_disk *vm_disk(struct vm *vm, u32 i);
 struct vm_vif *vm_vif(struct vm *vm, u32 i);

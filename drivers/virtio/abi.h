@@ -135,6 +135,64 @@ static_assert(sizeof(struct virtio_blk_header) == 16 && sizeof(struct virtio_blk
 #define NET_F_MQ	     BIT(22)
 #define NET_F_CTRL_MAC	     BIT(23)
 
+/* --- SCSI host, 5.6 --- */
+
+/* 5.6.4 */
+struct virtio_scsi_config {
+	u32 num_queues, seg_max, max_sectors, cmd_per_lun, event_info_size, sense_size, cdb_size;
+	u16 max_channel, max_target;
+	u32 max_lun;
+};
+static_assert(sizeof(struct virtio_scsi_config) == 36, "5.6.4");
+#define SCSI_SENSE_SIZE 96u /* of reset, as is the next */
+#define SCSI_CDB_SIZE	32u
+
+/* 5.6.6.1: behind it cdb_size bytes of CDB; behind the answer sense_size bytes of sense data */
+struct virtio_scsi_request {
+	u8 lun[8];
+	u64 id;
+	u8 task_attr, prio, crn;
+} __packed;
+struct virtio_scsi_response {
+	u32 sense_len, residual;
+	u16 status_qualifier;
+	u8 status, response;
+};
+static_assert(sizeof(struct virtio_scsi_request) == 19 && sizeof(struct virtio_scsi_response) == 12, "5.6.6.1");
+enum { SCSI_OK, SCSI_OVERRUN, SCSI_ABORTED, SCSI_BAD_TARGET, SCSI_FAILURE = 9,
+       SCSI_SUCCEEDED, SCSI_REJECTED, SCSI_INCORRECT_LUN };
+
+/* 5.6.6.2 */
+enum { SCSI_TMF, SCSI_AN_QUERY, SCSI_AN_SUBSCRIBE };
+enum { TMF_ABORT_TASK, TMF_ABORT_TASK_SET, TMF_CLEAR_ACA, TMF_CLEAR_TASK_SET, TMF_I_T_NEXUS_RESET,
+       TMF_LOGICAL_UNIT_RESET, TMF_QUERY_TASK, TMF_QUERY_TASK_SET };
+struct virtio_scsi_tmf {
+	u32 type, subtype;
+	u8 lun[8];
+	u64 id;
+};
+struct virtio_scsi_an {
+	u32 type;
+	u8 lun[8];
+	u32 events;
+};
+struct virtio_scsi_an_answer {
+	u32 events;
+	u8 response;
+} __packed;
+static_assert(sizeof(struct virtio_scsi_tmf) == 24 && sizeof(struct virtio_scsi_an) == 16, "5.6.6.2");
+static_assert(sizeof(struct virtio_scsi_an_answer) == 5, "5.6.6.2");
+#define SCSI_AN_MEDIA_CHANGE 16u
+
+/* 5.6.6.3 */
+struct virtio_scsi_event {
+	u32 event;
+	u8 lun[8];
+	u32 reason;
+};
+static_assert(sizeof(struct virtio_scsi_event) == 16, "5.6.6.3");
+#define SCSI_EVENT_ASYNC_NOTIFY 2u
+
 /* --- socket device, 5.10 --- */
 
 #define VSOCK_F_STREAM BIT(0)

@@ -315,7 +315,7 @@ static void silence(struct vdev *d)
 /* 4.1.2.1, 4.1.2.3: numbers of their own, by which they are found, and that of their kind as the subsystem's; revision 0. */
 static void make_transitional(struct vdev *d)
 {
-	static const u8 numbers[] = {[1] = 0, [2] = 1, [3] = 3, [4] = 5, [5] = 2};
+	static const u8 numbers[] = {[1] = 0, [2] = 1, [3] = 3, [4] = 5, [5] = 2, [8] = 4};
 	u32 id = virtio_model_of(d)->id;
 
 	if (id >= ARRAY_SIZE(numbers))

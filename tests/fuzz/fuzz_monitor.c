@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* unit: vmm/monitor/monitor.c vmm/monitor/out.c vmm/monitor/verbs.c vmm/monitor/verb_host.c vmm/monitor/verb_vm.c vmm/monitor/verb_sched.c vmm/monitor/verb_stat.c vmm/monitor/verb_trace.c vmm/trace.c vmm/config.c vmm/config_cpus.c vmm/config_disk.c drivers/virtio/config_vsock.c drivers/net/config_vif.c drivers/net/config_rule.c drivers/net/verb_net.c drivers/net/verb_plug.c drivers/virtio/verb_vsock.c drivers/hotplug.c drivers/verb_block.c lib/cfg.c lib/string.c vmm/config_channel.c */
+/* unit: vmm/monitor/monitor.c vmm/monitor/out.c vmm/monitor/verbs.c vmm/monitor/verb_host.c vmm/monitor/verb_vm.c vmm/monitor/verb_sched.c vmm/monitor/verb_stat.c vmm/monitor/verb_trace.c vmm/trace.c vmm/config.c vmm/config_cpus.c vmm/config_disk.c drivers/virtio/config_vsock.c drivers/net/config_vif.c drivers/net/config_rule.c drivers/net/verb_net.c drivers/net/verb_plug.c drivers/virtio/verb_vsock.c drivers/hotplug.c drivers/verb_block.c drivers/verb_cd.c lib/cfg.c lib/string.c vmm/config_channel.c */
 /*
  * Lines for the monitor, one after the other. Each ends in a bounded number of steps, fails with a reason or does not, and
  * answers either in printable text or, with -j, in one line of JSON.
@@ -51,6 +51,7 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 	size_t n = 0;
 
 	fake_setup();
+	fake_drive(&vms[0]);
 	for (size_t i = 0; i <= size; i++) {
 		if (i < size && data[i] != '\n' && data[i]) {
 			if (n < sizeof(line) - 1)

@@ -59,7 +59,8 @@ static void tell(const char *what, u64 a, const char *more, u64 b)
 
 void fail(struct target *t, const char *what, u64 a, u64 b)
 {
-	static const char *const names[] = {"", "net ", "blk ", "console ", "rng ", "balloon ", [VSOCK] = "vsock "};
+	static const char *const names[] = {
+		"", "net ", "blk ", "console ", "rng ", "balloon ", [SCSI] = "scsi ", [VSOCK] = "vsock "};
 
 	prey = NULL;
 	puts_("HOSTILE: FAIL ");

@@ -22,7 +22,8 @@
 
 #define VEC_QUEUE 0x50
 
-enum { NET = 1, BLK, CONSOLE, RNG, BALLOON, VSOCK = 19 };
+enum { NET = 1, BLK, CONSOLE, RNG, BALLOON, SCSI = 8, VSOCK = 19 };
+#define CD_TARGET 4u /* of SCSI: the place of the CD-ROM among the disks of the VM's file */
 
 /* A queue as it was last set up, whatever the device thought of it. */
 struct hq {

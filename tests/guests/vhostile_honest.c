@@ -183,6 +183,41 @@ static void vsock(struct target *t)
 		fail(t, "the answer is another one; its length, type and operation", len, r[7]);
 }
 
+/* A command to the CD-ROM: response and status. */
+static u32 cd(struct target *t, u8 code, u8 block, u8 last)
+{
+	u8 *out = page[0], *in = page[0] + 512;
+	struct vbuf b[3] = {{out, 51}, {in, 108}, {page[1], 2048}};
+
+	memset(out, 0, 51);
+	out[0] = 1;
+	out[1] = CD_TARGET;
+	out[19] = code;
+	out[24] = block;
+	out[code == 0x28 ? 27 : 23] = last;
+	memset(in, 0xff, 108);
+	ask(t, 2, b, 1, 2);
+	return (u32)in[11] << 8 | in[10];
+}
+
+/* What a reset leaves to be told, then the tray goes in, and a block is read. */
+static void scsi(struct target *t)
+{
+	u64 *r = (u64 *)page[1];
+	u8 block = (u8)below(200);
+	u32 answer;
+
+	start_device(t, either(), 3, 0, 0);
+	answer = cd(t, 0x00, 0, 0);
+	if (answer != 2 || page[0][512 + 12 + 12] != 0x29)
+		fail(t, "it does not say that it was reset, but", answer, page[0][512 + 12 + 12]);
+	if (cd(t, 0x1b, 0, 3) || (answer = cd(t, 0x28, block, 1)))
+		fail(t, "a good command's answer", answer, 0);
+	for (u64 i = 0; i < 256; i++)
+		if (r[i] != vio_file_word(block * 2048ull + i * 8))
+			fail(t, "what is read is not what is on it", block, r[i]);
+}
+
 void honest(struct target *t, struct target *peer)
 {
 	switch (t->type) {
@@ -192,5 +227,6 @@ void honest(struct target *t, struct target *peer)
 	case RNG: rng(t); break;
 	case BALLOON: balloon(t); break;
 	case VSOCK: vsock(t); break;
+	case SCSI: scsi(t); break;
 	}
 }

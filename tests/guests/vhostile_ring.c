@@ -201,6 +201,37 @@ static u32 vsock_request(struct target *t, u32 queue, struct part *p)
 	return 1;
 }
 
+/* To the control queue, for events, or a command. */
+static u32 scsi_request(u32 queue, struct part *p)
+{
+	static const u8 codes[] = {0x28, 0x28, 0x28, 0x28, 0x08, 0xa8, 0x88, 0x00, 0x03, 0x12, 0x1a, 0x1b, 0x1e, 0x25, 0x42, 0x43, 0x46, 0x4a, 0x51,
+				   0x5a, 0x9e, 0xa0, 0xbd, 0xff};
+	u64 at = data_address(&dice_now) & ~15ull, lun = 1 | CD_TARGET << 8 | (below(8) ? 0 : random());
+	u8 code = ONE_OF(codes);
+
+	if (queue == 1)
+		return room(p, below(4) ? 16 : below(32));
+	if (queue == 0) {
+		put64(at, below(4) | (u64)below(9) << 32);
+		put64(at + (below(2) ? 8 : 4), lun);
+		p[0] = (struct part){at, below(8) ? 24 : below(32), false};
+		p[1] = (struct part){data_address(&dice_now), below(8) ? 5 : 1, true};
+		return 2;
+	}
+	put64(at, lun);
+	for (u32 i = 0; i < 48; i += 8)
+		put64(at + 8 + i, below(3) ? 0 : random());
+	put16(at + 19, (u16)(code | below(4) << 8));
+	if (code == 0x28) { /* READ(10): block and count */
+		put64(at + 21, (u64)below(256) << 24 | (u64)(below(8) ? below(20) : random() & 0xffff) << 48);
+		put16(at + 19, code);
+	}
+	p[0] = (struct part){at, below(16) ? 51 : below(64), false};
+	p[1] = (struct part){data_address(&dice_now), below(16) ? 108 : below(128), true};
+	p[2] = (struct part){data_address(&dice_now), below(8) ? 2048 * (1 + below(16)) : any_length(&dice_now), true};
+	return 2 + !!below(8);
+}
+
 static u32 make(struct target *t, u32 queue, struct part *p)
 {
 	switch (t->type) {
@@ -216,6 +247,8 @@ static u32 make(struct target *t, u32 queue, struct part *p)
 		return balloon_request(queue, p);
 	case VSOCK:
 		return vsock_request(t, queue, p);
+	case SCSI:
+		return scsi_request(queue, p);
 	default:
 		return room(p, 1 + below(2000));
 	}

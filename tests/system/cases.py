@@ -31,6 +31,7 @@ FILES = [
     "server",
     "hostdisk",
     "hotplug",
+    "scsi",
     "net",
     "uplink",
     "balloon",

@@ -21,7 +21,7 @@ def bench(ctx):
 
 
 # Each of these targets runs a million times (Makefile: FUZZ_CI).
-FUZZ_CI = ("virtq", "virtio_balloon", "virtio_blk", "virtio_console", "virtio_net", "virtio_rng", "virtio_vsock")
+FUZZ_CI = ("virtq", "virtio_balloon", "virtio_blk", "virtio_console", "virtio_net", "virtio_rng", "virtio_scsi", "virtio_vsock")
 
 CASES = [
     Case("unit", make("unit"), seconds=60, memory=1000, timeout=600),

@@ -58,6 +58,9 @@ class Options(InFolder):
         self.assertEqual((d.path, d.readonly, d.words, d.format), ("a,ro", True, ["serial=s1", "iops=5"], "raw"))
         self.assertEqual(disks.vm_spec(d, 1, disks.HostDisks()),
                          f"format=raw,vdev=xvdb,access=ro,serial=s1,iops=5,target=ram:{os.path.abspath('a,ro')}")
+        for word in ("cdrom", "devtype=cdrom"):
+            self.assertEqual(disks.vm_spec(disks.parse("--disk", f"cow:a.img,{word}", "ram:"), 2, disks.HostDisks()),
+                             f"format=raw,vdev=hdc,devtype=cdrom,target=cow:ram:{os.path.abspath('a.img')}")
         self.refused("format=vhd is no option", disks.parse, "--disk", "a.img,format=vhd", "ram:")
         self.refused("names no file", disks.parse, "--disk", "cow:ram:", "ram:")
 

@@ -13,6 +13,8 @@
 #include "drivers/block.h"
 #include "drivers/hotplug.h"
 #include "drivers/net/ports.h"
+#include "drivers/virtio/scsi.h"
+#include "drivers/virtio/virtio.h"
 #include "drivers/virtio/vsock.h"
 #include "vmm/console.h"
 #include "vmm/host.h"
@@ -133,7 +135,15 @@ unsigned vm_disks(const struct vm *vm)
 	unsigned units = 0;
 
 	for (u32 i = 0; i < VM_MAX_DISKS; i++)
-		units |= (unsigned)!!vm->cfg.disks[i].target[0] << i;
+		units |= (unsigned)(vm->cfg.disks[i].vdev[0] && !vm->cfg.disks[i].cdrom) << i;
+	return units;
+}
+unsigned vm_cdroms(const struct vm *vm)
+{
+	unsigned units = 0;
+
+	for (u32 i = 0; i < VM_MAX_DISKS; i++)
+		units |= (unsigned)vm->cfg.disks[i].cdrom << i;
 	return units;
 }
 bool net_tear(struct vdev *d) { return blk_tear(d); }
@@ -166,6 +176,41 @@ int blk_resize(struct vdev *d, u64 size, char *why, size_t n)
 	snprintf(why, n, "too large");
 	return size > MIB(100) ? -ENOSPC : 0;
 }
+/* A CD-ROM drive, disk 7: */
+const struct virtio_model scsi_pci, scsi_mmio;
+static struct cd_drive fake_cd;
+static bool fake_cd_full, fake_cd_busy;
+static __attribute__((unused)) void fake_drive(struct vm *vm)
+{
+	fake_plug(vm, &scsi_pci.vdev, 0);
+	vm->cfg.disks[7] = (struct vm_disk){.vdev = "hdh", .cdrom = true, .readonly = true};
+	fake_cd = (struct cd_drive){0};
+	fake_cd_full = fake_cd_busy = false;
+}
+const struct block *scsi_medium(const struct vdev *d, u32 unit) { (void)d, assert(unit == 7); return fake_cd_full ? &fake_block : NULL; }
+struct cd_drive *scsi_drive(const struct vdev *d, u32 unit) { (void)d, assert(unit == 7); return &fake_cd; }
+int scsi_insert(struct vdev *d, u32 unit, char *why, size_t n)
+{
+	assert(unit == 7 && !fake_cd_full);
+	snprintf(why, n, "%s: its sectors", d->vm->cfg.disks[7].target);
+	fake_cd_full = strcmp(d->vm->cfg.disks[7].target, "odd.iso");
+	return fake_cd_full ? 0 : -EINVAL;
+}
+bool scsi_eject(struct vdev *d, u32 unit)
+{
+	(void)d, assert(unit == 7);
+	fake_cd_full &= fake_cd_busy;
+	return !fake_cd_full;
+}
+void scsi_keep(struct vdev *d, u32 unit) { snprintf(did, sizeof(did), "keep %s %u", d->vm->name, unit); }
+void scsi_eject_request(struct vdev *d, u32 unit) { snprintf(did, sizeof(did), "button %s %u", d->vm->name, unit); }
+struct block *block_open(const struct vm_disk *disk, struct vm *vm, char *why, size_t n)
+{
+	(void)vm;
+	snprintf(why, n, "%s: no such file", disk->target);
+	return strcmp(disk->target, "bad.iso") ? &fake_block : NULL;
+}
+void block_close(struct block *b) { (void)b; }
 int pci_hotplug_add(struct vm *vm, const struct vdev_type *type, u32 unit, unsigned *slot)
 {
 	if (type == &blk_pci.vdev && !strcmp(vm->cfg.disks[unit].target, "bad.img")) {

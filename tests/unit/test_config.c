@@ -285,7 +285,13 @@ static void disks(void **state)
 	assert_string_equal(vm.disks[0].target, "a b.img");
 	assert_false(vm.disks[0].readonly);
 	accepted("disk=['a.iso,,hdc:cdrom']");
-	assert_true(vm.disks[0].cdrom);
+	assert_true(vm.disks[0].cdrom && vm.disks[0].sector == 2048);
+	accepted("disk=['vdev=hdc,devtype=cdrom,target=',',,hdd,cdrom','a,raw,xvda']");
+	assert_true(vm.disks[0].cdrom && vm.disks[1].cdrom && !vm.disks[0].target[0] && !vm.disks[1].target[0]);
+	assert_string_equal(vm.disks[2].target, "a");
+	refused("disk=['a.iso,,hdc,cdrom,iops=5']", "a CD-ROM has neither iops, bps nor sector; leave them out");
+	refused("disk=['vdev=hdc,target=']", "disk without a file");
+	refused("disk=[',,hdd,cdrom','a,raw,hdd']", "device name hdd is taken by \"\"; write another");
 	warned("disk=['a,raw,xvda,rw,discard']", "disk parameter 'discard' is known to xl");
 	refused("disk='a'", "disk is a list, this is a string; write disk = [ \"...\" ]");
 	refused("disk=[3]", "disk is a string, this is a number");

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* unit: vmm/monitor/monitor.c vmm/monitor/out.c vmm/monitor/serial.c vmm/monitor/verbs.c vmm/monitor/verb_host.c vmm/monitor/verb_vm.c vmm/monitor/verb_sched.c vmm/monitor/verb_stat.c vmm/monitor/verb_trace.c vmm/trace.c vmm/config.c vmm/config_cpus.c vmm/config_disk.c drivers/virtio/config_vsock.c drivers/net/config_vif.c drivers/net/config_rule.c drivers/net/verb_net.c drivers/net/verb_plug.c drivers/virtio/verb_vsock.c drivers/hotplug.c drivers/verb_block.c lib/cfg.c lib/string.c vmm/config_channel.c */
+/* unit: vmm/monitor/monitor.c vmm/monitor/out.c vmm/monitor/serial.c vmm/monitor/verbs.c vmm/monitor/verb_host.c vmm/monitor/verb_vm.c vmm/monitor/verb_sched.c vmm/monitor/verb_stat.c vmm/monitor/verb_trace.c vmm/trace.c vmm/config.c vmm/config_cpus.c vmm/config_disk.c drivers/virtio/config_vsock.c drivers/net/config_vif.c drivers/net/config_rule.c drivers/net/verb_net.c drivers/net/verb_plug.c drivers/virtio/verb_vsock.c drivers/hotplug.c drivers/verb_block.c drivers/verb_cd.c lib/cfg.c lib/string.c vmm/config_channel.c */
 /* The monitor's lines: what each verb reaches, how its answer looks in text and in JSON, and what is said to those
  * that are wrong. */
 #include <setjmp.h>
@@ -204,6 +204,7 @@ static void json(void **state)
 		"block-resize a xvda 1M -j", "block-list -j",
 		"block-attach -j a f.img,raw,xvdb,ro", "block-list -j", "block-detach -j a xvdb", "block-list a -j",
 		"network-attach a -j mac=00:16:3e:00:00:09", "network-detach a 0 -j",
+		"cd-insert -j b hdh x.iso", "cd-eject b hdh -j",
 		"pci-attach -j a testdev", "pci-detach -j a 12",
 		"help -j", "help -j help", "list -j", "list -l -j", "list -j a", "create -j c", "destroy a -j",
 		"shutdown -j a", "reboot -j a", "reset -j a", "pause -j a", "unpause -j a", "rename -j a z",
@@ -215,6 +216,7 @@ static void json(void **state)
 
 	(void)state;
 	add_disk(&blk_pci);
+	fake_drive(&vms[1]);
 	for (u32 i = 0; i < ARRAY_SIZE(good); i++) {
 		char verb[32];
 
@@ -279,6 +281,45 @@ static void disks(void **state)
 		assert_non_null(strstr(line(spec), "ok\r\n"));
 	}
 	assert_string_equal(line("block-attach b f.img,,sdz"), "error: block-attach: disk: it has 8 disks, and may have no more\r\n");
+}
+
+/* A medium goes in, in another's place, and out, unless its guest or what is being read holds it. */
+static void cds(void **state)
+{
+	(void)state;
+	fake_drive(&vms[1]);
+	assert_non_null(strstr(line("block-list b"), "hdh      4 used    ro          0         0         0      0 -"));
+	assert_string_equal(line("cd-eject b hdh"), "error: cd-eject: hdh is empty\r\n");
+	assert_string_equal(line("cd-insert b hdh bad.iso"), "error: cd-insert: bad.iso: no such file\r\n");
+	fake_block.sector = 4096;
+	assert_string_equal(line("cd-insert b hdh a.iso"), "error: cd-insert: a.iso: its sectors are larger than a CD's, which have 2048 bytes\r\n");
+	fake_block.sector = 512;
+	assert_string_equal(line("cd-insert b hdh odd.iso"), "error: cd-insert: odd.iso: its sectors\r\n");
+	assert_string_equal(vms[1].cfg.disks[7].target, "");
+	assert_string_equal(line("cd-insert b hdh a.iso"), "ok\r\n");
+	assert_non_null(strstr(line("block-list b"), "hdh      4 used    ro       3072         5         0      0 a.iso"));
+	assert_string_equal(line("cd-insert b hdh bad.iso"), "error: cd-insert: bad.iso: no such file\r\n");
+	assert_string_equal(line("cd-insert b hdh cow:b.iso"), "ok\r\n");
+	assert_string_equal(vms[1].cfg.disks[7].target, "cow:b.iso");
+	fake_cd.locked = 1;
+	assert_non_null(strstr(line("cd-insert b hdh a.iso"), "its guest holds the drive locked"));
+	assert_non_null(strstr(line("cd-eject b hdh"), "its guest holds the drive locked"));
+	assert_string_equal(did, "button b 7");
+	fake_cd_busy = true;
+	assert_string_equal(line("cd-eject --force b hdh"), "error: cd-eject: what is being read of it has not ended within 10 s\r\n");
+	assert_string_equal(did, "keep b 7");
+	assert_string_equal(vms[1].cfg.disks[7].target, "cow:b.iso");
+	fake_cd_busy = false;
+	assert_string_equal(line("cd-eject -f b hdh"), "ok\r\n");
+	assert_string_equal(vms[1].cfg.disks[7].target, "");
+	assert_string_equal(line("block-attach b x.iso,,hda,cdrom"), "error: block-attach: CD-ROM drives come with the VM's file, empty "
+			    "if need be: 'vdev=hdc,devtype=cdrom,target='; `cd-insert` fills them\r\n");
+	assert_string_equal(vms[1].cfg.disks[0].vdev, "");
+	assert_non_null(strstr(line("block-detach b hdh"), "hdh is a CD-ROM drive, which stays"));
+	vms[1].preserved = true;
+	assert_non_null(strstr(line("cd-eject b hdh"), "it has ended"));
+	assert_non_null(strstr(line("cd-insert b hdh a.iso"), "it has ended"));
+	vms[1].preserved = false;
 }
 
 static void cards(void **state)
@@ -348,8 +389,8 @@ static void errors(void **state)
 		{"block-attach a f.img,vhd,xvda", "block-attach: disk: format vhd; Dalang reads raw images: qemu-img convert -O raw f.img NEW"},
 		{"block-attach a f.img raw xvda rw color=red", "block-attach: disk: unknown parameter 'color'; known are target=, "
 		 "format=, vdev=, access=, devtype=, serial=, sector=, iops=, bps="},
-		{"block-attach a bad.img raw xvda", "block-attach: bad.img: no such file"},
-		{"block-attach a big.img raw xvda", "block-attach: no memory of our own is left for it"},
+		{"block-attach a bad.img raw xvdd", "block-attach: bad.img: no such file"},
+		{"block-attach a big.img raw xvdd", "block-attach: no memory of our own is left for it"},
 		{"block-detach a xvdq", "block-detach: it has no disk xvdq; `block-list` shows them"},
 		{"network-attach a mac=1", "network-attach: vif: mac=1; write six bytes as in 00:16:3e:12:34:56, the first one even"},
 		{"network-attach a colour=red", "network-attach: vif: unknown parameter 'colour'; known are bridge=, vlan=, mtu=, "
@@ -357,6 +398,8 @@ static void errors(void **state)
 		{"network-attach a bridge=full", "network-attach: no PCI slot is free; a detach frees one"},
 		{"network-detach a 0", "network-detach: it has no card 0; `network-list` shows them"},
 		{"network-detach a 00:16:3e:00:00:01", "network-detach: it has no card 00:16:3e:00:00:01; `network-list` shows them"},
+		{"cd-eject a hdh", "cd-eject: it has no CD-ROM drive hdh; `block-list` shows them"},
+		{"cd-insert a hdh x.iso", "cd-insert: it has no CD-ROM drive hdh; `block-list` shows them"},
 		{"block-resize a xvdb 1M", "block-resize: it has no disk xvdb"},
 		{"block-resize a xvda 1T", "block-resize: 1T is no size: bytes, or a number with K, M or G behind it"},
 		{"block-resize a xvda M", "block-resize: M is no size: bytes, or a number with K, M or G behind it"},
@@ -570,6 +613,7 @@ int main(void)
 		cmocka_unit_test_setup(tables, setup),
 		cmocka_unit_test_setup(json, setup),
 		cmocka_unit_test_setup(disks, setup),
+		cmocka_unit_test_setup(cds, setup),
 		cmocka_unit_test_setup(cards, setup),
 		cmocka_unit_test_setup(resize, setup),
 		cmocka_unit_test_setup(errors, setup),

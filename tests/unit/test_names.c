@@ -46,7 +46,7 @@ static void vm(void **state)
 	check(names_of_vm, "disk = [ 'ram:a.img', 'cow:ram:b.img,,xvdb', 'vdev=xvdc,target=cow:c.img' ]", "a.img|b.img|c.img|");
 	check(names_of_vm, "disk = [ 'host:vbd0,,xvda', 'vdev=xvdb,target=cow:host:data' ]", "");
 	check(names_of_vm, "disk = [ 'vdev=xvda,access=rw,late.img', 'format=raw' ]", "late.img|");
-	check(names_of_vm, "disk = [ '', ',', 'vdev=x,', ',raw', 'cdrom,vdev=hdc,target=cd.iso' ]",
+	check(names_of_vm, "disk = [ '', ',', 'vdev=x,', ',raw', 'cdrom,vdev=hdc,target=cd.iso', 'vdev=hdd,devtype=cdrom,target=' ]",
 	      "cd.iso|");
 	/* Mistakes elsewhere in the file hide nothing. */
 	check(names_of_vm, "bad line here\nkernel = 'k'\n", "k|");

@@ -20,7 +20,7 @@ class Disk:
     """One option. prefix: "ram:", "cow:ram:", "host:", "cow:host:"; words: for the VM's file; format: as told, or None."""
 
     def __init__(self, option, text):
-        self.option, self.words, self.format, self.readonly = option, [], None, False
+        self.option, self.words, self.format, self.readonly, self.cdrom = option, [], None, False, False
         self.prefix, path = re.match(r"((?:cow:)?(?:ram:|host:)?)(.*)", text, re.S).groups()
         while not os.path.exists(path) and "," in path:
             path, _, word = path.rpartition(",")
@@ -33,13 +33,15 @@ class Disk:
         key, _, value = word.partition("=")
         if word in ("ro", "rw"):
             self.readonly = word == "ro"
+        elif word in ("cdrom", "devtype=cdrom"):
+            self.cdrom = self.readonly = True
         elif key == "format" and value in FORMATS:
             self.format = value
         elif key in FOR_THE_VM and value:
             self.words.insert(0, word)
         else:
             raise Fail(USAGE, f"{self.option}: {text}: no such file, and {word or 'nothing'} is no option of a disk; "
-                              f"there are ro, rw, format={'|'.join(FORMATS)}, " + "=, ".join(FOR_THE_VM) + "=")
+                              f"there are ro, rw, cdrom, format={'|'.join(FORMATS)}, " + "=, ".join(FOR_THE_VM) + "=")
 
     @property
     def on_host(self):
@@ -198,7 +200,8 @@ class HostDisks:
 def vm_spec(disk, number, host):
     """The string for the VM file's `disk = [...]`."""
     where = disk.prefix + (host.add(disk) if disk.on_host else raw_file(disk))
-    words = ["format=raw", f"vdev=xvd{chr(97 + number)}", f"access={'ro' if disk.readonly else 'rw'}", *disk.words]
+    words = ["format=raw", f"vdev={'hd' if disk.cdrom else 'xvd'}{chr(97 + number)}",
+             "devtype=cdrom" if disk.cdrom else f"access={'ro' if disk.readonly else 'rw'}", *disk.words]
     return ",".join(words) + f",target={where}"
 
 

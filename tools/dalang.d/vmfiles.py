@@ -117,10 +117,11 @@ def rewrite(text, names):
             value = unquote(t)
             if key == "disk":
                 target = disk_target(value)
-                head, _, tail = value.rpartition(target) if "target" in value else ("", "", "")
-                if not head:
-                    head, _, tail = value.partition(target)
-                t = quote(head + names[("disk", target)] + tail)
+                if target:  # else a drive without a medium
+                    head, _, tail = value.rpartition(target) if "target" in value else ("", "", "")
+                    if not head:
+                        head, _, tail = value.partition(target)
+                    t = quote(head + names[("disk", target)] + tail)
             elif value:
                 t = quote(names[(key, value)])
         out.append(t)

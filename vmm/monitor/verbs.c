@@ -60,6 +60,14 @@ const struct verb monitor_verbs[] = {
 		 "memory no more than it was loaded with; host: disks are as large as they are. As before when the VM\n"
 		 "is created anew.",
 	 .takes = VERB_VM, .min = 2, .max = 2, .run = verb_block_resize},
+	{.name = "cd-insert", .args = "[-f] NAME VDEV TARGET", .help = "put a medium into a CD-ROM drive",
+	 .more = "In the place of the one that is in it. TARGET as in a VM file's disk = [...]: an ISO file that was loaded at\n"
+		 "boot (files in dalang.cfg), or host:SERIAL. It stays when the VM restarts. For -f see cd-eject.",
+	 .takes = VERB_VM, .opts = "f", .min = 2, .max = 2, .run = verb_cd_insert},
+	{.name = "cd-eject", .args = "[-f] NAME VDEV", .help = "take the medium out of a CD-ROM drive",
+	 .more = "Drives are named as in the VM's file, and in block-list. A guest that has it mounted keeps the drive locked;\n"
+		 "then it is told that somebody pressed the button. -f, --force: take it out all the same.",
+	 .takes = VERB_VM, .opts = "f", .min = 1, .max = 1, .run = verb_cd_eject},
 	{.name = "sendmouse", .args = "NAME DX,DY[,DZ[,BUTTONS]]", .help = "move its mouse",
 	 .more = "To the right, up, and down its wheel. BUTTONS are those that are down then: 1 left, 2 right,\n"
 		 "4 middle.",

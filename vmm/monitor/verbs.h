@@ -74,6 +74,9 @@ enum mon_status verb_network_attach(struct mon_call *c);
 enum mon_status verb_network_detach(struct mon_call *c);
 /* drivers/verb_block.c */
 enum mon_status verb_block_resize(struct mon_call *c);
+/* drivers/verb_cd.c */
+enum mon_status verb_cd_insert(struct mon_call *c);
+enum mon_status verb_cd_eject(struct mon_call *c);
 /* drivers/net/verb_net.c */
 void network_list_begin(struct mon_call *c);
 enum mon_status verb_network_list(struct mon_call *c);
