@@ -1,33 +1,14 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The server guest of tools/mkguest: Debian 12 from a disk, systemd and nginx, fio that verifies what it wrote."""
-import fcntl
-import glob
 import os
 import re
-import subprocess
 
-import mkguest
-from harness import ROOT, Case, Skip, check, check_status
-from util import GUEST_DIR
+from debian import image
+from harness import Case, check, check_status
 
-OPTIONS = ["--hostname", "server", "--size", "608M"]
 FIO = ("fio --rw=randwrite --bs=4k --size={size}M --direct=1 --ioengine=libaio --iodepth=16 --verify=crc32c --verify_fatal=1 "
        "--randseed=7 --output-format=terse --name={name} --filename={file}")
 CMDLINE = "root=/dev/vda1 rw console=ttyS0,115200 quiet panic=-1"
-
-
-def image(ctx):
-    """The image's name without its end, in build/guest. Built by whoever comes first, kept until its inputs change."""
-    stem = os.path.join(GUEST_DIR, "server-" + mkguest.inputs(mkguest.parse(["debian", "/x", *OPTIONS])))
-    with open(os.path.join(GUEST_DIR, ".server-lock"), "w", encoding="ascii") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not os.path.exists(stem + ".img"):
-            if os.geteuid():
-                raise Skip("tools/mkguest needs root")
-            for old in glob.glob(os.path.join(GUEST_DIR, "server-*")):
-                os.unlink(old)
-            ctx.command(os.path.join(ROOT, "tools", "mkguest"), "debian", stem + ".img", *OPTIONS)
-    return stem
 
 
 class Server:
