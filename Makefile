@@ -136,17 +136,19 @@ unit: $(UNIT_TESTS:%=$(B)/unit/%)
 		echo "== $$t"; $(B)/unit/$$t || failed="$$failed $$t"; done; \
 	if [ -n "$$failed" ]; then echo "unit: FAILED:$$failed"; exit 1; fi; \
 	echo "unit: $(words $(UNIT_TESTS)) test programs passed"
+# What they link is compiled once for all of them, fuzz-replay too.
+host-obj = $(patsubst %,$(B)/unit/obj/%.o,$(1))
+$(B)/unit/obj/%.c.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(HOSTCC) $(TEST_CFLAGS) -MMD -MP -c $< -o $@
 define unit-rule
-$(B)/unit/$(1): tests/unit/test_$(1).c $(call unit-of,tests/unit/test_$(1).c) Makefile
+$(B)/unit/$(1): $(call host-obj,tests/unit/test_$(1).c $(call unit-of,tests/unit/test_$(1).c))
 	@mkdir -p $(B)/unit
-	$(HOSTCC) $(TEST_CFLAGS) -MMD -MP -MF $$@.d -MT $$@ -c -o $$@.o $$< && \
-	$(HOSTCC) $(TEST_CFLAGS) $$@.o $(call unit-of,tests/unit/test_$(1).c) -lcmocka \
-		$(call unit-libs,tests/unit/test_$(1).c) -o $$@
--include $(B)/unit/$(1).d
-$(B)/unit/$(1): $(wildcard lib/*.h boot/*.h vmm/*.h vmm/monitor/*.h vmm/gdb/*.h arch/x86_64/*.h vmm/platform/*.h drivers/net/*.[ch] drivers/virtio/*.[ch])
+	$(HOSTCC) $(SAN) $$^ -lcmocka $(call unit-libs,tests/unit/test_$(1).c) -o $$@
 endef
 $(foreach t,$(UNIT_TESTS),$(eval $(call unit-rule,$(t))))
-$(B)/unit/acpi_tables: $(AML)
+-include $(shell find $(B)/unit/obj -name '*.d' 2>/dev/null)
+$(B)/unit/obj/vmm/platform/acpi_tables.c.o: $(AML)
 
 # make fuzz-replay: every fuzz target over its corpus, by the compiler at hand, without libFuzzer.
 fuzz-replay: $(FUZZERS:%=$(B)/fuzz-replay/%)
@@ -174,10 +176,9 @@ fuzz-of = tests/fuzz/fuzz_$(1).c $(call unit-of,tests/fuzz/fuzz_$(1).c)
 # What they may include.
 FUZZ_H := $(wildcard lib/*.h boot/*.h vmm/*.h tests/fuzz/*.h tests/unit/fake_*.h drivers/virtio/*.h drivers/virtio/virtq.c)
 define fuzz-rule
-$(B)/fuzz-replay/$(1): $(call fuzz-of,$(1)) \
-		tests/fuzz/replay.c $(FUZZ_H) Makefile
+$(B)/fuzz-replay/$(1): $(call host-obj,$(call fuzz-of,$(1)) tests/fuzz/replay.c)
 	@mkdir -p $(B)/fuzz-replay
-	$(HOSTCC) $(TEST_CFLAGS) $(call fuzz-of,$(1)) tests/fuzz/replay.c $(call unit-libs,tests/fuzz/fuzz_$(1).c) -o $$@
+	$(HOSTCC) $(SAN) $$^ $(call unit-libs,tests/fuzz/fuzz_$(1).c) -o $$@
 $(B)/fuzz/$(1): $(call fuzz-of,$(1)) $(FUZZ_H) Makefile
 	@mkdir -p $(B)/fuzz
 	clang $(TEST_CFLAGS) -fsanitize=fuzzer $(call fuzz-of,$(1)) $(call unit-libs,tests/fuzz/fuzz_$(1).c) -o $$@

@@ -101,7 +101,7 @@ def _virtio():
                 if re.search(VIRTIO + r"\w+\.c\b", f.read()):
                     programs.append((folder, os.path.basename(path)[len(kind):-2]))
     out = os.path.join(BUILD, "cov-virtio")
-    for old in glob.glob(os.path.join(out, "*", "*.gcda")):
+    for old in glob.glob(os.path.join(out, "**", "*.gcda"), recursive=True):
         os.unlink(old)
     _make(*(os.path.relpath(os.path.join(out, *p), ROOT) for p in programs), out=out)
     for folder, name in programs:
@@ -112,7 +112,7 @@ def _virtio():
         if r.returncode:
             raise Fail(TOOL, f"{argv[0]} failed; it ends: {r.stdout[-2000:]}")
     seen = Seen()
-    seen.add(glob.glob(os.path.join(out, "*", "*.gcda")))
+    seen.add(glob.glob(os.path.join(out, "**", "*.gcda"), recursive=True))
     files = {name: lines for name, lines in seen.lines.items() if name.startswith(VIRTIO)}
     for name in sorted(files):
         never = [n for n, ran in sorted(files[name].items()) if not ran]
@@ -132,7 +132,7 @@ def _unit():
     _make("unit", "fuzz-replay")
     seen = Seen()
     for folder in ("unit", "fuzz-replay"):
-        seen.add(glob.glob(os.path.join(OUT, folder, "*.gcda")))
+        seen.add(glob.glob(os.path.join(OUT, folder, "**", "*.gcda"), recursive=True))
     return seen
 
 

@@ -2,6 +2,7 @@
 /* Is SVM there, and switching it on and off on a pCPU. APM vol. 2, 15.4, 15.30. */
 #include "arch/x86_64/asm.h"
 #include "arch/x86_64/frame.h"
+#include "arch/x86_64/machine.h"
 #include "arch/x86_64/percpu.h"
 #include "arch/x86_64/spec.h"
 #include "arch/x86_64/svm/svm.h"
@@ -11,7 +12,7 @@
 
 u32 svm_caps;
 u32 svm_clean_mask;
-bool svm_has_tsc_aux, svm_has_rdpru;
+bool svm_has_tsc_aux, svm_has_rdpru, svm_counts;
 
 /* Every port of every VM exits, so all of them share this map (15.10.1: bit set = intercept). */
 u8 svm_iopm[IOPM_SIZE] __aligned(PAGE_SIZE);
@@ -141,6 +142,7 @@ int svm_probe(char *why, size_t n)
 	svm_clean_mask = c.caps & SVM_CAP_CLEAN ? CLEAN_ALL & ~(u32)(CLEAN_CR2 | CLEAN_TPR) : 0;
 	svm_has_tsc_aux = c.tsc_aux;
 	svm_has_rdpru = c.rdpru;
+	svm_counts = svm_on_tcg() && tsc_khz == 1000000; /* -icount shift=0 */
 	svm_ops.nested_1g = c.leaf_1g;
 	memset(svm_iopm, 0xff, sizeof(svm_iopm));
 	return 0;

@@ -65,6 +65,8 @@ void svm_inject(struct hv_vcpu *v, const struct hv_event *ev)
 	switch (ev->type) {
 	case HV_EV_EXTINT:
 		e |= EVENT_INTR;
+		if (unlikely(svm_counts))
+			s->todo |= TODO_V_IRQ;
 		break;
 	case HV_EV_NMI:
 		e = EXC_NMI | EVENT_NMI | EVENT_VALID;
@@ -187,7 +189,7 @@ void svm_follow_debug(struct hv_vcpu *v)
 	svm_dirty(s, CLEAN_I | CLEAN_DR);
 }
 
-static bool on_tcg(void)
+bool svm_on_tcg(void)
 {
 	return cpuid(1, 0).ecx & BIT(31) && cpuid(0x40000000, 0).ebx == 0x54474354; /* "TCGT" */
 }
@@ -199,7 +201,7 @@ static bool on_tcg(void)
  */
 void svm_debug_host_dr7(const struct hv_vcpu *v, bool loaded)
 {
-	if (on_tcg())
+	if (svm_on_tcg())
 		write_dr7(loaded ? v->debug.dr7 : DR7_FIXED);
 }
 
@@ -284,6 +286,37 @@ void svm_interrupted(struct hv_vcpu *v, struct hv_event *ev)
 	ev->error = ev->has_error ? s->vmcb->c.exit_int_error : 0;
 }
 
+/*
+ * TCG 7.2 with -icount: VMRUN leaves the vector of an interrupt in EVENTINJ in the CPU's exception_index, from where it
+ * is delivered once more, be IF 0, if the count of instructions that were to be run ends before the guest leaves. Linux
+ * then waits for ever for a lock of the interrupt that it has interrupted. A virtual interrupt (APM vol. 2, 15.21.4) has
+ * no such trace. One that waits for its window has V_IRQ for that already.
+ */
+void svm_irq_by_v_irq(struct hv_vcpu *v)
+{
+	struct svm_vcpu *s = svm_of(v);
+	struct vmcb_control *c = &s->vmcb->c;
+
+	if (s->irq_wanted || v->debug.flags || (c->event_inj & ~0xffu) != (EVENT_VALID | EVENT_INTR))
+		return;
+	c->v_vector = (u8)c->event_inj;
+	c->v_irq = V_IRQ_PENDING;
+	c->event_inj = 0;
+	s->step = STEP_V_IRQ;
+	svm_dirty(s, CLEAN_TPR);
+}
+
+/* The CPU clears V_IRQ when it has delivered the interrupt. TCG calls one that was cut short an exception. */
+static void end_v_irq(struct svm_vcpu *s, struct hv_event *interrupted)
+{
+	struct vmcb_control *c = &s->vmcb->c;
+
+	s->step = STEP_NONE;
+	if (c->v_irq & V_IRQ_PENDING)
+		*interrupted = (struct hv_event){.valid = 1, .type = HV_EV_EXTINT, .vector = c->v_vector};
+	c->v_irq = 0;
+}
+
 bool svm_step_end(struct hv_vcpu *v, struct vm_exit *exit)
 {
 	struct svm_vcpu *s = svm_of(v);
@@ -295,6 +328,10 @@ bool svm_step_end(struct hv_vcpu *v, struct vm_exit *exit)
 	u64 hits = v->dr6 & ~s->step_dr6 & DR6_B0_B3;
 	bool loaded;
 
+	if (step == STEP_V_IRQ) {
+		end_v_irq(s, &exit->interrupted);
+		return false;
+	}
 	s->step = STEP_NONE;
 	vmcb->c.intercept_exc = SVM_EXC_INTERCEPTS | debug_exceptions(s);
 	set_vintr(s, s->irq_wanted);

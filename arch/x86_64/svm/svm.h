@@ -25,10 +25,11 @@ enum svm_todo {
 	TODO_STEP = 1 << 2,  /* run the shadowed instruction alone: events.c */
 	TODO_NMI = 1 << 3,   /* stands as long as the vmm waits to inject an NMI */
 	TODO_DEBUG = 1 << 4, /* stands as long as v->debug asks for anything */
+	TODO_V_IRQ = 1 << 5, /* the interrupt in EVENTINJ goes in by V_IRQ: svm_irq_by_v_irq() */
 };
 
-/* Why a vCPU is single-stepped. */
-enum svm_step { STEP_NONE, STEP_IRET, STEP_SHADOW, STEP_DEBUG };
+/* Why a vCPU is single-stepped; STEP_V_IRQ: it is not, but the end wants a look. */
+enum svm_step { STEP_NONE, STEP_IRET, STEP_SHADOW, STEP_DEBUG, STEP_V_IRQ };
 
 /* Per vCPU, struct hv_vcpu's priv. */
 struct svm_vcpu {
@@ -67,6 +68,7 @@ struct svm_vcpu {
 extern u32 svm_caps;	   /* SVM_CAP_* that every pCPU in use has */
 extern u32 svm_clean_mask; /* what VMCB.clean becomes after an exit: 0 without clean bits */
 extern bool svm_has_tsc_aux, svm_has_rdpru;
+extern bool svm_counts; /* the machine is QEMU with -icount */
 extern u8 svm_iopm[IOPM_SIZE];
 
 static inline struct svm_vcpu *svm_of(const struct hv_vcpu *v)
@@ -114,8 +116,10 @@ void svm_interrupted(struct hv_vcpu *v, struct hv_event *ev);
 void svm_step_shadow(struct hv_vcpu *v);
 void svm_follow_debug(struct hv_vcpu *v); /* v->debug is another than what is in force, or may be */
 void svm_debug_entry(struct hv_vcpu *v);
+bool svm_on_tcg(void);
 void svm_debug_host_dr7(const struct hv_vcpu *v, bool loaded);
 void svm_seek_nmi(struct hv_vcpu *v);
+void svm_irq_by_v_irq(struct hv_vcpu *v);
 /* True if the exit was the end of the step and nothing is left to convert. */
 bool svm_step_end(struct hv_vcpu *v, struct vm_exit *exit);
 void svm_exit_async(struct hv_vcpu *v, struct vm_exit *exit);

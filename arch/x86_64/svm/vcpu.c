@@ -223,6 +223,8 @@ void svm_prepare(struct hv_vcpu *v)
 		svm_step_shadow(v);
 	else if (todo & TODO_NMI)
 		svm_seek_nmi(v);
+	else if (todo & TODO_V_IRQ)
+		svm_irq_by_v_irq(v);
 }
 
 static void svm_flush_nested(struct hv_vcpu *v)
