@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The server guest's disk, and fio and iperf3 out of it for guests that have none: with an initramfs they start in seconds. Libraries of
+"""The server guest's disk; and fio and iperf3 for guests that have none: with an initramfs they start in seconds. Libraries of
 theirs that are larger than all the rest, for storage over networks and encryption, are empty shells there: nothing calls them."""
 import fcntl
 import glob
@@ -10,6 +10,7 @@ import subprocess
 
 import mkguest
 from harness import ROOT, Skip
+from kernels import FETCHING
 from util import GUEST_DIR
 
 OPTIONS = ["--hostname", "server", "--size", "608M"]
@@ -32,17 +33,20 @@ def image(ctx):
     return stem
 
 
-def programs(ctx):
+def programs():
     """{name in the guest: file here} for guests.module_initramfs()."""
-    disk, folder = image(ctx) + ".img", os.path.join(GUEST_DIR, "programs")
-    with open(os.path.join(GUEST_DIR, ".programs-lock"), "w", encoding="ascii") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not os.path.exists(folder) or os.path.getmtime(folder) < max(os.path.getmtime(disk), os.path.getmtime(__file__)):
+    taken, folder = os.path.join(GUEST_DIR, "programs"), os.path.join(GUEST_DIR, "programs-whole")
+    with FETCHING:
+        if not os.path.exists(taken):
+            r = subprocess.run([os.path.join(ROOT, "tools", "setup"), "programs"], capture_output=True, text=True, check=False)
+            if r.returncode:
+                raise Skip(f"cannot fetch fio and iperf3: {r.stderr.strip().splitlines()[-1:]}")
+        if not os.path.exists(folder) or os.path.getmtime(folder) < max(os.path.getmtime(taken), os.path.getmtime(__file__)):
             part = folder + ".part"
             for old in (folder, part):
                 shutil.rmtree(old, ignore_errors=True)
-            os.mkdir(part)
-            _take(disk, part)
+            shutil.copytree(taken, part)
+            os.utime(part)
             _shells(part)
             os.rename(part, folder)
     where = {**{n: "bin" for n in PROGRAMS}, REAL[0]: "lib64"}
@@ -51,17 +55,6 @@ def programs(ctx):
 
 def _said(*argv):
     return subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True).stdout
-
-
-def _take(disk, folder):
-    """The programs and the libraries that are real, from the image's file system."""
-    disk += f"?offset={mkguest.MIB}"
-    for path, names in (("usr/bin", PROGRAMS), (LIB, REAL)):
-        # /inode/mode/uid/gid/name/size/
-        entries = [e.split("/") for e in _said("debugfs", "-R", f"ls -p /{path}", disk).splitlines() if e.count("/") == 7]
-        for name in names:
-            inode = next(e[1] for e in entries if e[2].startswith("100") and re.fullmatch(re.escape(name) + r"[.\d]*", e[5]))
-            _said("debugfs", "-R", f"dump <{inode}> {os.path.join(folder, name)}", disk)
 
 
 def _shells(folder):

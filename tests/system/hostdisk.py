@@ -139,7 +139,7 @@ def killed(seeds, *host):
     is safe is there in the next life."""
     def test(ctx):
         disk = nbd.Disk(ctx.dir, (2 + 2 * len(seeds)) * MIB)
-        files = debian.programs(ctx)
+        files = debian.programs()
 
         def boot(requests, name):
             path = disk.serve(requests, lambda: os.killpg(v.p.pid, signal.SIGKILL))

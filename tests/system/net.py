@@ -82,7 +82,7 @@ def pair(*host, blocks=16, pings=3, vif="bridge=lan0", guarded=False, tortured=N
     for fio, which run in torture mode then."""
     def test(ctx):
         pcap, monitor = ctx.file("net.pcap", ""), Host(ctx)
-        files = debian.programs(ctx) if tortured else None
+        files = debian.programs() if tortured else None
         ramdisk = guests.module_initramfs("virtio-net" + "-debian" * bool(files), *guests.NET, files=files)
         server = ctx.vm_file("s", f"{guests.CMDLINE} " + do(SERVER.format(blocks=blocks, complaints=guests.COMPLAINTS)),
                              memory=192, kernel=kernel("cloud"), ramdisk=f'"{ramdisk}"', vif=f"['{vif}']", **({"firewall": RULES} if guarded else {}), **more)

@@ -101,7 +101,7 @@ def network(ctx):
                 others=[server])
     m.env["DALANG_TEST_UPLINK"] = "bridge=lan0"
     c = Client(m, "--cpu", "amd", "--boot", "direct", "--host-cpus", "2", "--control", monitor.path, name="c", memory=192,
-               modules=guests.NET, files=programs(ctx), vif="['bridge=lan0']")
+               modules=guests.NET, files=programs(), vif="['bridge=lan0']")
     c.run("ip link set eth0 up; ip addr add 10.0.2.16/24 dev eth0")
     page = c.run("while ! wget -q -O /tmp/page http://10.0.2.15/; do sleep 1; done; md5sum </tmp/page; cat /tmp/page")
     check("Welcome to nginx" in page, f"nginx' page in the second guest: {page}")
