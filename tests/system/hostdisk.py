@@ -149,7 +149,7 @@ def killed(seeds, *host):
 
         def wrong(numbers):
             """Of these numbers, which were safe, those in whose place there is neither they nor a later one: (number, what is there)."""
-            kept = [(n, bytes(disk.kept[n % 37 * 50 * 512:][:512])) for n in numbers]
+            kept = [(n, bytes(disk.kept[(at := n % 37 * 50 * 512):at + 512])) for n in numbers]
             return [(n, k[:4], k[-8:]) for n, k in kept if not (k.isdigit() and int(k) >= n and int(k) % 37 == n % 37)]
 
         numbers, rounds, new = {}, [], []
