@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The machine's own virtio disks under a guest's: QEMU's below, Dalang between, Linux' driver above."""
+import contextlib
 import os
 import random
 import re
 import signal
+import sys
 
-from harness import Case, check, check_status
+import debian
+import nbd
+from harness import Case, Failed, check, check_status
 from lifecycle import Host
 from torture import check_report
 from virtio import MIB, Linux, md5, noise
@@ -113,28 +117,64 @@ def ends(*host):
     return test
 
 
-def killed(seed, *host):
-    """The emulator dies at random moments while a guest writes and flushes: what it was told is safe is in the file."""
+# Beside each other, so that one's flush comes amid the other's writes: a number goes round in the first MiB; and behind it fio writes piece
+# after piece, each with a flush at its end. What is said has been flushed.
+WRITERS = """i={round}; while fio {fio} --end_fsync=1 --do_verify=0 --name=r$i --randseed=$i --offset=$((i*64+1024))k >/dev/null; do echo FI''O $i; i=$((i+1)); done &
+i={number}; while printf %0512d $i | dd of=/dev/vda bs=512 seek=$((i%37*50)) conv=fsync,notrunc 2>/dev/null; do echo NUM''BER $i; i=$((i+1)); usleep 150000; done
+"""
+FIO = ("--thread --filename=/dev/vda --rw=randwrite --bs=4k --size=64k --direct=1 --ioengine=libaio --iodepth=4 --fsync=6 --verify=crc32c "
+       "--verify_fatal=1 --output-format=terse")
+
+
+def check_rounds(v, rounds):
+    """What fio wrote in them is there."""
+    for some in (rounds[i:i + 16] for i in range(0, len(rounds), 16)):
+        said = v.run(f"fio {FIO} --verify_only $(for i in {' '.join(map(str, some))}; do "
+                     "echo --name=r$i --randseed=$i --offset=$((i*64+1024))k; done) >/tmp/said; r=$?; cut -d';' -f3,5,6 /tmp/said; (exit $r)")
+        check(said.split() == [f"r{i};0;64" for i in some], f"rounds {some} were safe; fio says: {said}")
+
+
+def killed(seeds, *host):
+    """The machine dies while a guest writes and flushes, and its disk with it, whose cache loses what it holds: what the guest was told
+    is safe is there in the next life."""
     def test(ctx):
-        dice = random.Random(seed)
-        path = ctx.file("a.img", bytes(MIB))
-        told = {}
-        for life in range(2):
-            m = Machine(ctx, drive("a", path, ",cache=writeback"))
-            v = Linux(m, *host, disk="['host:vbd0,,xvda,rw']", name=f"v{life}")
-            v.p.send(b"i=%d; while :; do printf %%0512d $i | dd of=/dev/vda bs=512 seek=$((i%%37*50)) conv=fsync,notrunc "
-                     b"2>/dev/null && echo SA''FE $i; i=$((i+1)); done\n" % (life * 1000))
-            v.p.expect(rb"SAFE %d\r" % (life * 1000 + dice.randrange(20, 90)))
-            os.killpg(v.p.pid, signal.SIGKILL)
+        disk = nbd.Disk(ctx.dir, (2 + 2 * len(seeds)) * MIB)
+        files = debian.programs()
+
+        def boot(requests, name):
+            path = disk.serve(requests, lambda: os.killpg(v.p.pid, signal.SIGKILL))
+            v = Linux(Machine(ctx, drive("a", "nbd:unix:" + path, ",cache=writeback")), *host, files=files, vcpus=2,
+                      disk="['host:vbd0,,xvda,rw']", name=name)
+            return v
+
+        def wrong(numbers):
+            """Of these numbers, which were safe, those in whose place there is neither they nor a later one: (number, what is there)."""
+            kept = [(n, bytes(disk.kept[(at := n % 37 * 50 * 512):at + 512])) for n in numbers]
+            return [(n, k[:4], k[-8:]) for n, k in kept if not (k.isdigit() and int(k) >= n and int(k) % 37 == n % 37)]
+
+        numbers, rounds, new = {}, [], []
+        for life, seed in enumerate(seeds):
+            dice = random.Random(seed)
+            v = boot(dice.randrange(40, 240), f"v{life}")
+            check_rounds(v, new)
+            for line in WRITERS.format(fio=FIO, round=life * 32, number=life * 1000).strip().split("\n"):
+                v.p.send(line.encode() + b"\n")
+            # Each time we hear of one it could be the last.
+            lost, m = [], None
+            with contextlib.suppress(Failed):
+                while m := v.p.expect(rb"^NUMBER (\d+)\r", start=m.end() if m else 0):
+                    numbers[int(m[1]) % 37] = int(m[1])
+                    lost += wrong([int(m[1])])
             v.p.finish()
-            safe = [int(n) for n in re.findall(rb"SAFE (\d+)\r", v.p.out)]
-            told.update((n % 37, n) for n in safe)
-            last = safe[-1] + 1  # the one that was on its way
-            data = content(path)
-            for place, n in told.items():
-                got = data[place * 50 * 512:place * 50 * 512 + 512]
-                may = (n, last) if last % 37 == place else (n,)
-                check(got.isdigit() and int(got) in may, f"life {life}: {n} was safe, but there is {got[:8]}...{got[-8:]}")
+            disk.power_fails(dice)
+            lost += wrong(numbers.values())
+            check(not lost, f"life {life}: was safe, and is not there: {lost}")
+            new = [int(n) for n in re.findall(rb"^FIO (\d+)\r", v.p.out, re.M)]
+            rounds += new
+        check(rounds and numbers and disk.lost, f"too little was done: {rounds}, {numbers}, {disk.lost} sectors lost")
+        v = boot(sys.maxsize, "last")
+        check_rounds(v, rounds)
+        v.end()
     return test
 
 
@@ -143,5 +183,7 @@ CASES = [
     Case("torture-host-disks-amd", disks("--cpu", "amd", "--boot", "direct", "--host-cpus", "2", cpus=2, vcpus=2, torture=7),
          40, timeout=400),
     Case("host-disk-ends-amd", ends("--cpu", "amd", "--boot", "direct", "--host-cpus", "2"), 45, timeout=400),
-    Case("host-disk-killed-amd", killed(1, "--cpu", "amd", "--boot", "direct", "--host-cpus", "2"), 30, timeout=300),
+    Case("host-disk-killed-amd", killed(range(5), "--cpu", "amd", "--boot", "direct", "--host-cpus", "2"), 80, timeout=1500),
+    Case("host-disk-killed-long-amd", killed(range(5, 45), "--cpu", "amd", "--boot", "direct", "--host-cpus", "2"), 500, timeout=4000,
+         soak=True),
 ]

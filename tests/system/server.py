@@ -1,33 +1,21 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The server guest of tools/mkguest: Debian 12 from a disk, systemd and nginx, fio that verifies what it wrote."""
-import fcntl
-import glob
 import os
 import re
-import subprocess
+import urllib.request
 
-import mkguest
-from harness import ROOT, Case, Skip, check, check_status
-from util import GUEST_DIR
+import guests
+from debian import image, programs
+from harness import Case, check, check_status
+from hostdisk import Machine
+from lifecycle import Host
+from net import Client, iperf3
+from uplink import free_port
+from virtio import MIB, md5
 
-OPTIONS = ["--hostname", "server", "--size", "608M"]
 FIO = ("fio --rw=randwrite --bs=4k --size={size}M --direct=1 --ioengine=libaio --iodepth=16 --verify=crc32c --verify_fatal=1 "
        "--randseed=7 --output-format=terse --name={name} --filename={file}")
 CMDLINE = "root=/dev/vda1 rw console=ttyS0,115200 quiet panic=-1"
-
-
-def image(ctx):
-    """The image's name without its end, in build/guest. Built by whoever comes first, kept until its inputs change."""
-    stem = os.path.join(GUEST_DIR, "server-" + mkguest.inputs(mkguest.parse(["debian", "/x", *OPTIONS])))
-    with open(os.path.join(GUEST_DIR, ".server-lock"), "w", encoding="ascii") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not os.path.exists(stem + ".img"):
-            if os.geteuid():
-                raise Skip("tools/mkguest needs root")
-            for old in glob.glob(os.path.join(GUEST_DIR, "server-*")):
-                os.unlink(old)
-            ctx.command(os.path.join(ROOT, "tools", "mkguest"), "debian", stem + ".img", *OPTIONS)
-    return stem
 
 
 class Server:
@@ -87,6 +75,48 @@ def in_memory(ctx):
     s.end()
 
 
+def on_machine(ctx):
+    """Root is a disk of the machine's: what was synced is in the file when the machine is gone, and its file system is sound."""
+    copy = os.path.join(ctx.dir, "root,1.img")
+    ctx.command("cp", "--sparse=always", image(ctx) + ".img", copy)
+    s = Server(ctx, "host:disk0", options=["--host-disk", copy])
+    s.sound()
+    s.fio("machine", "/var/fio", 8)
+    s.run("echo once upon a time >/root/marker; sync")
+    s.end()
+    at = copy + "?offset=1048576"
+    said = ctx.command("debugfs", "-R", "cat /root/marker", at).out
+    check(said == b"once upon a time\n", f"the marker in the file below: {said}")
+    ctx.command("e2fsck", "-f", "-n", at)
+
+
+def network(ctx):
+    """By the switch: its page for a second guest, and as much TCP as iperf3 sends each way; by the uplink: the page for this machine."""
+    forward, monitor = free_port(), Host(ctx)
+    stem = image(ctx)
+    server = ctx.vm_file("server", CMDLINE + " ip=10.0.2.15::10.0.2.2:255.255.255.0::eth0:none systemd.wants=iperf3.service",
+                         kernel=stem + ".vmlinuz", ramdisk=f'"{stem}.initrd"', memory=256, debug_exit=0, vif="['bridge=lan0']",
+                         disk=[f"format=raw,vdev=xvda,access=rw,target=cow:ram:{stem}.img"])
+    m = Machine(ctx, f"-netdev user,id=up,hostfwd=tcp:127.0.0.1:{forward}-10.0.2.15:80 -device virtio-net-pci,netdev=up",
+                others=[server])
+    m.env["DALANG_TEST_UPLINK"] = "bridge=lan0"
+    c = Client(m, "--cpu", "amd", "--boot", "direct", "--host-cpus", "2", "--control", monitor.path, name="c", memory=192,
+               modules=guests.NET, files=programs(), vif="['bridge=lan0']")
+    c.run("ip link set eth0 up; ip addr add 10.0.2.16/24 dev eth0")
+    page = c.run("while ! wget -q -O /tmp/page http://10.0.2.15/; do sleep 1; done; md5sum </tmp/page; cat /tmp/page")
+    check("Welcome to nginx" in page, f"nginx' page in the second guest: {page}")
+    with urllib.request.urlopen(f"http://127.0.0.1:{forward}/", timeout=60) as r:
+        check(md5(r.read()) == page.split()[0], "nginx' page on this machine is not the second guest's")
+    c.run("until iperf3 -n 4K -c 10.0.2.15 >/dev/null; do sleep 1; done")
+    iperf3(c, "10.0.2.15", 8 * MIB)
+    monitor.do("shutdown server")
+    c.p.expect(rb"VM server: ended, poweroff", "err")
+    c.end()
+
+
 CASES = [
+    # Whoever comes first builds the image: one to three minutes of it.
     Case("server-amd", in_memory, seconds=300, memory=2500, timeout=1500),
+    Case("server-net-amd", network, seconds=50, memory=2500, timeout=1500),
+    Case("server-host-disk-amd", on_machine, seconds=60, memory=2500, timeout=1500),
 ]

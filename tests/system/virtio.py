@@ -15,9 +15,9 @@ MIB = 1 << 20
 class Linux:
     """A shell in Debian's kernel with virtio's drivers."""
 
-    def __init__(self, ctx, *host, words="", modules=("virtio_blk", "virtio-rng"), name="v", memory=256, then=(), programs=(), **more):
-        ramdisk = guests.module_initramfs("virtio-" + "-".join(m.replace("virtio_", "") for m in (*modules, *programs)), *modules,
-                                          programs=programs)
+    def __init__(self, ctx, *host, words="", modules=("virtio_blk", "virtio-rng"), name="v", memory=256, then=(), programs=(), files=None, **more):
+        names = [m.replace("virtio_", "") for m in (*modules, *programs, *(["debian"] if files else []))]
+        ramdisk = guests.module_initramfs("virtio-" + "-".join(names), *modules, programs=programs, files=files)
         self.p = ctx.run(*host, "--vm", ctx.vm_file(name, f"{guests.CMDLINE} {words}".strip(), memory=memory,
                                                     kernel=kernel("cloud"), ramdisk=f'"{ramdisk}"', **more), *then)
         self.at = self.p.expect(guests.PROMPT.strip().encode()).end()

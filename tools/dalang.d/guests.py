@@ -2,6 +2,7 @@
 """The stock guest: the kernel of Debian's linux-image-cloud-amd64 with busybox for its userland."""
 import os
 import tempfile
+from pathlib import PurePosixPath
 
 from image import Cpio
 from util import BUILD, built, guest_file
@@ -59,12 +60,12 @@ SCSI = ("scsi_common", "scsi_mod", "virtio_scsi", "cdrom", "sr_mod", "isofs")
 VSOCK = ("vsock", "vmw_vsock_virtio_transport_common", "vmw_vsock_virtio_transport")
 
 
-def module_initramfs(name, *modules, programs=()):
+def module_initramfs(name, *modules, programs=(), files=None):
     """build/guest/NAME.cpio: initramfs() that loads virtio's transports and these modules of the stock kernel first, with programs
-    of tests/guests/."""
+    of tests/guests/ and other files ({name in the guest: source})."""
     modules = VIRTIO + modules
     return _write(name + ".cpio", {"bin/busybox": guest_file("busybox"),
-                                   **{f"bin/{p}": built(f"tests/guests/{p}") for p in programs},
+                                   **{f"bin/{p}": built(f"tests/guests/{p}") for p in programs}, **(files or {}),
                                    **{f"modules/{m}.ko": guest_file(f"modules/{m}.ko") for m in modules}},
                   {"modules/order": "\n".join(modules) + "\n"})
 
@@ -82,7 +83,8 @@ def _write(name, files, texts=None):
     if os.path.exists(path) and os.path.getmtime(path) >= newest:
         return path
     c = Cpio()
-    for d in ("bin", "boot", "dev", "modules", "proc", "sys"):
+    folders = {str(p) for f in files for p in PurePosixPath(f).parents if str(p) != "."}
+    for d in sorted(folders | {"bin", "boot", "dev", "modules", "proc", "sys"}):
         c.folder(d)
     c.chardev("dev/console", 5, 1)
     for to, source in files.items():
