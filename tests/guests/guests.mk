@@ -5,7 +5,7 @@ TG_CC ?= gcc
 TG_CFLAGS := -std=gnu17 -O2 -m64 -ffreestanding -fno-pic -fno-pie -mcmodel=small -mno-red-zone \
 	-mgeneral-regs-only -fno-stack-protector -fcf-protection=none -fno-asynchronous-unwind-tables \
 	-fno-tree-loop-distribute-patterns -Wall -Wextra -Werror
-GUESTS := tiny.elf share.elf kvmprobe.bin probe kexec vtool vsock
+GUESTS := tiny.elf share.elf kvmprobe.bin probe kexec vtool lbench vsock
 GUESTS += cputest.elf cputest32.elf
 GUESTS += pctest.elf
 GUESTS += debuggee.elf
@@ -38,7 +38,7 @@ $(TG)/probe: tests/guests/probe.c tests/guests/guests.mk
 		-Wl,--build-id=none -Wl,-z,noexecstack $< -o $@
 
 # And some for amd64.
-$(TG)/kexec $(TG)/vtool $(TG)/vsock: $(TG)/%: tests/guests/%.c tests/guests/guests.mk
+$(TG)/kexec $(TG)/vtool $(TG)/vsock $(TG)/lbench: $(TG)/%: tests/guests/%.c tests/guests/guests.mk
 	@mkdir -p $(@D)
 	$(TG_CC) $(TG_CFLAGS) -nostdlib -static -Wl,--build-id=none -Wl,-z,noexecstack $< -o $@
 

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The network between guests: Debian's kernels and their virtio_net on a bridge."""
-import base64
 import json
 import struct
 
 import debian
 import guests
+from guests import do
 from harness import Case, check, check_status
 from kernels import kernel
 from lifecycle import Host
@@ -30,11 +30,6 @@ dmesg | grep -iE '{complaints}|NETDEV WATCHDOG'
 echo COMPLAINTS $(dmesg | grep -ciE '{complaints}|NETDEV WATCHDOG')
 poweroff -f
 """
-
-
-def do(script):
-    """The word of a command line that has the guest run a script."""
-    return "do=" + base64.b64encode(script.encode()).decode()
 
 
 class Client(Linux):

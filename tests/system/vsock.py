@@ -3,10 +3,11 @@
 import json
 
 import guests
+from guests import do
 from harness import Case, check
 from kernels import kernel
 from monitor import Monitor
-from net import Client, do
+from net import Client
 from torture import check_report
 
 SERVER = "exec vsock serve 1000"

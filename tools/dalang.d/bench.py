@@ -9,6 +9,7 @@ import subprocess
 import time
 
 import bare
+import bench_linux
 import guests
 from control import ask
 from util import BUILD, ROOT, SHARED, TOOL, USAGE, Fail, guest_file, say
@@ -357,7 +358,7 @@ def bench(argv):
                       ["--kernel", guest_file("vmlinuz"), "--ramdisk", guests.initramfs(),
                        "--memory", "256", "--cmdline", guests.CMDLINE])]
     rows += _linux_rows() + _sched_rows() + _smp_rows() + _virtio_rows() + _net_rows()
-    rows += _exit_rows()
+    rows += bench_linux.rows(_run, OUT) + _exit_rows()
     rows += _own_rows("amd", "direct", 2, 4096) + _own_rows("intel", "grub", 1, 1024)
     table = _table(rows)
     with open(os.path.join(OUT, "bench.md"), "w", encoding="utf-8") as f:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The stock guest: the kernel of Debian's linux-image-cloud-amd64 with busybox for its userland."""
+import base64
 import os
 import tempfile
 from pathlib import PurePosixPath
@@ -58,6 +59,11 @@ VIRTIO = ("virtio_ring", "virtio", "virtio_pci_modern_dev", "virtio_pci_legacy_d
 NET = ("failover", "net_failover", "virtio_net")
 SCSI = ("scsi_common", "scsi_mod", "virtio_scsi", "cdrom", "sr_mod", "isofs")
 VSOCK = ("vsock", "vmw_vsock_virtio_transport_common", "vmw_vsock_virtio_transport")
+
+
+def do(script):
+    """The word of a command line that has INIT run a script."""
+    return "do=" + base64.b64encode(script.encode()).decode()
 
 
 def module_initramfs(name, *modules, programs=(), files=None):
