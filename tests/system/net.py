@@ -95,7 +95,7 @@ def pair(*host, blocks=16, pings=3, vif="bridge=lan0", guarded=False, tortured=N
             got = c.run(f"wget -q -O - 'http://{at}/f' | md5sum; wget -q -O - 'http://{at}/f.md5'").split()
             check(got[0] == got[2], f"the file from {at} is not what was sent")
         sent = c.run("dd if=/dev/urandom of=/tmp/u bs=64k count=%d 2>/dev/null; md5sum </tmp/u; nc 10.0.0.2 5000 </tmp/u" % blocks)
-        got = c.run("while ! wget -q -O - http://10.0.0.2/g.md5 | grep -- -; do sleep 1; done")
+        got = c.run("while ! wget -q -O - http://10.0.0.2/g.md5 2>/dev/null | grep -- -; do sleep 1; done")
         check(sent.split()[0] == got.split()[0], "the file that was sent is not what arrived")
         said = c.run("cat /sys/class/net/eth0/mtu; cat /sys/class/net/eth0/carrier")
         check(said.split() == ["1500", "1"], f"MTU and carrier: {said}")

@@ -103,10 +103,11 @@ def network(ctx):
     c = Client(m, "--cpu", "amd", "--boot", "direct", "--host-cpus", "2", "--control", monitor.path, name="c", memory=192,
                modules=guests.NET, files=programs(), vif="['bridge=lan0']")
     c.run("ip link set eth0 up; ip addr add 10.0.2.16/24 dev eth0")
-    page = c.run("while ! wget -q -O /tmp/page http://10.0.2.15/; do sleep 1; done; md5sum </tmp/page; cat /tmp/page")
+    page = c.run("while ! wget -q -O /tmp/page http://10.0.2.15/ 2>/dev/null; do sleep 1; done; md5sum </tmp/page; cat /tmp/page")
     check("Welcome to nginx" in page, f"nginx' page in the second guest: {page}")
     with urllib.request.urlopen(f"http://127.0.0.1:{forward}/", timeout=60) as r:
-        check(md5(r.read()) == page.split()[0], "nginx' page on this machine is not the second guest's")
+        got = r.read()
+    check(md5(got) == page.split()[0], f"nginx' page on this machine is not the second guest's: {got}")
     c.run("until iperf3 -n 4K -c 10.0.2.15 >/dev/null; do sleep 1; done")
     iperf3(c, "10.0.2.15", 8 * MIB)
     monitor.do("shutdown server")
