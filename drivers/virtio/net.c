@@ -127,7 +127,7 @@ void net_turn(struct vdev *d, u64 wait_ns)
 	virtio_turn(d, wait_ns ? vm_time_ns(d->vm) + wait_ns : 0);
 }
 
-static void sent(struct vdev *d, unsigned queue, u64 cost)
+static void tell_later(struct vdev *d, unsigned queue, u64 cost)
 {
 	if (!virtio_queue(d, queue))
 		return;
@@ -191,7 +191,7 @@ static void run_tx(struct vdev *d, unsigned queue, u64 budget)
 		}
 	} while (budget && !wait && virtio_set_kicks(d, queue, true));
 	if (pushed)
-		sent(d, queue, all - budget);
+		tell_later(d, queue, all - budget);
 	if (p)
 		net_flush(p);
 	if (!budget || wait)

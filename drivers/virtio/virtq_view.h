@@ -165,12 +165,13 @@ static inline void virtq_done_packed(const struct virtq_view *w, const struct vi
 static inline void virtq_done(const struct virtq_view *w, const struct virtq_one *o, u32 written)
 {
 	struct virtq *q = w->q;
-	struct virtq_used_elem *used = (void *)(w->device + 4);
+	struct virtq_used_elem *used;
 
 	if (q->packed) {
 		virtq_done_packed(w, o, written);
 		return;
 	}
+	used = (void *)(w->device + 4);
 	q->next_avail++;
 	used[q->next_used & (q->size - 1)] = (struct virtq_used_elem){.id = o->id, .len = written};
 	barrier(); /* x86 keeps the order of stores; the compiler must, too */
