@@ -25,6 +25,7 @@ enum { CTRL_OK, CTRL_ERR };
 struct net {
 	struct virtio virtio;
 	u64 offloads; /* of NET_F_OFFLOADS: those in use */
+	u64 sent_ns;  /* when a frame went of which the driver has not been told */
 	u16 pairs;    /* in use */
 	u8 mac[6];    /* as the driver has set it */
 	u8 mode[NR_MODES], link, announce;

@@ -89,6 +89,25 @@ void virtio_signal(struct vdev *d, unsigned queue)
 		virtio_model_of(d)->transport->interrupt(d, v->queue_vector[queue], VIRTIO_ISR_QUEUE);
 }
 
+bool virtio_signal_later(struct vdev *d, unsigned queue)
+{
+	struct virtio *v = virtio_of(d);
+	struct virtq *q = &v->queue[queue];
+	u16 signalled = q->signalled;
+	u8 told = q->told;
+
+	if (!virtq_wants_irq(d->vm, q))
+		return false;
+	if ((u16)(q->next_used - signalled) > q->size / 4) {
+		virtio_model_of(d)->transport->interrupt(d, v->queue_vector[queue],
+							 VIRTIO_ISR_QUEUE);
+		return false;
+	}
+	q->signalled = signalled;
+	q->told = told;
+	return true;
+}
+
 void virtio_config_changed(struct vdev *d)
 {
 	struct virtio *v = virtio_of(d);

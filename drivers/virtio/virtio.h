@@ -102,6 +102,9 @@ void virtio_push(struct vdev *d, unsigned queue, const struct virtq_chain *c, u3
 void virtio_idle(struct vdev *d, unsigned queue);
 /* Chains have been pushed: interrupt the driver if it wants to be. */
 void virtio_signal(struct vdev *d, unsigned queue);
+/* The same for what can wait, but for a quarter of the ring. true: the driver wants an interrupt and
+ * has not got it; virtio_signal() is to come, if next_used still is not `signalled`. */
+bool virtio_signal_later(struct vdev *d, unsigned queue);
 /* The device's configuration has changed (2.5): a new generation, and an interrupt. */
 void virtio_config_changed(struct vdev *d);
 /* The driver did what no driver may: DEVICE_NEEDS_RESET, counted, and in the log the 1st, 2nd, 4th, 8th... time. */

@@ -3,15 +3,6 @@
 #include "lib/errno.h"
 #include "lib/string.h"
 
-/* 2.8.13 */
-struct packed_desc {
-	u64 addr;
-	u32 len;
-	u16 id, flags;
-};
-static_assert(sizeof(struct packed_desc) == 16, "2.8.13");
-
-enum { DESC_AVAIL = BIT(7), DESC_USED = BIT(15) };  /* 2.8.1 */
 enum { EVENT_ENABLE, EVENT_DISABLE, EVENT_DESC };   /* 2.8.14 */
 #define EVENT_WRAP BIT(15)
 

@@ -257,7 +257,7 @@ static inline int virtq_look(const struct virtq_view *w, bool write, struct virt
 
 		require(o->len && gmem_is_ram(NULL, at, o->len));
 		require(at / PAGE_SIZE == (at + o->len - 1) / PAGE_SIZE);
-		require(o->id < w->q->size && w->q->live);
+		require((w->q->packed || o->id < w->q->size) && w->q->live);
 	}
 	return r;
 }

@@ -186,6 +186,13 @@ static void torn(void **test)
 	assert_int_equal(cfg.vifs[0].bridge[0], 0);
 }
 
+/* Long enough for the driver to be told what is sent. */
+static void quiet(u64 ns)
+{
+	clock_ns += ns;
+	net_timer(&dev, 0);
+}
+
 static void sends(void **test)
 {
 	const struct net_rx *r;
@@ -208,6 +215,8 @@ static void sends(void **test)
 	}
 	assert_int_equal(used(1), 2);
 	assert_int_equal(kicks[1], 1);
+	assert_int_equal(irqs[1], 0);
+	quiet(QUIET_NS);
 	assert_int_equal(irqs[1], 1);
 	/* A checksum that it left to us. */
 	eth(mac_b, mac_a, 0);
@@ -220,6 +229,7 @@ static void sends(void **test)
 	virtio_kick(&dev, 1);
 	r = net_peek(peer);
 	assert_int_equal(slow_fold(slow_sum(r->data + 34, r->len - 34, 0)), 0);
+	quiet(QUIET_NS);
 	/* Without an interrupt if it wants none. */
 	store(DRIVER(1), 2, 1);
 	one(1, DATA, 12 + pkt_len, false);
@@ -237,6 +247,7 @@ static void sends(void **test)
 	assert_int_equal(r->len, pkt_len);
 	assert_memory_equal(r->data, pkt, pkt_len);
 	/* As much as a turn may do, and the rest in the next. */
+	timers = 0;
 	for (int i = 0; i < 200; i++)
 		one(1, DATA, 12 + pkt_len, false);
 	virtio_kick(&dev, 1);
@@ -245,6 +256,45 @@ static void sends(void **test)
 	for (int i = 0; i < 10; i++)
 		net_timer(&dev, 0);
 	assert_int_equal(used(1), 205);
+}
+
+static void is_told(void **test)
+{
+	(void)test;
+	start(MODERN);
+	eth(mac_b, mac_a, 0x88b5);
+	bytes(50);
+	memcpy(fake_ram + DATA + 12, pkt, pkt_len);
+	/* Who goes on sending is not told. */
+	for (int i = 0; i < 3; i++) {
+		one(1, DATA, 12 + pkt_len, false);
+		virtio_kick(&dev, 1);
+		quiet(QUIET_NS - 1);
+	}
+	assert_int_equal(irqs[1], 0);
+	quiet(1);
+	assert_int_equal(irqs[1], 1);
+	quiet(QUIET_NS);
+	assert_int_equal(irqs[1], 1);
+	/* But when a quarter of its ring is back, at once. */
+	for (int i = 0; i < 64; i++) {
+		one(1, DATA, 12 + pkt_len, false);
+		virtio_kick(&dev, 1);
+		net_next(peer);
+	}
+	assert_int_equal(irqs[1], 1);
+	one(1, DATA, 12 + pkt_len, false);
+	virtio_kick(&dev, 1);
+	assert_int_equal(irqs[1], 2);
+	/* And when it was much. */
+	bytes(1486);
+	memcpy(fake_ram + DATA + 12, pkt, pkt_len);
+	for (int i = 0; i < 10; i++)
+		one(1, DATA, 12 + pkt_len, false);
+	virtio_kick(&dev, 1);
+	assert_int_equal(irqs[1], 3);
+	quiet(QUIET_NS);
+	assert_int_equal(irqs[1], 3);
 }
 
 static void waits_for_credit(void **test)
@@ -262,7 +312,7 @@ static void waits_for_credit(void **test)
 	one(1, DATA, 12 + pkt_len, false);
 	virtio_kick(&dev, 1);
 	assert_int_equal(used(1), 1);
-	assert_int_equal(timers, 1);
+	assert_int_equal(timers, 2); /* for the second, and to say that the first is sent */
 	clock_ns += 1000000;
 	net_timer(&dev, 0);
 	assert_int_equal(used(1), 2);
@@ -585,7 +635,7 @@ static void legacy(void **test)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(torn), T(sends), T(waits_for_credit), T(receives), T(merges), T(filters), T(offloads), T(link), T(queues), T(hostile), T(legacy),
+		T(torn), T(sends), T(is_told), T(waits_for_credit), T(receives), T(merges), T(filters), T(offloads), T(link), T(queues), T(hostile), T(legacy),
 	};
 
 	int r = cmocka_run_group_tests(tests, NULL, NULL);
