@@ -291,7 +291,12 @@ static bool add_uplink(struct config_ctx *c, const struct cfg_item *it)
 
 static bool set_net(struct config_ctx *c, const struct cfg_assign *a, const struct config_key *k)
 {
-	return each_string(c, a, (u32)k->max, a->key[1] == 's' ? config_vsock : a->key[0] == 'v' ? add_vif : a->key[0] == 'f' ? add_rule : add_uplink);
+	return each_string(c, a, (u32)k->max, a->key[0] == 'v' ? add_vif : a->key[0] == 'f' ? add_rule : add_uplink);
+}
+
+static bool set_vsock(struct config_ctx *c, const struct cfg_assign *a, const struct config_key *k)
+{
+	return each_string(c, a, (u32)k->max, config_vsock);
 }
 
 static bool set_channels(struct config_ctx *c, const struct cfg_assign *a, const struct config_key *k)
@@ -430,7 +435,7 @@ static const struct config_key vm_keys[] = {
 	{"extra", set_root_extra, 0, 0, 0, 0, NULL},
 	{"disk", set_disks, 0, 0, 0, 0, NULL},
 	{"vif", set_net, 0, 0, 0, VM_MAX_VIFS, NULL},
-	{"vsock", set_net, 0, 0, 0, 1, NULL},
+	{"vsock", set_vsock, 0, 0, 0, 1, NULL},
 	{"firewall", set_net, 0, 0, 0, VM_MAX_RULES, NULL},
 	{"on_poweroff", set_action, VMS(on_poweroff), 0, 0, NULL},
 	{"on_reboot", set_action, VMS(on_reboot), 0, 0, NULL},

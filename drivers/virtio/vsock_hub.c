@@ -410,10 +410,10 @@ struct vsock_port *vsock_open(struct vdev *d, const struct vm_vsock *cfg, char *
 		ok = take_cid(p, cfg->cid);
 		if (ok)
 			list_insert(&ports, &p->node);
-		if (ok && cfg->monitor)
-			vsock_monitor_open();
 		else
 			snprintf(why, n, "cid=%u is another VM's; write another, or none", cfg->cid);
+		if (ok && cfg->monitor)
+			vsock_monitor_open();
 		spin_unlock(&lock);
 	}
 	if (ok)

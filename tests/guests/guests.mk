@@ -38,7 +38,7 @@ $(TG)/probe: tests/guests/probe.c tests/guests/guests.mk
 		-Wl,--build-id=none -Wl,-z,noexecstack $< -o $@
 
 # And some for amd64.
-$(TG)/kexec $(TG)/vtool $(TG)/vsock $(TG)/lbench: $(TG)/%: tests/guests/%.c tests/guests/guests.mk
+$(TG)/kexec $(TG)/vtool $(TG)/vsock $(TG)/lbench: $(TG)/%: tests/guests/%.c tests/guests/nolibc.h tests/guests/guests.mk
 	@mkdir -p $(@D)
 	$(TG_CC) $(TG_CFLAGS) -nostdlib -static -Wl,--build-id=none -Wl,-z,noexecstack $< -o $@
 

@@ -7,8 +7,9 @@
  *   lbench echo A.B.C.D N         64 bytes to port 7 there by UDP and back; what comes back is compared
  *   lbench ping A.B.C.D N         the same by an ICMP echo request of 64 bytes, which the kernel there answers
  */
+#include "nolibc.h"
+
 enum {
-	SYS_WRITE = 1,
 	SYS_OPEN = 2,
 	SYS_PREAD64 = 17,
 	SYS_SOCKET = 41,
@@ -16,7 +17,6 @@ enum {
 	SYS_SENDTO = 44,
 	SYS_RECVFROM = 45,
 	SYS_BIND = 49,
-	SYS_EXIT = 60,
 	SYS_IO_SETUP = 206,
 	SYS_IO_GETEVENTS = 208,
 	SYS_IO_SUBMIT = 209,
@@ -51,57 +51,8 @@ _Static_assert(sizeof(struct iocb) == 64 && sizeof(struct io_event) == 32 && siz
 
 static char block[DEPTH_MAX][BLOCK] __attribute__((aligned(BLOCK)));
 
-static long call(long nr, long a, long b, long c, long d, long e, long f)
-{
-	register long r10 __asm__("r10") = d, r8 __asm__("r8") = e, r9 __asm__("r9") = f;
-	long r;
-
-	__asm__ volatile("syscall"
-			 : "=a"(r)
-			 : "0"(nr), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
-			 : "rcx", "r11", "memory");
-	return r;
-}
-
-static void say(const char *s)
-{
-	long n = 0;
-
-	while (s[n])
-		n++;
-	call(SYS_WRITE, 1, (long)s, n, 0, 0, 0);
-}
-
-static void say_number(u64 v)
-{
-	char text[24] = {0};
-	int at = 22;
-
-	do
-		text[at--] = (char)('0' + v % 10);
-	while (v /= 10);
-	say(text + at + 1);
-}
-
-static void __attribute__((noreturn)) end(int status)
-{
-	for (;;)
-		call(SYS_EXIT, status, 0, 0, 0, 0, 0);
-}
-
-static long must(const char *what, long result)
-{
-	if (result >= 0)
-		return result;
-	say(what);
-	say(" failed: ");
-	say_number((u64)-result);
-	say("\n");
-	end(1);
-}
-
 /* Of decimal digits; *s: behind them. */
-static u64 number(const char **s)
+static u64 digits(const char **s)
 {
 	u64 v = 0;
 
@@ -224,7 +175,7 @@ static void bench_echo(const char *what, long fd, void (*once)(long fd, u64 i), 
 	u64 t = 0;
 
 	for (int i = 0; i < 4; i++, to++)
-		a.addr |= (unsigned)number(&to) << (i * 8);
+		a.addr |= (unsigned)digits(&to) << (i * 8);
 	must("connect", call(SYS_CONNECT, fd, (long)&a, sizeof(a), 0, 0, 0));
 	for (int counted = 0; counted < 2; counted++) {
 		t = rdtsc();
@@ -269,22 +220,21 @@ static void ping(long fd, u64 i)
 	must("an answer", -1);
 }
 
-void begin(const long *stack);
 void begin(const long *stack)
 {
 	const char *const *argv = (const char *const *)(stack + 1);
 	long argc = stack[0];
 
 	if (argc == 5 && argv[1][0] == 'r') {
-		unsigned depth = (unsigned)number(&(const char *){argv[3]});
+		unsigned depth = (unsigned)digits(&(const char *){argv[3]});
 
 		if (depth && depth <= DEPTH_MAX)
-			bench_read(argv[2], depth, number(&(const char *){argv[4]}));
+			bench_read(argv[2], depth, digits(&(const char *){argv[4]}));
 	} else if (argc == 4 && argv[1][0] == 'e') {
-		bench_echo("echo", udp(), udp_echo, argv[2], number(&(const char *){argv[3]}));
+		bench_echo("echo", udp(), udp_echo, argv[2], digits(&(const char *){argv[3]}));
 	} else if (argc == 4 && argv[1][0] == 'p') {
 		bench_echo("ping", must("socket", call(SYS_SOCKET, AF_INET, SOCK_RAW, IPPROTO_ICMP, 0, 0, 0)), ping, argv[2],
-			   number(&(const char *){argv[3]}));
+			   digits(&(const char *){argv[3]}));
 	} else if (argc == 2 && argv[1][0] == 's') {
 		serve();
 	} else {
@@ -292,5 +242,3 @@ void begin(const long *stack)
 	}
 	end(0);
 }
-
-__asm__(".globl _start\n_start:\n\tmov %rsp, %rdi\n\tand $-16, %rsp\n\tcall begin\n");

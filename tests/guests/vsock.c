@@ -7,8 +7,10 @@
  *   vsock ask LINE...            lines to the monitor (CID 2, port 2), and what it answers
  * "FAILED: errno" and status 1 for what cannot be done.
  */
+#include "nolibc.h"
+
 enum { SYS_READ = 0, SYS_WRITE = 1, SYS_CLOSE = 3, SYS_SOCKET = 41, SYS_CONNECT = 42, SYS_ACCEPT = 43, SYS_SHUTDOWN = 48,
-       SYS_BIND = 49, SYS_LISTEN = 50, SYS_EXIT = 60 };
+       SYS_BIND = 49, SYS_LISTEN = 50 };
 enum { AF_VSOCK = 40, SOCK_STREAM = 1, SHUT_WR = 1 };
 #define CID_ANY ~0u
 
@@ -18,70 +20,27 @@ struct sockaddr_vm {
 	unsigned char zero[4];
 };
 
-static long call(long nr, long a, long b, long c)
+static void say_both(const char *what, unsigned long v)
 {
-	long r;
-
-	__asm__ volatile("syscall" : "=a"(r) : "0"(nr), "D"(a), "S"(b), "d"(c) : "rcx", "r11", "memory");
-	return r;
-}
-
-static long length(const char *s)
-{
-	long n = 0;
-
-	while (s[n])
-		n++;
-	return n;
-}
-
-static void say(const char *s)
-{
-	call(SYS_WRITE, 1, (long)s, length(s));
-}
-
-static void say_number(const char *what, unsigned long v)
-{
-	char text[24] = {0};
-	int at = 22;
-
-	do
-		text[at--] = (char)('0' + v % 10);
-	while (v /= 10);
 	say(what);
-	say(text + at + 1);
+	say_number(v);
 }
 
-static void __attribute__((noreturn)) end(int status)
-{
-	for (;;)
-		call(SYS_EXIT, status, 0, 0);
-}
-
-static long must(long result)
+static long ok(long result)
 {
 	if (result >= 0)
 		return result;
-	say_number("FAILED: ", (unsigned long)-result);
+	say_both("FAILED: ", (unsigned long)-result);
 	say("\n");
 	end(1);
-}
-
-static unsigned long number(const char *s)
-{
-	unsigned long v = 0;
-
-	while (*s)
-		v = v * 10 + (unsigned long)(*s++ - '0');
-	return v;
 }
 
 static long connect_to(unsigned cid, unsigned port)
 {
 	struct sockaddr_vm a = {.family = AF_VSOCK, .port = port, .cid = cid};
-	long fd = must(call(SYS_SOCKET, AF_VSOCK, SOCK_STREAM, 0));
+	long fd = ok(call(SYS_SOCKET, AF_VSOCK, SOCK_STREAM, 0));
 
-	must(call(SYS_CONNECT, fd, (long)&a, sizeof(a)));
+	ok(call(SYS_CONNECT, fd, (long)&a, sizeof(a)));
 	return fd;
 }
 
@@ -103,11 +62,11 @@ static void send_stream(long fd, unsigned long n, unsigned seed)
 		for (long i = 0; i < todo; i++)
 			buf[i] = byte_at(pos + (unsigned long)i, seed);
 		for (done = 0; done < todo;)
-			done += must(call(SYS_WRITE, fd, (long)buf + done, todo - done));
+			done += ok(call(SYS_WRITE, fd, (long)buf + done, todo - done));
 		pos += (unsigned long)todo;
 		part = (part * 7 + 3) % sizeof(buf) + 1; /* small writes and large ones */
 	}
-	must(call(SYS_SHUTDOWN, fd, SHUT_WR, 0));
+	ok(call(SYS_SHUTDOWN, fd, SHUT_WR, 0));
 }
 
 static unsigned long read_stream(long fd, unsigned seed)
@@ -115,10 +74,10 @@ static unsigned long read_stream(long fd, unsigned seed)
 	unsigned long pos = 0;
 	long n;
 
-	while ((n = must(call(SYS_READ, fd, (long)buf, sizeof(buf)))))
+	while ((n = ok(call(SYS_READ, fd, (long)buf, sizeof(buf)))))
 		for (long i = 0; i < n; i++, pos++)
 			if (buf[i] != byte_at(pos, seed)) {
-				say_number("WRONG at ", pos);
+				say_both("WRONG at ", pos);
 				say("\n");
 				end(1);
 			}
@@ -128,13 +87,13 @@ static unsigned long read_stream(long fd, unsigned seed)
 static void serve(unsigned port)
 {
 	struct sockaddr_vm a = {.family = AF_VSOCK, .port = port, .cid = CID_ANY};
-	long fd = must(call(SYS_SOCKET, AF_VSOCK, SOCK_STREAM, 0));
+	long fd = ok(call(SYS_SOCKET, AF_VSOCK, SOCK_STREAM, 0));
 
-	must(call(SYS_BIND, fd, (long)&a, sizeof(a)));
-	must(call(SYS_LISTEN, fd, 8, 0));
+	ok(call(SYS_BIND, fd, (long)&a, sizeof(a)));
+	ok(call(SYS_LISTEN, fd, 8, 0));
 	say("SERVES\n");
 	for (;;) {
-		long c = must(call(SYS_ACCEPT, fd, 0, 0));
+		long c = ok(call(SYS_ACCEPT, fd, 0, 0));
 
 		send_stream(c, read_stream(c, 1), 2);
 		call(SYS_CLOSE, c, 0, 0);
@@ -146,7 +105,7 @@ static void send(unsigned cid, unsigned port, unsigned long n)
 	long fd = connect_to(cid, port);
 
 	send_stream(fd, n, 1);
-	say_number("back: ", read_stream(fd, 2));
+	say_both("back: ", read_stream(fd, 2));
 	say("\n");
 }
 
@@ -156,7 +115,7 @@ static void hold(unsigned cid, unsigned port)
 
 	say("HOLDS\n");
 	n = call(SYS_READ, fd, (long)buf, sizeof(buf));
-	say_number(n < 0 ? "ended: error " : "ended: ", (unsigned long)(n < 0 ? -n : n));
+	say_both(n < 0 ? "ended: error " : "ended: ", (unsigned long)(n < 0 ? -n : n));
 	say("\n");
 }
 
@@ -165,15 +124,14 @@ static void ask(const char *const *lines)
 	long fd = connect_to(2, 2), n;
 
 	for (; *lines; lines++) {
-		must(call(SYS_WRITE, fd, (long)*lines, length(*lines)));
-		must(call(SYS_WRITE, fd, (long)"\n", 1));
+		ok(call(SYS_WRITE, fd, (long)*lines, length(*lines)));
+		ok(call(SYS_WRITE, fd, (long)"\n", 1));
 	}
-	must(call(SYS_SHUTDOWN, fd, SHUT_WR, 0));
-	while ((n = must(call(SYS_READ, fd, (long)buf, sizeof(buf)))))
+	ok(call(SYS_SHUTDOWN, fd, SHUT_WR, 0));
+	while ((n = ok(call(SYS_READ, fd, (long)buf, sizeof(buf)))))
 		call(SYS_WRITE, 1, (long)buf, n);
 }
 
-void begin(const long *stack);
 void begin(const long *stack)
 {
 	const char *const *argv = (const char *const *)(stack + 1);
@@ -191,5 +149,3 @@ void begin(const long *stack)
 		end(2);
 	end(0);
 }
-
-__asm__(".globl _start\n_start:\n\tmov %rsp, %rdi\n\tand $-16, %rsp\n\tcall begin\n");
